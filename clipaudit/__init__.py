@@ -1,0 +1,1 @@
+"""clipaudit: were these pictures used to train that image encoder?"""

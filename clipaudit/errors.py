@@ -1,0 +1,52 @@
+"""What can go wrong, sorted by who can mend it.
+
+Every deliberate error is a `ClipAuditError`: a sentence that says what happened, to which file
+or option, and a hint that says what to do next. `clipaudit.cli` turns it into an exit code.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ClipAuditError(Exception):
+    """What is wrong, and what to do about it."""
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message, hint)  # both in args: survives pickling from a worker
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class UsageError(ClipAuditError):
+    """Options that contradict each other, or a value that no option takes."""
+
+    exit_code = 2
+
+
+class InputError(ClipAuditError):
+    """No usable picture, or a bad one where none is tolerated."""
+
+    exit_code = 3
+
+
+class EncoderError(ClipAuditError):
+    """An encoder cannot be loaded or run: weights, memory, disk, device."""
+
+    exit_code = 4
+
+
+class InferrerError(ClipAuditError):
+    """An inferrer or a calibration is missing, broken or does not fit."""
+
+    exit_code = 5
+
+
+class SourceError(ClipAuditError):
+    """A data set, the network or a web source does not give what was asked for."""
+
+    exit_code = 6

@@ -1,0 +1,110 @@
+"""Stage 4: embeddings → pairwise similarities and norms.
+
+Arrays in, arrays out: no torch, no files, no randomness.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+Float32Array = npt.NDArray[np.float32]
+Similarity = Literal["cosine", "pearson", "euclidean"]
+SIMILARITIES: tuple[Similarity, ...] = get_args(Similarity)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embeddings:
+    """What one encoder made of the views of each image.
+
+    Attributes:
+        image_ids: SHA-256 of each image file, in hex; n_images of them.
+        views: Shape (n_images, n_views, dim), float32, not normalised.
+        plain: Shape (n_images, dim), float32: the image itself, resized but not augmented.
+    """
+
+    image_ids: tuple[str, ...]
+    views: Float32Array
+    plain: Float32Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signals:
+    """All that later stages may know of how an encoder sees each image.
+
+    Attributes:
+        image_ids: SHA-256 of each image file, in hex; n_images of them.
+        cosine: Shape (n_images, n_views * (n_views - 1) / 2), float32, in [-1, 1];
+            pairs of views in the order (0, 1), (0, 2), …, (1, 2), …
+        pearson: The same shape, in [-1, 1]: correlation of the two embeddings.
+        euclidean: The same shape, in (-inf, 0]: minus the distance of the two embeddings,
+            which are not normalised first, so it depends on their scale.
+        norms: Shape (n_images, n_views), float32, above 0: Euclidean length of each embedding.
+        plain_norm: Shape (n_images,): the same of the image without augmentation.
+    """
+
+    image_ids: tuple[str, ...]
+    cosine: Float32Array
+    pearson: Float32Array
+    euclidean: Float32Array
+    norms: Float32Array
+    plain_norm: Float32Array
+
+    def pairs(self, similarity: Similarity) -> Float32Array:
+        """The pairwise similarities of one kind, shape (n_images, n_pairs)."""
+        by_name = {"cosine": self.cosine, "pearson": self.pearson, "euclidean": self.euclidean}
+        return by_name[similarity]
+
+
+def n_pairs(n_views: int) -> int:
+    """How many unordered pairs n views have.
+
+    >>> n_pairs(10)
+    45
+    """
+    return n_views * (n_views - 1) // 2
+
+
+def measure(batch: Embeddings) -> Signals:
+    """Every pairwise similarity and every norm, image by image.
+
+    A contrastively trained encoder maps the views of an image that it was trained on closer
+    together than those of another, and makes its embeddings longer.
+    Source: EncoderMI (Liu et al., CCS 2021), membership features and Table 3; for the norm,
+    Sun et al., "When Better Features Mean Greater Risks" (2025).
+
+    Sums run in float64, so results do not depend on how images are batched.
+
+    Raises:
+        ValueError: Fewer than two views, or an embedding that is zero, constant or not finite.
+    """
+    views = batch.views.astype(np.float64)
+    n_views = views.shape[1]
+    if n_views < 2:
+        raise ValueError(f"a pair needs two views, got {n_views}")
+    first, second = np.triu_indices(n_views, k=1)
+
+    norms = np.linalg.norm(views, axis=-1)
+    plain_norm = np.linalg.norm(batch.plain.astype(np.float64), axis=-1)
+    centred = views - views.mean(axis=-1, keepdims=True)
+    spread = np.linalg.norm(centred, axis=-1)
+    for lengths in (norms, plain_norm, spread):
+        if not np.all(np.isfinite(lengths) & (lengths > 0)):
+            raise ValueError("every embedding must be finite, non-zero and not constant")
+
+    def cosine(vectors: npt.NDArray[np.float64], lengths: npt.NDArray[np.float64]) -> Float32Array:
+        unit = vectors / lengths[..., None]
+        products = (unit @ unit.swapaxes(1, 2))[:, first, second]
+        return np.clip(products, -1, 1).astype(np.float32)
+
+    return Signals(
+        image_ids=batch.image_ids,
+        cosine=cosine(views, norms),
+        pearson=cosine(centred, spread),
+        euclidean=-np.linalg.norm(views[:, first] - views[:, second], axis=-1).astype(np.float32),
+        norms=norms.astype(np.float32),
+        plain_norm=plain_norm.astype(np.float32),
+    )

@@ -1,0 +1,308 @@
+"""Stage 2: images + a recipe + a seed → views.
+
+What changes in a view is drawn on the CPU from (seed, content hash, recipe), one row of uniform
+numbers a view, in a layout that never moves: the first four views of ten are the four views of
+four, and nothing depends on the file's name, its neighbours, the batch or the device. The
+changes are then applied to all views of all images at once, on the device of the encoder.
+
+Source: EncoderMI (Liu et al., CCS 2021), Section 4 and Fig. 3: random resized crop, random
+horizontal flip, colour jitter, random grayscale; the ranges are those of MoCo v2 (Chen et al.,
+2020) without its blur. Each augmentation means what it means in `torchvision.transforms`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from clipaudit.seeding import stream
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor, device
+
+_CROP_ATTEMPTS = 10
+_UNIFORMS = 4 * _CROP_ATTEMPTS + 11
+"""A view's row: 10 × (area, ratio, top, left), flip, jitter, 4 factors, 4 ranks, grayscale."""
+
+_GRAY = (0.2989, 0.587, 0.114)
+"""ITU-R 601 luma, to the digits that torchvision uses."""
+
+_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A named, versioned set of augmentations with its ranges.
+
+    Two recipes with one name and version are equal; a changed range is a new version.
+
+    Attributes:
+        name: What people call it.
+        version: Raised with every change that moves a view.
+        crop_scale: Least and greatest share of the area that a crop keeps.
+        crop_ratio: Least and greatest width : height of a crop.
+        flip: Probability of a horizontal flip.
+        jitter: Probability that the four colour changes apply, in random order.
+        brightness: The factor is uniform in 1 ± this; likewise contrast and saturation.
+        hue: The shift is uniform in ± this, as a share of the colour circle; at most 0.5.
+        grayscale: Probability of losing all colour.
+    """
+
+    name: str
+    version: int
+    crop_scale: tuple[float, float]
+    crop_ratio: tuple[float, float]
+    flip: float
+    jitter: float
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    grayscale: float
+
+    @property
+    def id(self) -> str:
+        """Name and version in one word, as results and inferrers carry it."""
+        return f"{self.name}@{self.version}"
+
+
+ENCODERMI = Recipe(
+    name="encodermi",
+    version=1,
+    crop_scale=(0.2, 1.0),
+    crop_ratio=(3 / 4, 4 / 3),
+    flip=0.5,
+    jitter=0.8,
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.4,
+    hue=0.1,
+    grayscale=0.2,
+)
+
+RECIPES = {recipe.id: recipe for recipe in (ENCODERMI,)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewParameters:
+    """What changes in each view; every array begins with (n_images, n_views).
+
+    Attributes:
+        box: (…, 4) int64: top, left, height, width of the crop, in pixels.
+        flip: (…) bool.
+        jitter: (…) bool: whether the colour changes apply.
+        factors: (…, 4) float32: brightness, contrast, saturation, hue shift.
+        order: (…, 4) int64: which of those four comes first, second, …
+        grayscale: (…) bool.
+    """
+
+    box: npt.NDArray[np.int64]
+    flip: npt.NDArray[np.bool_]
+    jitter: npt.NDArray[np.bool_]
+    factors: npt.NDArray[np.float32]
+    order: npt.NDArray[np.int64]
+    grayscale: npt.NDArray[np.bool_]
+
+
+def draw(
+    image_ids: Sequence[str], recipe: Recipe, n_views: int, size_px: int, seed: int
+) -> ViewParameters:
+    """Parameters of n views of each image: a function of seed, content and recipe alone.
+
+    Args:
+        image_ids: SHA-256 of each image file, in hex.
+        recipe: Ranges to draw from.
+        n_views: Views an image, at least 1.
+        size_px: Side of the square images that the crops are cut from.
+        seed: The user's seed.
+    """
+    purpose = f"views/{recipe.id}"
+    rows = [stream(seed, one, purpose).random((n_views, _UNIFORMS)) for one in image_ids]
+    return interpret(np.stack(rows), recipe, size_px)
+
+
+def draw_for_training(
+    n_images: int, n_views: int, recipe: Recipe, size_px: int, generator: np.random.Generator
+) -> ViewParameters:
+    """Parameters for a training batch, from one generator for all of it."""
+    return interpret(generator.random((n_images, n_views, _UNIFORMS)), recipe, size_px)
+
+
+def interpret(
+    uniforms: npt.NDArray[np.float64], recipe: Recipe, size_px: int
+) -> ViewParameters:
+    """Uniform numbers in [0, 1), shape (…, 51) → what they mean under a recipe.
+
+    Source: `RandomResizedCrop.get_params`, `ColorJitter.get_params` of torchvision: a crop's
+    area is uniform, its ratio log-uniform, the first of ten draws that fits counts.
+    """
+    attempts = uniforms[..., : 4 * _CROP_ATTEMPTS].reshape(*uniforms.shape[:-1], -1, 4)
+    rest = uniforms[..., 4 * _CROP_ATTEMPTS :]
+
+    low, high = recipe.crop_scale
+    area = (low + (high - low) * attempts[..., 0]) * size_px**2
+    log_low, log_high = np.log(recipe.crop_ratio)
+    ratio = np.exp(log_low + (log_high - log_low) * attempts[..., 1])
+    width = np.rint(np.sqrt(area * ratio)).astype(np.int64)
+    height = np.rint(np.sqrt(area / ratio)).astype(np.int64)
+    fits = (width > 0) & (width <= size_px) & (height > 0) & (height <= size_px)
+    first = fits.argmax(axis=-1)[..., None]
+    # A square image with no attempt that fits is kept whole, as torchvision's fallback does.
+    any_fits = fits.any(axis=-1)
+    width = np.where(any_fits, np.take_along_axis(width, first, -1)[..., 0], size_px)
+    height = np.where(any_fits, np.take_along_axis(height, first, -1)[..., 0], size_px)
+    at_top = np.take_along_axis(attempts[..., 2], first, -1)[..., 0]
+    at_left = np.take_along_axis(attempts[..., 3], first, -1)[..., 0]
+    top = np.floor(at_top * (size_px - height + 1)).astype(np.int64)
+    left = np.floor(at_left * (size_px - width + 1)).astype(np.int64)
+
+    spread = np.array([recipe.brightness, recipe.contrast, recipe.saturation])
+    factors = np.concatenate(
+        [
+            np.maximum(0, 1 - spread) + (1 + spread - np.maximum(0, 1 - spread)) * rest[..., 2:5],
+            recipe.hue * (2 * rest[..., 5:6] - 1),
+        ],
+        axis=-1,
+    )
+    return ViewParameters(
+        box=np.stack([top, left, height, width], axis=-1),
+        flip=rest[..., 0] < recipe.flip,
+        jitter=rest[..., 1] < recipe.jitter,
+        factors=factors.astype(np.float32),
+        order=rest[..., 6:10].argsort(axis=-1),
+        grayscale=rest[..., 10] < recipe.grayscale,
+    )
+
+
+def make_views(images: Tensor, parameters: ViewParameters) -> Tensor:
+    """All views of a batch of images at once, on the device of the images.
+
+    Args:
+        images: Shape (n_images, 3, size_px, size_px): uint8, or floating point in [0, 1].
+        parameters: What changes in each view, drawn for this size.
+
+    Returns:
+        Shape (n_images, n_views, 3, size_px, size_px), float32 RGB in [0, 1].
+    """
+    import torch
+
+    with torch.no_grad():
+        views = _crop_resize_flip(to_unit_range(images), parameters)
+        n_images, n_views = parameters.flip.shape
+        flat = _change_colours(views.flatten(0, 1), parameters)
+        return flat.unflatten(0, (n_images, n_views))
+
+
+def to_unit_range(images: Tensor) -> Tensor:
+    """uint8 in [0, 255] → float32 in [0, 1]; floating point passes as float32."""
+    import torch
+
+    if images.dtype == torch.uint8:
+        return images.to(torch.float32).div_(255)
+    return images.to(torch.float32)
+
+
+def _crop_resize_flip(images: Tensor, parameters: ViewParameters) -> Tensor:
+    """Crop each view's box, resize it to the full side (bilinear), flip where asked.
+
+    One `grid_sample` does all three. Coordinates are clamped to the box, not to the image, so
+    that a border pixel never mixes with what lies outside the crop, as in torchvision.
+    """
+    import torch
+    from torch.nn import functional
+
+    size = images.shape[-1]
+    box = torch.from_numpy(parameters.box).to(images.device, torch.float32)
+    top, left, height, width = (part.unsqueeze(-1) for part in box.unbind(-1))
+    out = torch.arange(size, device=images.device, dtype=torch.float32) + 0.5
+    ys = top + (out * height / size - 0.5).clamp(min=0).minimum(height - 1)
+    xs = left + (out * width / size - 0.5).clamp(min=0).minimum(width - 1)
+    flip = torch.from_numpy(parameters.flip).to(images.device).unsqueeze(-1)
+    xs = torch.where(flip, xs.flip(-1), xs)
+
+    n_images, n_views = parameters.flip.shape
+    shape = (n_images, n_views, size, size)
+    grid = torch.stack([xs[:, :, None, :].expand(shape), ys[:, :, :, None].expand(shape)], dim=-1)
+    grid = ((2 * grid + 1) / size - 1).flatten(1, 2)  # the views of an image below each other
+    tall = functional.grid_sample(images, grid, mode="bilinear", align_corners=False)
+    return tall.unflatten(2, (n_views, size)).transpose(1, 2)
+
+
+def _change_colours(views: Tensor, parameters: ViewParameters) -> Tensor:
+    """Jitter in each view's own order, then grayscale; in place on views it owns."""
+    import torch
+
+    views = views.contiguous()
+    changes = (_brightness, _contrast, _saturation, _hue)
+    jitter = parameters.jitter.reshape(-1)
+    order = parameters.order.reshape(-1, 4)
+    factors = torch.from_numpy(parameters.factors.reshape(-1, 4)).to(views.device)
+    for step in range(4):
+        for which, change in enumerate(changes):
+            index = _positions(jitter & (order[:, step] == which), views.device)
+            if len(index):
+                amount = factors[index, which, None, None, None]
+                views[index] = change(views[index], amount)
+    index = _positions(parameters.grayscale.reshape(-1), views.device)
+    if len(index):
+        views[index] = _luma(views[index]).expand(-1, 3, -1, -1)
+    return views
+
+
+def _positions(mask: npt.NDArray[np.bool_], where: device) -> Tensor:
+    import torch
+
+    return torch.from_numpy(np.flatnonzero(mask)).to(where)
+
+
+def _luma(rgb: Tensor) -> Tensor:
+    red, green, blue = rgb.unbind(1)
+    return (_GRAY[0] * red + _GRAY[1] * green + _GRAY[2] * blue).unsqueeze(1)
+
+
+def _brightness(rgb: Tensor, factor: Tensor) -> Tensor:
+    return (rgb * factor).clamp_(0, 1)
+
+
+def _contrast(rgb: Tensor, factor: Tensor) -> Tensor:
+    mean = _luma(rgb).mean(dim=(1, 2, 3), keepdim=True)
+    return (rgb * factor + mean * (1 - factor)).clamp_(0, 1)
+
+
+def _saturation(rgb: Tensor, factor: Tensor) -> Tensor:
+    return (rgb * factor + _luma(rgb) * (1 - factor)).clamp_(0, 1)
+
+
+def _hue(rgb: Tensor, shift: Tensor) -> Tensor:
+    """Turn the hue by `shift` of a full circle, keeping value and chroma.
+
+    Written for the memory bus: on a CPU this is half of the time that all views take.
+    """
+    import torch
+
+    red, green, blue = rgb.unbind(1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    chroma = value - torch.minimum(torch.minimum(red, green), blue)
+    per_chroma = chroma.clamp(min=torch.finfo(torch.float32).tiny).reciprocal_()
+    sixths = torch.where(
+        red == value,
+        (green - blue).mul_(per_chroma),
+        torch.where(
+            green == value,
+            (blue - red).mul_(per_chroma).add_(2),
+            (red - green).mul_(per_chroma).add_(4),
+        ),
+    ).add_(6 * shift.squeeze(1))
+    # HSV → RGB without branches: each channel is value minus a clipped ramp of the hue.
+    turned = torch.empty_like(rgb)
+    for channel, offset in enumerate((5.0, 3.0, 1.0)):
+        ramp = sixths + offset
+        ramp.addcmul_((ramp / 6).floor_(), ramp.new_tensor(-6.0))
+        ramp = torch.minimum(ramp, 4 - ramp).clamp_(0, 1)
+        torch.addcmul(value, chroma, ramp, value=-1, out=turned[:, channel])
+    return turned
