@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
 SCHEMA_VERSION = "1.0"
@@ -122,7 +125,7 @@ class Audit:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
 
     def __getitem__(self, index: int) -> Row:
@@ -137,6 +140,27 @@ class Audit:
     def skipped(self) -> tuple[Row, ...]:
         """The rows that do not."""
         return tuple(row for row in self.rows if row.status == "skipped")
+
+    def ranked(self) -> tuple[Row, ...]:
+        """The rows that carry a score, most like a member first.
+
+        By the first inferrer's score, or by mean similarity where there is no inferrer; ties
+        by content hash, then by path, so that the order is the same in every run.
+        """
+
+        def key(row: Row) -> tuple[float, str, str]:
+            score = row.findings[0].score if row.findings else row.mean_similarity
+            return -(score or 0.0), row.sha256 or "", row.path
+
+        return tuple(sorted(self.scored, key=key))
+
+    def skip_reasons(self) -> dict[str, int]:
+        """How many files were skipped for each reason, the most frequent first.
+
+        The reason is the part of `Row.error` before its colon.
+        """
+        reasons = Counter((row.error or "unknown").partition(":")[0] for row in self.skipped)
+        return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 
     def n_predicted(self, inferrer: str) -> int:
         """How many images an inferrer reads as members."""

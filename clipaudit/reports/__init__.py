@@ -1,0 +1,108 @@
+"""An `Audit` as a table for people and as files for programs: a module a format.
+
+`FORMATS` is the whole list. Every format carries the facts of its run; those for programs
+carry `schema_version` and are described in docs/schemas/.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from io import BytesIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+from clipaudit.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clipaudit.verdicts import Audit
+
+FORMATS = {
+    "table": "clipaudit.reports.table:dump",
+    "json": "clipaudit.reports.json_document:dump",
+    "jsonl": "clipaudit.reports.json_lines:dump",
+    "csv": "clipaudit.reports.csv_rows:dump",
+    "parquet": "clipaudit.reports.parquet:dump",
+}
+"""Name of a format → the function that writes it."""
+
+TEXT_FORMATS = ("table", "json", "jsonl", "csv")
+"""Those that may go to a terminal or through a pipe."""
+
+ENDINGS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".parquet": "parquet"}
+"""Ending of a file → its format."""
+
+
+class Dump(Protocol):
+    """What a format is: a function that writes an audit into an open file."""
+
+    def __call__(self, audit: Audit, file: BinaryIO) -> None:
+        """Write all of it; text is UTF-8 and ends in a line feed."""
+
+
+def dump(audit: Audit, style: str, file: BinaryIO) -> None:
+    """Write an audit in one of the `FORMATS` into an open file."""
+    module, _, function = _known(style).partition(":")
+    cast("Dump", getattr(import_module(module), function))(audit, file)
+
+
+def render(audit: Audit, style: str = "table") -> str:
+    """An audit as text, in one of the `TEXT_FORMATS`, without colour.
+
+    Raises:
+        UsageError: No such format, or one that is not text.
+    """
+    if style not in TEXT_FORMATS:
+        _known(style)
+        raise UsageError(f"{style} is not text", f"Write it into a file: -o audit.{style}")
+    file = BytesIO()
+    dump(audit, style, file)
+    return file.getvalue().decode()
+
+
+def write(audit: Audit, path: Path) -> None:
+    """Write an audit into a file, in the format that its ending names.
+
+    The file is there in full or, where anything fails, as it was before.
+
+    Raises:
+        UsageError: See `check_destination`.
+        ReportError: The disk is full, or the system says no for another reason.
+    """
+    from clipaudit.reports.atomic import replacing
+
+    check_destination(path)
+    with replacing(path) as file:
+        dump(audit, ENDINGS[path.suffix.lower()], file)
+
+
+def check_destination(path: Path) -> None:
+    """Say now, and not after hours of work, that a report cannot go there.
+
+    Raises:
+        UsageError: An unknown ending, a folder itself, or a folder that is not there or not ours.
+    """
+    from clipaudit.reports.names import shown
+
+    if path.suffix.lower() not in ENDINGS:
+        ending = f"the ending {shown(path.suffix)}" if path.suffix else "no ending"
+        raise UsageError(
+            f"{shown(str(path))} has {ending}, which names no format",
+            f"End it in one of {', '.join(ENDINGS)}.",
+        )
+    if path.is_dir():
+        raise UsageError(f"{shown(str(path))} is a folder", "Name a file in it.")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"the folder {shown(str(folder))} does not exist", "Make it first.")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(
+            f"nothing may be written into {shown(str(folder))}", "Name another folder with -o."
+        )
+
+
+def _known(style: str) -> str:
+    if style not in FORMATS:
+        raise UsageError(f"no format {style!r}", f"Take one of {', '.join(FORMATS)}.")
+    return FORMATS[style]

@@ -1,0 +1,28 @@
+"""JSON lines: the run first, then a record an image.
+
+Schema of a line: docs/schemas/audit-1.schema.json, `$defs/line`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, BinaryIO
+
+from clipaudit.reports.json_document import as_json, record, summary
+from clipaudit.verdicts import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from clipaudit.verdicts import Audit
+
+
+def dump(audit: Audit, file: BinaryIO) -> None:
+    """Write it, a line at a time; see `clipaudit.reports.Dump`."""
+    run = {
+        "record": "run",
+        "schema_version": SCHEMA_VERSION,
+        **asdict(audit.run),
+        "summary": summary(audit),
+    }
+    file.write(as_json(run).encode() + b"\n")
+    for row in audit:
+        file.write(as_json({"record": "image", **record(row)}).encode() + b"\n")

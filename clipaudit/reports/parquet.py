@@ -1,0 +1,52 @@
+"""Parquet: the long form with typed columns, and the run as JSON in the file's metadata.
+
+The metadata keys are `clipaudit.schema_version` and `clipaudit.run`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, BinaryIO
+
+from clipaudit.reports.json_document import as_json
+from clipaudit.reports.names import as_utf8, exact_unless_utf8
+from clipaudit.verdicts import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from clipaudit.verdicts import Audit
+
+
+def dump(audit: Audit, file: BinaryIO) -> None:
+    """Write it; see `clipaudit.reports.Dump`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            ("path", pa.string()),
+            ("path_b64", pa.string()),
+            ("sha256", pa.string()),
+            ("status", pa.string()),
+            ("error", pa.string()),
+            ("mean_similarity", pa.float64()),
+            ("inferrer", pa.string()),
+            ("score", pa.float64()),
+            ("prediction", pa.string()),
+            ("notes", pa.list_(pa.string())),
+        ],
+        metadata={
+            "clipaudit.schema_version": SCHEMA_VERSION,
+            "clipaudit.run": as_json(asdict(audit.run)),
+        },
+    )
+    records = [
+        {
+            **record,
+            "path": as_utf8(record["path"]),
+            "path_b64": exact_unless_utf8(record["path"]),
+            "error": None if record["error"] is None else as_utf8(record["error"]),
+            "notes": [as_utf8(note) for note in record["notes"]],
+        }
+        for record in audit.to_dicts()
+    ]
+    pq.write_table(pa.Table.from_pylist(records, schema=schema), file)

@@ -1,0 +1,209 @@
+"""What holds for every report format, those of plug-ins included."""
+
+import base64
+import csv
+import io
+import json
+import unicodedata
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipaudit.reports import FORMATS, TEXT_FORMATS, dump, render
+from clipaudit.verdicts import SCHEMA_VERSION
+from tests.unit.reports.audits import INFERRERS, audit_of, realistic, scored, skipped
+
+NASTY = [
+    "new\nline.png",
+    "carriage\rreturn.png",
+    "tab\tand\vmore\f.png",
+    "\x1b[2Jclears the screen.png",
+    "\x1b]0;title\x07.png",
+    "bell\x07 backspace\x08.png",
+    "delete\x7f.png",
+    "c1\x9b31m.png",
+    "not utf-8 \udcff\udcfe.png",
+    "latin-1 caf\udce9.jpg",
+    "=cmd|' /C calc'!A0.png",
+    "+1+1.png",
+    "-rf.png",
+    "@SUM(1).png",
+    "\t=1+1.png",
+    "＝1+1.png",
+    "'quoted'.png",
+    '"double".png',
+    'comma, "quote", semicolon;.png',
+    "[red]markup[/red].png",
+    "[/]broken markup.png",
+    "[link=http://example.org]x[/link].png",
+    "back\\slash\\x1b\\n.png",
+    "%s %d {0} $HOME `id`.png",
+    "<script>alert(1)</script>.png",
+    "evil\u202egnp.exe",
+    "zero\u200bwidth\ufeff.png",
+    "line\u2028separator\u2029.png",
+    "日本の風景画 🏞️.png",
+    "e\u0301 is not é.png",
+    " leading and trailing .png ",
+    "null.png",
+    "nan",
+    "x" * 255,
+    "folder/" * 40 + "deep.png",
+    "#comment.png",
+    "\ufeffbom.png",
+]
+
+assert len(NASTY) >= 30
+
+
+def nasty_audit(names=NASTY):
+    rows = [
+        scored(name, notes=(f"note of {name}",)) if index % 3 else skipped(name, f"why: {name}")
+        for index, name in enumerate(names)
+    ]
+    return audit_of(rows, command=f"clipaudit score {' '.join(names)}")
+
+
+def dumped(audit, style):
+    file = io.BytesIO()
+    dump(audit, style, file)
+    return file.getvalue()
+
+
+def exact(record):
+    """The path that a careful reader gets out of a record."""
+    if record.get("path_b64"):
+        return base64.b64decode(record["path_b64"]).decode("utf-8", "surrogateescape")
+    return record["path"]
+
+
+def read_json(content):
+    return [{**row, **(f or {})} for row in json.loads(content)["rows"] for f in _findings(row)]
+
+
+def read_jsonl(content):
+    first, *lines = map(json.loads, content.decode().splitlines())
+    assert first["record"] == "run"
+    assert {line["record"] for line in lines} <= {"image"}
+    return [{**row, **(finding or {})} for row in lines for finding in _findings(row)]
+
+
+def _findings(row):
+    return row["findings"] or [{"inferrer": None, "score": None, "prediction": None}]
+
+
+def read_csv(content):
+    records = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    return [{name: value or None for name, value in record.items()} for record in records]
+
+
+def read_parquet(content):
+    return pq.read_table(io.BytesIO(content)).to_pylist()
+
+
+READERS = {"json": read_json, "jsonl": read_jsonl, "csv": read_csv, "parquet": read_parquet}
+
+
+def assert_round_trip(audit, style):
+    got = READERS[style](dumped(audit, style))
+    expected = audit.to_dicts()
+    assert len(got) == len(expected)
+    for ours, theirs in zip(expected, got, strict=True):
+        assert exact(theirs) == ours["path"]
+        for name in ("sha256", "status", "inferrer", "prediction"):
+            assert theirs[name] == ours[name]
+        for name in ("mean_similarity", "score"):
+            value = None if theirs[name] is None else float(theirs[name])
+            assert value == ours[name], "all digits"
+        assert (theirs["error"] is None) == (ours["error"] is None)
+
+
+@pytest.mark.parametrize("style", sorted(READERS))
+def test_every_name_and_number_survives_the_round_trip(style):
+    assert_round_trip(nasty_audit(), style)
+
+
+@pytest.mark.parametrize("style", sorted(READERS))
+@given(
+    names=st.lists(
+        st.text(
+            st.one_of(
+                st.characters(codec="utf-8"),
+                st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF),
+            ),
+            min_size=1,
+        ).filter(lambda name: "\0" not in name),
+        max_size=6,
+    )
+)
+def test_any_name_survives_the_round_trip(style, names):
+    try:
+        for name in names:
+            assert (
+                name.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape") == name
+            )
+    except AssertionError:  # surrogates that together are valid UTF-8: no file system gives those
+        return
+    assert_round_trip(nasty_audit(names), style)
+
+
+def test_every_format_for_programs_is_read_back_here():
+    assert set(READERS) == set(FORMATS) - {"table"}
+
+
+@pytest.mark.parametrize("style", TEXT_FORMATS)
+def test_nothing_in_it_can_steer_a_terminal(style):
+    text = render(nasty_audit(), style)
+    # JSON leaves DEL as it is, which no terminal obeys.
+    steering = {char for char in text if unicodedata.category(char) in {"Cc", "Cf", "Cs"}}
+    assert steering <= {"\n", "\x7f"} if style.startswith("json") else steering <= {"\n"}
+
+
+@pytest.mark.parametrize("style", sorted(FORMATS))
+def test_the_same_audit_gives_the_same_bytes(style):
+    assert dumped(nasty_audit(), style) == dumped(nasty_audit(), style)
+
+
+@pytest.mark.parametrize("style", TEXT_FORMATS)
+def test_text_is_utf8_without_colour_and_ends_in_one_line_feed(style, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    text = dumped(realistic(30), style).decode("utf-8")
+    assert "\x1b" not in text
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    assert "\r" not in text
+
+
+@pytest.mark.parametrize("style", sorted(FORMATS))
+@pytest.mark.parametrize(
+    "audit",
+    [
+        audit_of([]),
+        audit_of([], inferrers=()),
+        audit_of([skipped("a"), skipped("b")]),
+        audit_of([scored("a", inferrers=())], inferrers=()),
+        audit_of([scored("a")], interrupted=True, seconds=0.0, n_from_store=0),
+        audit_of([scored("a"), scored("a")], seed=2**80),
+    ],
+    ids=["empty", "empty, no inferrer", "all skipped", "no inferrer", "interrupted", "twice"],
+)
+def test_odd_runs_are_written_too(style, audit):
+    content = dumped(audit, style)
+    if style in READERS:
+        assert len(READERS[style](content)) == len(audit.to_dicts())
+
+
+@pytest.mark.parametrize("style", sorted(FORMATS))
+def test_the_facts_of_the_run_go_with_it(style):
+    content = dumped(realistic(3), style)
+    if style == "parquet":
+        metadata = pq.read_schema(io.BytesIO(content)).metadata
+        content = metadata[b"clipaudit.run"] + metadata[b"clipaudit.schema_version"]
+    text = content.decode()
+    for fact in ("ViT-B-32/openai", "3fa9c1d23fa9", "paper/1", "cosine", INFERRERS[2].name):
+        assert fact in text
+    if style != "table":
+        for fact in ("0.1.0", "3.11.7", "clipaudit score images", SCHEMA_VERSION, "c" * 64):
+            assert fact in text

@@ -1,0 +1,111 @@
+import io
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from clipaudit.reports import render
+from clipaudit.reports.table import as_text, show
+from tests.unit.reports.audits import INFERRERS, audit_of, realistic, scored, skipped
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+@pytest.mark.parametrize("n_inferrers", [0, 1, 2, 3])
+def test_no_line_is_wider_than_the_screen(width, n_inferrers):
+    text = as_text(realistic(40, INFERRERS[:n_inferrers]), width)
+    assert max(map(cell_len, text.splitlines())) <= width
+
+
+def test_a_pipe_gets_the_width_that_columns_says(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(cell_len, render(realistic(40)).splitlines())) == 80
+
+
+def test_both_ends_of_the_ranking_are_shown_in_order():
+    rows = [scored(f"{i}.png", INFERRERS[:1]) for i in range(50)]
+    audit = audit_of(rows, INFERRERS[:1])
+    text = as_text(audit, 100)
+    ranked = [row.path for row in audit.ranked()]
+    shown = [line.split()[0] for line in text.splitlines() if ".png" in line]
+    assert shown == ranked[:10] + ranked[-10:]
+    assert "Most like members (10 of 50)" in text
+    assert "Least like members (10 of 50)" in text
+
+
+def test_few_images_are_shown_once():
+    text = as_text(audit_of([scored(f"{i}.png") for i in range(20)]), 100)
+    assert "All 20 images" in text
+    for index in range(20):
+        assert text.count(f" {index}.png ") == 1
+
+
+def test_at_eighty_columns_scores_predictions_and_the_end_of_a_name_are_whole():
+    row = scored("some/very/long/folder/name/that/goes/on/and/on/picture-17.png")
+    text = as_text(audit_of([row, scored("other.png")]), 80)
+    assert "picture-17.png" in text
+    for finding in row.findings:
+        assert f"{finding.score:.3f}" in text
+    assert f"{row.mean_similarity:.4f}" in text
+
+
+def test_the_common_folder_is_named_once():
+    text = as_text(audit_of([scored("pictures/2021/a.png"), scored("pictures/2022/b.png")]), 80)
+    assert text.count("pictures/") == 1
+    assert "2021/a.png" in text
+
+
+@pytest.mark.parametrize("paths", [["/a.png", "/b.png"], ["/x/a.png", "x/b.png"], ["one.png"]])
+def test_names_without_a_common_folder_stay_whole(paths):
+    text = as_text(audit_of([scored(path) for path in paths]), 80)
+    for path in paths:
+        assert path in text
+
+
+def test_the_summary_counts_and_explains():
+    audit = realistic(500)
+    text = as_text(audit, 120)
+    assert "503 read, 500 scored, 3 skipped" in text
+    assert "2 truncated, 1 not an image" in text
+    for inferrer in INFERRERS:
+        assert f"{audit.n_predicted(inferrer.name)} of 500" in text
+        assert inferrer.evidence in text
+    assert text.count(INFERRERS[0].trained_on) == 1
+    assert "fingerprint 3fa9c1d23fa9" in text
+    assert "10 an image by recipe paper/1, cosine, seed 0" in text
+    assert "120 known from an earlier run" in text
+    joined = " ".join(text.replace("│", " ").split())
+    assert "not calibrated for ViT-B-32/openai" in joined
+    assert "nothing here proves that one picture was used" in joined
+
+
+def test_an_interrupted_run_says_so():
+    assert "Interrupted" in as_text(audit_of([scored("a.png")], interrupted=True), 80)
+    assert "Interrupted" not in as_text(audit_of([scored("a.png")]), 80)
+
+
+def test_many_skipped_files_are_counted_not_listed():
+    text = as_text(audit_of([skipped(f"{i}.png") for i in range(500)]), 80)
+    assert "and 490 more" in text
+    assert "No image was scored" in text
+
+
+def test_without_inferrers_nothing_is_said_of_members_found():
+    text = as_text(audit_of([scored("a.png", ())], ()), 80)
+    assert "Predicted" not in text
+    assert "proves nothing" in text
+
+
+def test_markup_in_names_is_text():
+    text = as_text(audit_of([scored("[red]a[/red].png"), skipped("[/]b.png", "[bold]: x")]), 100)
+    assert "[red]a[/red].png" in text
+    assert "[/]b.png" in text
+    assert "[bold]: x" in text
+
+
+def test_a_terminal_gets_colour_unless_no_color_is_set(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for no_color, expected in (("", True), ("1", False)):
+        monkeypatch.setenv("NO_COLOR", no_color)
+        file = io.StringIO()
+        show(realistic(5), Console(file=file, force_terminal=True, width=80))
+        assert ("\x1b[1;33m" in file.getvalue()) == expected
