@@ -495,7 +495,11 @@ def decode(data: bytes, limits: Limits) -> Decoded:
             `too_many_pixels` or `out_of_memory`.
     """
     picture, form, notes = _decode_rgb(data, limits)
-    return Decoded(np.array(picture), form, notes)
+    try:
+        pixels = np.array(picture)
+    except MemoryError as error:
+        raise _out_of_memory() from error
+    return Decoded(pixels, form, notes)
 
 
 def resize_to_square(decoded: Decoded, size_px: int, interpolation: Interpolation) -> UInt8Array:
@@ -735,9 +739,13 @@ def _out_of_memory() -> BadImage:
 
 
 def _undecodable(data: bytes, error: Exception) -> BadImage:
-    kind = _kind_by_signature(data)[0] or "picture"
+    kind = _kind_by_signature(data)[0]
+    if kind is None:  # Pillow is easily tempted: any text that starts with BM may be a bitmap
+        return _unidentified(data)
     if isinstance(error, EOFError) or "truncat" in str(error).lower():
         return BadImage("truncated", f"the {kind} is cut off: its data ends too early")
+    if str(error).startswith("Unsupported"):
+        return BadImage("unsupported", f"the {kind} is of an unusual kind, or damaged")
     return BadImage("corrupt", f"the {kind} is damaged: its data cannot be decoded")
 
 
@@ -775,7 +783,6 @@ _OTHER_SIGNATURES = (
     (b"\xff\x0a", "JPEG XL"),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
     (b"\0\0\1\0", "Windows icon"),
-    (b"\0\0\2\0", "Windows cursor"),
     (b"icns", "Apple icon"),
     (b"qoif", "QOI"),
     (b"DDS ", "DDS"),
@@ -810,6 +817,8 @@ def _kind_by_signature(data: bytes) -> tuple[str | None, bool]:
             return kind, False
     if data[:1] == b"P" and data[1:2] in b"1234567fF" and data[2:3].isspace():
         return "PNM", False
+    if data.endswith(b"TRUEVISION-XFILE.\0"):
+        return "TGA", False
     if b"<svg" in data[:1024].lower():
         return "SVG", False
     return None, False
