@@ -24,6 +24,7 @@ from typing import IO, Any
 from clipaudit.images import BadImage, Interpolation, Limits, prepare
 
 LENGTHS = struct.Struct("!IQ")
+_MAX_HEADER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +61,18 @@ def write_frame(stream: IO[bytes], header: dict[str, Any], body: bytes | memoryv
     stream.flush()
 
 
-def read_frame(stream: IO[bytes]) -> tuple[dict[str, Any], bytearray]:
+def read_frame(
+    stream: IO[bytes], max_body_bytes: int | None = None
+) -> tuple[dict[str, Any], bytearray]:
     """Receive one message.
 
     Raises:
         EOFError: The other side is gone, perhaps in the middle of a message.
-        ValueError: It is no message.
+        ValueError: It is no message, or a longer one than expected.
     """
     n_header, n_body = LENGTHS.unpack(_read_exactly(stream, LENGTHS.size))
+    if n_header > _MAX_HEADER_BYTES or (max_body_bytes is not None and n_body > max_body_bytes):
+        raise ValueError("a message is too long")
     header = json.loads(_read_exactly(stream, n_header))
     if not isinstance(header, dict):
         raise ValueError("a header is a JSON object")  # noqa: TRY004 - not a caller's mistake

@@ -343,7 +343,7 @@ class _Worker:
         try:
             if data is not None:
                 write_frame(process.stdin, {}, data)
-            return read_frame(process.stdout)
+            return read_frame(process.stdout, 3 * self._size_px**2)
         finally:
             with self._lock:
                 self._left_s = None

@@ -43,6 +43,7 @@ Reason = Literal[
     "out_of_memory",
     "timeout",  # decoding took longer than Limits.decode_timeout_s
     "decoder_crashed",
+    "no_embedding",  # a picture, but the encoder makes nothing usable of it
 ]
 
 
