@@ -6,10 +6,13 @@ Arrays in, arrays out: no torch, no files, no randomness.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Float32Array = npt.NDArray[np.float32]
 Similarity = Literal["cosine", "pearson", "euclidean"]
@@ -107,4 +110,17 @@ def measure(batch: Embeddings) -> Signals:
         euclidean=-np.linalg.norm(views[:, first] - views[:, second], axis=-1).astype(np.float32),
         norms=norms.astype(np.float32),
         plain_norm=plain_norm.astype(np.float32),
+    )
+
+
+def concatenate(batches: Sequence[Signals]) -> Signals:
+    """Several batches as one, in the order given.
+
+    Raises:
+        ValueError: No batch, or batches with different numbers of views.
+    """
+    columns = ("cosine", "pearson", "euclidean", "norms", "plain_norm")
+    return Signals(
+        tuple(image_id for batch in batches for image_id in batch.image_ids),
+        *(np.concatenate([getattr(batch, name) for batch in batches]) for name in columns),
     )

@@ -133,9 +133,7 @@ def draw_for_training(
     return interpret(generator.random((n_images, n_views, _UNIFORMS)), recipe, size_px)
 
 
-def interpret(
-    uniforms: npt.NDArray[np.float64], recipe: Recipe, size_px: int
-) -> ViewParameters:
+def interpret(uniforms: npt.NDArray[np.float64], recipe: Recipe, size_px: int) -> ViewParameters:
     """Uniform numbers in [0, 1), shape (…, 51) → what they mean under a recipe.
 
     Source: `RandomResizedCrop.get_params`, `ColorJitter.get_params` of torchvision: a crop's
@@ -195,7 +193,7 @@ def make_views(images: Tensor, parameters: ViewParameters) -> Tensor:
         views = _crop_resize_flip(to_unit_range(images), parameters)
         n_images, n_views = parameters.flip.shape
         flat = _change_colours(views.flatten(0, 1), parameters)
-        return flat.unflatten(0, (n_images, n_views))
+        return flat.reshape(n_images, n_views, *flat.shape[1:])
 
 
 def to_unit_range(images: Tensor) -> Tensor:
@@ -230,7 +228,7 @@ def _crop_resize_flip(images: Tensor, parameters: ViewParameters) -> Tensor:
     grid = torch.stack([xs[:, :, None, :].expand(shape), ys[:, :, :, None].expand(shape)], dim=-1)
     grid = ((2 * grid + 1) / size - 1).flatten(1, 2)  # the views of an image below each other
     tall = functional.grid_sample(images, grid, mode="bilinear", align_corners=False)
-    return tall.unflatten(2, (n_views, size)).transpose(1, 2)
+    return tall.reshape(n_images, -1, n_views, size, size).transpose(1, 2)
 
 
 def _change_colours(views: Tensor, parameters: ViewParameters) -> Tensor:

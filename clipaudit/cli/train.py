@@ -1,0 +1,142 @@
+"""`clipaudit train`: shadow encoder and inferrers from a data set."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from clipaudit.encoders.base import OUTPUTS
+from clipaudit.errors import UsageError
+from clipaudit.inferrers.base import KINDS
+from clipaudit.pipelines import train as pipeline
+from clipaudit.pipelines.train import TrainConfig
+from clipaudit.shadow.architectures import Architecture
+from clipaudit.shadow.pretrain import Algorithm, Epoch, Precision, PretrainConfig
+from clipaudit.similarity import SIMILARITIES
+
+Word = TypeVar("Word", bound=str)
+
+PRETRAIN = PretrainConfig()
+DEFAULT = TrainConfig(data="", output=Path())
+ALL_KINDS: list[str] = list(DEFAULT.kinds)
+SIMILARITY: list[str] = list(DEFAULT.similarities)
+BOTH_OUTPUTS: list[str] = list(DEFAULT.outputs)
+
+
+def train(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Shadow data set: a folder or zip file of pictures, or cifar10, cifar100, stl10, "
+            "tiny-imagenet.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the run; continued if it exists.")
+    ],
+    data_name: Annotated[str | None, typer.Option(help="What the cards call the data set.")] = None,
+    members: Annotated[
+        int, typer.Option(help="Pictures that pre-train the shadow encoder.")
+    ] = DEFAULT.n_members,
+    nonmembers: Annotated[
+        int, typer.Option(help="Pictures of the same set that do not.")
+    ] = DEFAULT.n_nonmembers,
+    size: Annotated[int, typer.Option(help="Side of the pictures, in pixels.")] = DEFAULT.size_px,
+    architecture: Annotated[
+        Architecture, typer.Option(help="resnet18, or resnet-small for CPUs.")
+    ] = PRETRAIN.architecture,
+    algorithm: Annotated[Algorithm, typer.Option(help="simclr or mocov2.")] = PRETRAIN.algorithm,
+    epochs: Annotated[int, typer.Option(help="Passes over the members.")] = PRETRAIN.epochs,
+    batch_size: Annotated[
+        int, typer.Option(help="Pictures a step; two views of each.")
+    ] = PRETRAIN.batch_size,
+    learning_rate: Annotated[
+        float, typer.Option(help="Of AdamW, at the start.")
+    ] = PRETRAIN.learning_rate,
+    temperature: Annotated[
+        float, typer.Option(help="Of the contrastive loss.")
+    ] = PRETRAIN.temperature,
+    precision: Annotated[
+        Precision, typer.Option(help="float32, or bfloat16 where the processor has it.")
+    ] = PRETRAIN.precision,
+    views: Annotated[int, typer.Option(help="Views an image.")] = DEFAULT.n_views,
+    kind: Annotated[list[str], typer.Option(help="V, S or T; may be repeated.")] = ALL_KINDS,
+    similarity: Annotated[
+        list[str], typer.Option(help="cosine, pearson or euclidean; may be repeated.")
+    ] = SIMILARITY,
+    encoder_output: Annotated[
+        list[str],
+        typer.Option(help="Output of the shadow encoder: embedding or trunk; may be repeated."),
+    ] = BOTH_OUTPUTS,
+    without: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of an earlier run whose pictures must not be used."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = DEFAULT.device,
+    seed: Annotated[int, typer.Option(help="Of the split, the training and the fits.")] = 0,
+) -> None:
+    """Train inferrers of your own on a data set whose use you decide.
+
+    Splits the data set into shadow members and non-members, pre-trains a shadow encoder on the
+    members alone, and learns to tell the two apart. A run that was stopped continues with the
+    same command.
+    """
+    config = TrainConfig(
+        data=data,
+        output=output,
+        data_name=data_name,
+        size_px=size,
+        n_members=members,
+        n_nonmembers=nonmembers,
+        pretrain=PretrainConfig(
+            architecture=architecture,
+            algorithm=algorithm,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            temperature=temperature,
+            precision=precision,
+            seed=seed,
+        ),
+        kinds=_among(kind, KINDS, "--kind"),
+        similarities=_among(similarity, SIMILARITIES, "--similarity"),
+        outputs=_among(encoder_output, OUTPUTS, "--encoder-output"),
+        n_views=views,
+        without=tuple(without or ()),
+        device=device,
+        seed=seed,
+        command=shlex.join(["clipaudit", *sys.argv[1:]]),
+    )
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("pre-training, epoch {task.completed} of {task.total}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("pre-training", total=epochs, loss=float("nan"))
+
+        def on_epoch(epoch: Epoch) -> None:
+            bar.update(task, completed=epoch.number, loss=epoch.loss)
+
+        trained = pipeline.train(config, on_epoch)
+    for inferrer in trained.inferrers:
+        card = inferrer.card
+        typer.echo(f"{trained.folder / card.name}: accuracy {card.evidence.accuracy}")
+
+
+def _among(words: list[str], allowed: tuple[Word, ...], option: str) -> tuple[Word, ...]:
+    """The given words as the ones that are allowed, in the order given, none twice."""
+    known: dict[str, Word] = {word: word for word in allowed}
+    for word in words:
+        if word not in known:
+            raise UsageError(f"{option} {word} is not known", f"Choose among {', '.join(allowed)}.")
+    return tuple(known[word] for word in dict.fromkeys(words))

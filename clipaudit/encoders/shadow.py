@@ -1,0 +1,131 @@
+"""Encoders that `clipaudit train` made: a folder with `encoder.json` and its weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipaudit.encoders.base import OUTPUTS, EncoderInfo, EncoderOptions, InputSpec, Output
+from clipaudit.errors import EncoderError
+
+if TYPE_CHECKING:
+    from torch import Tensor, device, nn
+
+    from clipaudit.encoders.base import Encoder
+    from clipaudit.shadow.architectures import Architecture
+
+_FORMAT = 1
+_CARD = "encoder.json"
+_WEIGHTS = "encoder.safetensors"
+
+
+class ShadowEncoder:
+    """A trunk with its projection head, giving either output."""
+
+    def __init__(
+        self, net: nn.Module, spec: str, input_spec: InputSpec, output: Output, where: device
+    ) -> None:
+        import torch
+
+        from clipaudit.encoders.fingerprint import of_module
+
+        used = net if output == "embedding" else net.get_submodule("trunk")
+        fingerprint = of_module(used, input_spec, output)
+        self._net = used.eval().to(where).to(memory_format=torch.channels_last)
+        self._mean = torch.tensor(input_spec.mean, device=where).view(1, 3, 1, 1)
+        self._std = torch.tensor(input_spec.std, device=where).view(1, 3, 1, 1)
+        self._device = where
+        side = input_spec.size_px
+        dim = self.embed(torch.zeros(1, 3, side, side, device=where)).shape[1]
+        self._info = EncoderInfo(
+            spec=spec,
+            output=output,
+            input=input_spec,
+            dim=dim,
+            fingerprint=fingerprint,
+            backend="torch",
+            device=str(where),
+        )
+
+    @property
+    def info(self) -> EncoderInfo:
+        """See `Encoder.info`."""
+        return self._info
+
+    @property
+    def device(self) -> device:
+        """See `Encoder.device`."""
+        return self._device
+
+    def embed(self, views: Tensor) -> Tensor:
+        """See `Encoder.embed`."""
+        import torch
+
+        with torch.inference_mode():
+            normalised = ((views - self._mean) / self._std).contiguous(
+                memory_format=torch.channels_last
+            )
+            embeddings: Tensor = self._net(normalised)
+            return embeddings.float()
+
+
+def save(net: nn.Module, folder: Path, architecture: Architecture, input_spec: InputSpec) -> None:
+    """Write a net made by `clipaudit.shadow.architectures.build`, so that `load` finds it.
+
+    Raises:
+        ClipAuditError: The folder cannot be written to.
+    """
+    from safetensors.torch import save as to_bytes
+
+    from clipaudit.files import replace_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    card = {"format": _FORMAT, "architecture": architecture, "input": asdict(input_spec)}
+    replace_file(folder / _WEIGHTS, to_bytes(weights))
+    replace_file(folder / _CARD, json.dumps(card, indent=2).encode())
+
+
+def load(path: str, options: EncoderOptions) -> Encoder:
+    """The encoder in a folder that `clipaudit train` wrote; spec `shadow:FOLDER`.
+
+    Raises:
+        EncoderError: There is none, or its files are broken.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from clipaudit.encoders.devices import resolve
+    from clipaudit.shadow.architectures import ARCHITECTURES, build
+
+    folder = Path(path)
+    if options.backend == "onnx":
+        raise EncoderError(
+            "a shadow encoder runs on torch only", "Pass --backend torch or leave it out."
+        )
+    if not (folder / _CARD).exists() and (folder / "encoder" / _CARD).exists():
+        folder /= "encoder"  # the folder of the whole run was named
+    try:
+        card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
+        if card["format"] != _FORMAT or card["architecture"] not in ARCHITECTURES:
+            raise ValueError(f"format {card['format']}, architecture {card['architecture']}")
+        raw = card["input"]
+        input_spec = InputSpec(
+            size_px=int(raw["size_px"]),
+            mean=tuple(map(float, raw["mean"])),  # type: ignore[arg-type]  # length checked inside
+            std=tuple(map(float, raw["std"])),  # type: ignore[arg-type]  # length checked inside
+            interpolation=raw["interpolation"],
+        )
+        net = build(card["architecture"], input_spec.size_px, seed=0)
+        net.load_state_dict(load_file(folder / _WEIGHTS))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise EncoderError(
+            f"{path} holds no shadow encoder that can be read: {error}",
+            "Pass the output folder of a finished `clipaudit train`.",
+        ) from error
+    output = options.output or "embedding"
+    if output not in OUTPUTS:
+        raise EncoderError(f"unknown output {output}", "Pass embedding or trunk.")
+    return ShadowEncoder(net, f"shadow:{path}", input_spec, output, resolve(options.device))

@@ -1,0 +1,74 @@
+"""EncoderMI-S: the set of similarities, whatever their order, by DeepSets.
+
+Source: EncoderMI (Liu et al., CCS 2021), Section 4, set-based inferrer; Zaheer et al., "Deep
+Sets" (2017): a network on each element, the mean over elements, a network on the mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from clipaudit.inferrers import network
+
+if TYPE_CHECKING:
+    from clipaudit.similarity import Float32Array
+
+_ELEMENT = 64
+_IMAGES_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeepSetRule:
+    """The score is the network's logit; 0 is where it is undecided."""
+
+    weights: dict[str, Float32Array]
+
+    def score(self, values: Float32Array) -> npt.NDArray[np.float64]:
+        """See `Rule.score`. Elements are sorted only so that sums round alike in any order."""
+        scores = np.empty(len(values), dtype=np.float64)
+        for start in range(0, len(values), _IMAGES_AT_ONCE):
+            some = slice(start, start + _IMAGES_AT_ONCE)
+            ranked = -np.sort(-values[some], axis=1)
+            scaled = ((ranked - self.weights["centre"]) / self.weights["spread"])[..., None]
+            pooled = network.dense_layers(scaled, self.weights, "element").mean(axis=1)
+            scores[some] = network.dense_layers(pooled, self.weights, "pooled")[:, 0]
+        return scores
+
+    def arrays(self) -> dict[str, Float32Array]:
+        """See `Rule.arrays`."""
+        return self.weights
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Float32Array]) -> DeepSetRule:
+        """A rule from what `arrays` gave."""
+        return cls(arrays)
+
+    @classmethod
+    def train(
+        cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int
+    ) -> DeepSetRule:
+        """Learn from features of a shadow encoder: (n, n_pairs) and who was a member."""
+        import torch
+        from torch import nn
+
+        scaling = network.standardise(values)
+        scaled = (values - scaling["centre"]) / scaling["spread"]
+
+        class Net(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.element = network.dense_modules(1, _ELEMENT, _ELEMENT)
+                self.pooled = network.dense_modules(_ELEMENT, network.HIDDEN, 1)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                elements = network.run_modules(x.unsqueeze(-1), self.element)
+                return network.run_modules(elements.mean(dim=1), self.pooled)
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = Net()
+        return cls({**scaling, **network.fit(net, scaled, is_member, seed)})

@@ -1,0 +1,165 @@
+"""Inferrers on disk: a folder each, with `inferrer.json`, `weights.safetensors`, `card.md`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipaudit.errors import InferrerError
+from clipaudit.files import replace_file
+from clipaudit.inferrers.base import Card, Inferrer, Kind, Reads, Rule, ShadowFacts
+from clipaudit.inferrers.card_text import render
+from clipaudit.inferrers.deepset import DeepSetRule
+from clipaudit.inferrers.threshold import MeanRule
+from clipaudit.inferrers.vector import VectorRule
+from clipaudit.metrics import Estimate, Evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RULES: dict[Kind, type[VectorRule | DeepSetRule | MeanRule]] = {
+    "V": VectorRule,
+    "S": DeepSetRule,
+    "T": MeanRule,
+}
+
+FORMAT = 1
+CARD = "inferrer.json"
+WEIGHTS = "weights.safetensors"
+TEXT = "card.md"
+
+
+def save(inferrer: Inferrer, folder: Path) -> Inferrer:
+    """Write an inferrer to a folder of its own; gives it back with the hash of its weights.
+
+    Raises:
+        ClipAuditError: The folder cannot be written to.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = to_bytes(inferrer.rule.arrays())
+    card = replace(inferrer.card, weights_sha256=hashlib.sha256(weights).hexdigest())
+    replace_file(folder / WEIGHTS, weights)
+    replace_file(folder / TEXT, render(card).encode())
+    document = {"format": FORMAT, **asdict(card)}
+    replace_file(folder / CARD, (json.dumps(document, indent=2) + "\n").encode())
+    return Inferrer(card, inferrer.rule)
+
+
+def load(folder: Path) -> Inferrer:
+    """Read an inferrer; its scores are those of the one that was saved, bit by bit.
+
+    Raises:
+        InferrerError: A file is missing, broken, from a newer version, or not what the card
+            says it is.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    card = read_card(folder)
+    try:
+        weights = (folder / WEIGHTS).read_bytes()
+        if hashlib.sha256(weights).hexdigest() != card.weights_sha256:
+            raise InferrerError(
+                f"the weights of inferrer {card.name} are not those that its card names",
+                f"{folder / WEIGHTS} was changed or cut; copy or train the inferrer again.",
+            )
+        rule: Rule = RULES[card.kind].from_arrays(from_bytes(weights))
+    except (OSError, SafetensorError) as error:
+        raise _broken(folder, error) from error
+    return Inferrer(card, rule)
+
+
+def read_card(folder: Path) -> Card:
+    """The card of an inferrer alone.
+
+    Raises:
+        InferrerError: As `load`.
+    """
+    try:
+        document: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if document.pop("format") != FORMAT:
+            raise InferrerError(
+                f"{folder} was written by another version of clipaudit",
+                "Update clipaudit, or train the inferrer again.",
+            )
+        measured = {
+            name: Estimate(**estimate) for name, estimate in document.pop("evidence").items()
+        }
+        return Card(
+            **{
+                **document,
+                "reads": Reads(**document["reads"]),
+                "shadow": ShadowFacts(**document["shadow"]),
+                "evidence": Evidence(**measured),
+            }
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _broken(folder, error) from error
+
+
+def _broken(folder: Path, error: Exception) -> InferrerError:
+    return InferrerError(
+        f"{folder} holds no inferrer that can be read: {error}",
+        f"An inferrer is a folder with {CARD} and {WEIGHTS}, as `clipaudit train` writes it.",
+    )
+
+
+def shipped_folder() -> Path:
+    """Where the inferrers that come with the package are."""
+    installed = Path(str(resources.files("clipaudit"))) / "pretrained_inferrers"
+    if installed.is_dir():
+        return installed
+    return Path(__file__).resolve().parents[2] / "pretrained_inferrers"  # an editable checkout
+
+
+def list_inferrers() -> list[Card]:
+    """Cards of the inferrers that come with the package, by name."""
+    return [read_card(card.parent) for card in sorted(shipped_folder().glob(f"*/{CARD}"))]
+
+
+def find(name: str) -> Inferrer:
+    """An inferrer by the name of a shipped one, or by the path of its folder or card.
+
+    Raises:
+        InferrerError: There is none; the nearest names are offered.
+    """
+    shipped = shipped_folder() / name
+    if Path(name).name == name and (shipped / CARD).exists():
+        return load(shipped)
+    path = Path(name)
+    if path.name in {CARD, WEIGHTS}:
+        path = path.parent
+    if path.is_dir():
+        return load(path)
+    names = [card.name for card in list_inferrers()]
+    near = get_close_matches(name, names, n=3) or names
+    raise InferrerError(
+        f"there is no inferrer {name}",
+        f"Choose one of {', '.join(near)}, or pass the folder of one that you trained."
+        if near
+        else "Pass the folder of one that you trained with `clipaudit train`.",
+    )
+
+
+def shipped_for(made_by: Reads) -> Sequence[Inferrer]:
+    """All shipped inferrers that read features of this kind, V before S before T.
+
+    Raises:
+        InferrerError: There is none.
+    """
+    fitting = [card for card in list_inferrers() if card.reads == made_by]
+    if not fitting:
+        raise InferrerError(
+            f"no shipped inferrer reads {made_by.n_views} views, {made_by.similarity} "
+            f"similarities, the {made_by.output} output and recipe {made_by.recipe} together",
+            "`clipaudit inferrers` lists what each reads; `clipaudit train` makes others.",
+        )
+    fitting.sort(key=lambda card: ("VST".index(card.kind), card.name))
+    return [load(shipped_folder() / card.name) for card in fitting]

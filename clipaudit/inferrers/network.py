@@ -1,0 +1,100 @@
+"""The networks behind V and S: trained in torch, run in NumPy.
+
+A few dense layers on a few numbers: NumPy runs them as fast, needs no import of seconds, and
+gives the same bits wherever the weights were loaded.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from clipaudit.similarity import Float32Array
+
+HIDDEN = 256
+EPOCHS = 300
+LEARNING_RATE = 1e-4
+BATCH = 64
+
+
+def dense_layers(x: Float32Array, arrays: dict[str, Float32Array], prefix: str) -> Float32Array:
+    """Dense layers `prefix.0`, `prefix.1`, … with ReLU between them, none after the last.
+
+    Args:
+        x: Shape (…, n_in), float32.
+        arrays: `prefix.i.weight` of shape (n_out, n_in), and `prefix.i.bias`.
+        prefix: Which layers.
+    """
+    n_layers = sum(name.startswith(f"{prefix}.") and name.endswith(".bias") for name in arrays)
+    for layer in range(n_layers):
+        x = x @ arrays[f"{prefix}.{layer}.weight"].T + arrays[f"{prefix}.{layer}.bias"]
+        if layer < n_layers - 1:
+            np.maximum(x, 0, out=x)
+    return x
+
+
+def dense_modules(*widths: int) -> nn.ModuleList:
+    """The same layers for training."""
+    from torch import nn
+
+    return nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairwise(widths))
+
+
+def run_modules(x: Tensor, layers: nn.ModuleList) -> Tensor:
+    """The forward pass of `dense_modules`."""
+    for layer in layers[:-1]:
+        x = layer(x).relu()
+    last: Tensor = layers[-1](x)
+    return last
+
+
+def standardise(values: Float32Array) -> dict[str, Float32Array]:
+    """Centre and spread of all similarities together.
+
+    Differs from the paper, which feeds raw similarities: they crowd just below 1, and a
+    network at this learning rate would spend most of its epochs on finding that out.
+    """
+    spread = max(float(values.std(dtype=np.float64)), 1e-6)
+    return {
+        "centre": np.array([values.mean(dtype=np.float64)], dtype=np.float32),
+        "spread": np.array([spread], dtype=np.float32),
+    }
+
+
+def fit(
+    net: nn.Module, inputs: Float32Array, is_member: npt.NDArray[np.bool_], seed: int
+) -> dict[str, Float32Array]:
+    """Train a network to tell members from non-members; gives its weights.
+
+    Binary cross-entropy, Adam at 1e-4, batches of 64, 300 epochs. Classes of unequal size
+    weigh alike.
+    Source: EncoderMI (Liu et al., CCS 2021), experimental setup.
+
+    Args:
+        net: (n, n_in) → (n, 1): logits.
+        inputs: Shape (n, n_in), standardised.
+        is_member: Shape (n,).
+        seed: Of the order of the examples.
+    """
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    x = torch.from_numpy(inputs)
+    y = torch.from_numpy(is_member.astype(np.float32))
+    weight = torch.where(y > 0, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
+    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
+    order = torch.Generator().manual_seed(seed)
+    for _ in range(EPOCHS):
+        for batch in torch.randperm(len(x), generator=order).split(BATCH):
+            logits = net(x[batch]).squeeze(1)
+            loss = binary_cross_entropy_with_logits(logits, y[batch], weight[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return {name: tensor.detach().numpy() for name, tensor in net.state_dict().items()}

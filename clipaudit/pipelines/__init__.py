@@ -1,0 +1,1 @@
+"""Stages composed, a module a job. Only here do queues, batches and the store meet."""

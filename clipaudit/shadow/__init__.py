@@ -1,0 +1,1 @@
+"""Shadow encoders: pre-trained here, on pictures whose membership is known."""

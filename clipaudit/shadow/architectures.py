@@ -1,0 +1,95 @@
+"""Shadow encoders: a trunk, and the projection head whose output the loss sees."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from clipaudit.encoders.base import Output
+
+Architecture = Literal["resnet18", "resnet-small"]
+ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
+
+PROJECTION_DIM = 128
+
+
+def build(architecture: Architecture, size_px: int, seed: int) -> nn.Module:
+    """A trunk and its projection head, with random weights that depend on the seed alone.
+
+    Args:
+        architecture: `resnet18`: torchvision's, with a 3 × 3 stem that keeps the resolution of
+            images up to 64 pixels (as is usual for CIFAR). `resnet-small`: four of its basic
+            blocks with 32 to 256 channels behind a stem of stride 2; twenty times cheaper.
+        size_px: Side of the images.
+        seed: Of the weights.
+
+    Returns:
+        A module with the parts `trunk` and `head`; `outputs` gives what each makes.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        trunk, width = _TRUNKS[architecture](size_px)
+        return _with_head(trunk, width)
+
+
+def outputs(net: nn.Module, images: Tensor, output: Output) -> Tensor:
+    """Either output of a net made by `build`: `embedding` (n, 128), `trunk` (n, width)."""
+    features: Tensor = net.get_submodule("trunk")(images)
+    if output == "trunk":
+        return features
+    projected: Tensor = net.get_submodule("head")(features)
+    return projected
+
+
+def _with_head(trunk: nn.Module, width: int) -> nn.Module:
+    from lightly.models.modules.heads import MoCoProjectionHead
+    from torch import nn
+
+    # Two layers, the hidden one as wide as the trunk: SimCLR's and MoCo v2's head, scaled.
+    head = MoCoProjectionHead(width, width, PROJECTION_DIM)
+    return nn.Sequential(OrderedDict(trunk=trunk, head=head))
+
+
+def _resnet18(size_px: int) -> tuple[nn.Module, int]:
+    from torch import nn
+    from torchvision.models import resnet18
+
+    trunk = resnet18(weights=None)
+    if size_px <= 64:
+        trunk.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
+        trunk.maxpool = nn.Identity()
+    trunk.fc = nn.Identity()
+    return trunk, 512
+
+
+def _resnet_small(size_px: int) -> tuple[nn.Module, int]:
+    from torch import nn
+    from torchvision.models.resnet import BasicBlock
+
+    widths = (32, 64, 128, 256)
+    stem_stride = 2 if size_px <= 64 else 4
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, widths[0], kernel_size=3, stride=stem_stride, padding=1, bias=False),
+        nn.BatchNorm2d(widths[0]),
+        nn.ReLU(inplace=True),
+    ]
+    before = widths[0]
+    for width in widths:
+        shortcut = None
+        if width != before:
+            shortcut = nn.Sequential(
+                nn.Conv2d(before, width, kernel_size=1, stride=2, bias=False),
+                nn.BatchNorm2d(width),
+            )
+        layers.append(BasicBlock(before, width, 1 if width == before else 2, shortcut))
+        before = width
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers), before
+
+
+_TRUNKS = {"resnet18": _resnet18, "resnet-small": _resnet_small}

@@ -1,0 +1,297 @@
+"""Contrastive pre-training of a shadow encoder.
+
+The augmentations are `clipaudit.views`, the losses and the momentum update are lightly's. All
+randomness of an epoch comes from (seed, epoch), so a run that was killed and continued ends
+with the weights of one that was not.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from clipaudit.errors import EncoderError, UsageError
+from clipaudit.files import replace_file
+from clipaudit.seeding import derive, stream
+from clipaudit.shadow import architectures
+from clipaudit.views import ENCODERMI, RECIPES, draw_for_training, make_views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from clipaudit.shadow.architectures import Architecture
+
+Algorithm = Literal["simclr", "mocov2"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+_CHECKPOINT = "checkpoint.safetensors"
+_STATE = "checkpoint.json"
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainConfig:
+    """How a shadow encoder is pre-trained.
+
+    Attributes:
+        architecture: One of `ARCHITECTURES`.
+        algorithm: `simclr`: in-batch negatives. `mocov2`: a momentum encoder and a queue.
+        epochs: Passes over the members.
+        batch_size: Images a step; two views of each. At most the number of members is used.
+        learning_rate: Of AdamW at the start; it falls to zero along half a cosine.
+        weight_decay: Of AdamW.
+        temperature: Of the contrastive loss.
+        queue: For `mocov2`: how many earlier keys serve as negatives.
+        momentum: For `mocov2`: of the momentum encoder.
+        recipe: Augmentations, by name and version.
+        precision: `bfloat16` runs the forward pass of the encoder in mixed precision.
+        seed: Of the weights, the order and the augmentations.
+    """
+
+    architecture: Architecture = "resnet-small"
+    algorithm: Algorithm = "simclr"
+    epochs: int = 1000
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    temperature: float = 0.2
+    queue: int = 1024
+    momentum: float = 0.99
+    recipe: str = ENCODERMI.id
+    precision: Precision = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("architecture", architectures.ARCHITECTURES),
+            ("algorithm", ALGORITHMS),
+            ("precision", PRECISIONS),
+            ("recipe", tuple(RECIPES)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise UsageError(
+                    f"unknown {name}: {getattr(self, name)}", f"Choose one of {', '.join(allowed)}."
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """How far pre-training has come.
+
+    Attributes:
+        number: Epochs done.
+        of: Epochs in all.
+        loss: Mean loss over the epoch.
+        seconds: Wall time of this epoch.
+        seconds_outside: The part of it not spent in forward and backward passes.
+    """
+
+    number: int
+    of: int
+    loss: float
+    seconds: float
+    seconds_outside: float
+
+
+@dataclass(eq=False)
+class _Trainer:
+    """The networks and optimiser of one run, and how they are saved."""
+
+    net: nn.Module
+    momentum_net: nn.Module | None
+    optimizer: Optimizer
+    loss: nn.Module
+    epochs_done: int = field(default=0)
+
+
+def pretrain(
+    images: Tensor,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    config: PretrainConfig,
+    *,
+    device: str = "cpu",
+    checkpoints: Path | None = None,
+    checkpoint_every_s: float = 60,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> nn.Module:
+    """Pre-train a shadow encoder on its members.
+
+    Args:
+        images: Shape (n_members, 3, size_px, size_px), uint8: the members, and nothing else.
+        mean: Of the encoder's normalisation, in RGB.
+        std: Likewise.
+        config: How.
+        device: Where.
+        checkpoints: Folder for checkpoints; a run found there is continued.
+        checkpoint_every_s: Least time between checkpoints.
+        on_epoch: Called after each epoch; may raise to stop.
+
+    Returns:
+        The network, in evaluation mode, on the CPU.
+
+    Raises:
+        EncoderError: The loss is not finite, or the checkpoint belongs to another run.
+    """
+    import torch
+
+    trainer = _start(images.shape[-1], config, device)
+    if checkpoints is not None and (checkpoints / _STATE).exists():
+        _restore(trainer, checkpoints, config)
+    members = images.to(device)
+    batch_size = min(config.batch_size, len(members))
+    n_steps = len(members) // batch_size
+    shift = torch.tensor(mean, device=device).view(1, 1, 3, 1, 1)
+    scale = torch.tensor(std, device=device).view(1, 1, 3, 1, 1)
+    recipe = RECIPES[config.recipe]
+    saved_at = time.monotonic()
+
+    for epoch in range(trainer.epochs_done, config.epochs):
+        began = time.perf_counter()
+        outside = 0.0
+        losses = []
+        generator = stream(config.seed, f"epoch {epoch}", "pre-training")
+        order = generator.permutation(len(members))
+        for step in range(n_steps):
+            prepared = time.perf_counter()
+            index = order[step * batch_size : (step + 1) * batch_size]
+            changes = draw_for_training(len(index), 2, recipe, images.shape[-1], generator)
+            views = make_views(members[torch.from_numpy(index).to(device)], changes)
+            views = views.sub_(shift).div_(scale)
+            outside += time.perf_counter() - prepared
+
+            progress = (epoch * n_steps + step) / (config.epochs * n_steps)
+            for group in trainer.optimizer.param_groups:
+                group["lr"] = config.learning_rate * (1 + np.cos(np.pi * progress)) / 2
+            losses.append(_step(trainer, views, config))
+        loss = float(np.mean(losses))
+        if not np.isfinite(loss):
+            raise EncoderError(
+                f"the loss of the shadow encoder became {loss} in epoch {epoch + 1}",
+                "Lower --learning-rate, or raise --temperature. The last checkpoint is kept.",
+            )
+        trainer.epochs_done = epoch + 1
+        if checkpoints is not None and (
+            time.monotonic() - saved_at >= checkpoint_every_s or epoch + 1 == config.epochs
+        ):
+            _save(trainer, checkpoints, config)
+            saved_at = time.monotonic()
+        on_epoch(Epoch(epoch + 1, config.epochs, loss, time.perf_counter() - began, outside))
+    return trainer.net.eval().to("cpu").to(memory_format=torch.contiguous_format)
+
+
+def _start(size_px: int, config: PretrainConfig, device: str) -> _Trainer:
+    import torch
+    from lightly.loss import NTXentLoss
+    from lightly.models.utils import deactivate_requires_grad
+
+    net = architectures.build(config.architecture, size_px, config.seed)
+    net = net.to(device).to(memory_format=torch.channels_last)
+    momentum_net = None
+    queue: tuple[int, int] | int = 0
+    if config.algorithm == "mocov2":
+        momentum_net = copy.deepcopy(net)
+        deactivate_requires_grad(momentum_net)
+        queue = (config.queue, architectures.PROJECTION_DIM)
+    with torch.random.fork_rng(devices=[]):  # the queue starts as random unit vectors
+        torch.manual_seed(derive(config.seed, "queue", "pre-training") % 2**63)
+        loss = NTXentLoss(config.temperature, queue).to(device)
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    return _Trainer(net.train(), momentum_net, optimizer, loss)
+
+
+def _step(trainer: _Trainer, views: Tensor, config: PretrainConfig) -> float:
+    """One step on two views of each image, shape (n, 2, 3, size_px, size_px)."""
+    import torch
+    from lightly.models.utils import update_momentum
+
+    first, second = views.unbind(1)
+    mixed = torch.autocast(
+        views.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"
+    )
+    if trainer.momentum_net is None:
+        both = torch.cat([first, second]).contiguous(memory_format=torch.channels_last)
+        with mixed:
+            projected = trainer.net(both)
+        queries, keys = projected.float().chunk(2)
+    else:
+        with mixed:
+            queries = trainer.net(first.contiguous(memory_format=torch.channels_last)).float()
+        update_momentum(trainer.net, trainer.momentum_net, config.momentum)
+        with torch.no_grad(), mixed:
+            keys = trainer.momentum_net(second.contiguous(memory_format=torch.channels_last))
+        keys = keys.float()
+    loss = trainer.loss(queries, keys)
+    trainer.optimizer.zero_grad()
+    loss.backward()
+    trainer.optimizer.step()
+    return float(loss.detach())
+
+
+def _tensors(trainer: _Trainer) -> dict[str, Tensor]:
+    """All state of a run as one flat dictionary of tensors."""
+    state = {f"net.{name}": value for name, value in trainer.net.state_dict().items()}
+    if trainer.momentum_net is not None:
+        state |= {f"momentum.{k}": v for k, v in trainer.momentum_net.state_dict().items()}
+        state |= {f"loss.{k}": v for k, v in trainer.loss.named_buffers() if v.numel()}
+    moments = trainer.optimizer.state_dict()["state"]
+    for parameter, values in moments.items():
+        state |= {f"optimizer.{parameter}.{k}": v for k, v in values.items()}
+    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+
+
+def _save(trainer: _Trainer, folder: Path, config: PretrainConfig) -> None:
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {"epochs_done": trainer.epochs_done, "config": asdict(config)}
+    replace_file(folder / _CHECKPOINT, save(_tensors(trainer), {"state": json.dumps(state)}))
+    replace_file(folder / _STATE, json.dumps(state, indent=1).encode())
+
+
+def _restore(trainer: _Trainer, folder: Path, config: PretrainConfig) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / _CHECKPOINT, "pt") as file:
+            state = json.loads((file.metadata() or {})["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise EncoderError(
+            f"the checkpoint in {folder} cannot be read: {error}",
+            "Delete that folder to train from the start.",
+        ) from error
+    if state["config"] != json.loads(json.dumps(asdict(config))):
+        raise EncoderError(
+            f"the checkpoint in {folder} belongs to a run with other options",
+            "Pass the options of that run, or another output folder.",
+        )
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    trainer.net.load_state_dict(part("net."))
+    if trainer.momentum_net is not None:
+        trainer.momentum_net.load_state_dict(part("momentum."))
+        for name, buffer in trainer.loss.named_buffers():
+            if buffer.numel():
+                buffer.copy_(part("loss.")[name])
+    whole = trainer.optimizer.state_dict()
+    whole["state"] = {}
+    for name, value in part("optimizer.").items():
+        parameter, key = name.split(".", 1)
+        whole["state"].setdefault(int(parameter), {})[key] = value
+    trainer.optimizer.load_state_dict(whole)
+    trainer.epochs_done = state["epochs_done"]
