@@ -8,13 +8,15 @@ because the length carries a signal too.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
     from torch import Tensor, device
 
 Output = Literal["embedding", "trunk"]
 """`embedding`: the output that the contrastive loss saw. `trunk`: the features below it."""
+
+OUTPUTS: tuple[Output, ...] = get_args(Output)
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -113,6 +115,8 @@ class EncoderOptions:
         architecture: For a state dict without one: `ViT-B-32`, `timm:NAME`, `torchvision:NAME`.
         input: For files that say nothing of their preprocessing.
         offline: Open no socket; take what is on disk.
+        n_views_ahead: How many views will be embedded, where that is known: `auto` exports an
+            encoder to ONNX only where that pays within the run.
     """
 
     output: Output | None = None
@@ -122,3 +126,4 @@ class EncoderOptions:
     architecture: str | None = None
     input: InputOverrides = InputOverrides()
     offline: bool = False
+    n_views_ahead: int | None = None

@@ -1,0 +1,161 @@
+"""Weights from model hubs: downloads, resumes, caches, and what to say when that fails.
+
+Hugging Face's library does the work (resuming, locks, checks of size, atomic renames), so
+HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean everywhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from clipaudit.encoders.third_party import quiet
+from clipaudit.errors import EncoderError
+
+_LOG = logging.getLogger(__name__)
+
+
+def download(repo: str, names: Sequence[str], by_path: str, *, offline: bool) -> Path:
+    """The first of several files that a repository on the Hugging Face hub has.
+
+    Args:
+        repo: Such as `timm/vit_base_patch32_clip_224.openai`.
+        names: File names, best first.
+        by_path: How the user passes a file that they have already; ends the hint.
+        offline: Open no socket; HF_HUB_OFFLINE means the same.
+
+    Raises:
+        EncoderError: No such file, no network, no space; says what to fetch, and from where.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants, errors
+
+    offline = offline or constants.HF_HUB_OFFLINE
+    endpoint = constants.ENDPOINT
+    url = f"{endpoint}/{repo}/resolve/main/{names[0]}"
+    fetch = f"fetch {url} where there is a network and {by_path}"
+    for name in names:
+        try:
+            with quiet():
+                path = huggingface_hub.hf_hub_download(repo, name, local_files_only=offline)
+            return Path(path)
+        except errors.GatedRepoError as error:
+            raise EncoderError(
+                f"{repo} gives its weights only to people who accepted its terms",
+                f"Accept them at {endpoint}/{repo}, then run `hf auth login`.",
+            ) from error
+        except errors.RepositoryNotFoundError as error:
+            raise EncoderError(
+                f"{endpoint} has no repository {repo}, or only for people who are logged in",
+                f"Check the name; for a private one run `hf auth login`. Or {by_path}.",
+            ) from error
+        except errors.LocalEntryNotFoundError as error:
+            if offline:
+                continue
+            _refuse_if_disk_is_full(error, constants.HF_HUB_CACHE)
+            raise EncoderError(
+                f"cannot download {name} of {repo}: {_reason(error, endpoint)}",
+                f"Check the network (HF_ENDPOINT is {endpoint}) and run it again. Or {fetch}.",
+            ) from error
+        except errors.EntryNotFoundError:
+            _LOG.debug("%s has no %s", repo, name)
+        except errors.HFValidationError as error:
+            raise EncoderError(
+                f"{repo!r} is no name of a repository on the hub", "Write hf-hub:ORGANISATION/NAME."
+            ) from error
+        except Exception as error:
+            # The library lets through what its HTTP client, its cache and the disk raise.
+            _refuse_if_disk_is_full(error, constants.HF_HUB_CACHE)
+            raise EncoderError(
+                f"the download of {name} from {repo} broke off: {_reason(error, endpoint)}",
+                f"Run it again: it goes on where it stopped. Or {fetch}.",
+            ) from error
+    if offline:
+        raise EncoderError(
+            f"{' or '.join(names)} of {repo} is not in the cache {constants.HF_HUB_CACHE}, "
+            "and offline nothing is downloaded (--offline, or HF_HUB_OFFLINE is set)",
+            f"Run it once with a network; HF_HOME moves the cache. Or {fetch}.",
+        )
+    raise EncoderError(
+        f"{repo} has no {' nor '.join(names)}",
+        f"See which files it has at {endpoint}/{repo}; {by_path}.",
+    )
+
+
+def download_url(url: str, by_path: str, *, offline: bool, sha256_prefix: str | None) -> Path:
+    """A file by its address, kept where `torch.hub` keeps its own.
+
+    Raises:
+        EncoderError: As for `download`.
+    """
+    import torch.hub
+    from huggingface_hub import constants
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    target = folder / Path(urlsplit(url).path).name
+    if target.is_file():
+        return target
+    fetch = f"Fetch {url}, put it at {target} or {by_path}."
+    if offline or constants.HF_HUB_OFFLINE:
+        raise EncoderError(
+            f"{target} is not there, and offline nothing is downloaded "
+            "(--offline, or HF_HUB_OFFLINE is set)",
+            fetch,
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with quiet():
+            torch.hub.download_url_to_file(
+                url, str(target), hash_prefix=sha256_prefix, progress=_stderr_is_terminal()
+            )
+    except Exception as error:
+        _refuse_if_disk_is_full(error, str(folder))
+        raise EncoderError(
+            f"cannot download {url}: {_reason(error, urlsplit(url).netloc)}",
+            f"Check the network and run it again. {fetch}",
+        ) from error
+    return target
+
+
+def _refuse_if_disk_is_full(error: BaseException, folder: str) -> None:
+    for cause in _chain(error):
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise EncoderError(
+                f"no space is left on the disk of {folder}",
+                "Make room, or move the cache to another disk with HF_HOME (TORCH_HOME for "
+                "torchvision). What has come so far is kept, and the download goes on from there.",
+            ) from error
+        if isinstance(cause, PermissionError):
+            raise EncoderError(
+                f"the cache {folder} cannot be written: {cause}",
+                "Give yourself the right to write there, or move the cache with HF_HOME.",
+            ) from error
+
+
+def _reason(error: BaseException, where: str) -> str:
+    """The innermost cause, which names the trouble; the outer ones say "check your connection"."""
+    innermost = list(_chain(error))[-1]
+    text = " ".join(str(innermost).split())
+    if isinstance(innermost, ConnectionRefusedError) or "refused" in text.lower():
+        return f"{where} refused the connection"
+    return (text or type(innermost).__name__)[:300]
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in found:
+        found.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return found
+
+
+def _stderr_is_terminal() -> bool:
+    try:
+        return os.isatty(2)
+    except OSError:
+        return False

@@ -1,0 +1,125 @@
+"""The encoder that every backend ends in: a function on a device, and what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clipaudit.encoders.base import EncoderInfo, InputSpec
+from clipaudit.encoders.third_party import first_line, quiet
+from clipaudit.errors import EncoderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from torch import Tensor, nn
+
+
+_NO_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+    "bad_alloc",
+    "Failed to allocate memory",
+    "bad allocation",
+)
+"""What torch and onnxruntime say on a CPU, in errors that have no type of their own."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedEncoder:
+    """An `Encoder` from any function of normalised views.
+
+    Attributes:
+        info: What is known of it.
+        device: Where it wants its views.
+        run: Normalised views, shape (n, 3, size_px, size_px), → (n, dim).
+    """
+
+    info: EncoderInfo
+    device: torch.device
+    run: Callable[[Tensor], Tensor]
+
+    def embed(self, views: Tensor) -> Tensor:
+        """See `Encoder.embed`."""
+        import torch
+
+        # no_grad, not inference_mode: callers may do arithmetic in place on what they get.
+        with torch.no_grad():
+            return embed_or_out_of_memory(self.run, normalise(views, self.info.input))
+
+
+def normalise(views: Tensor, spec: InputSpec) -> Tensor:
+    """Views in [0, 1] → what the model was trained on: minus mean, by standard deviation."""
+    mean = views.new_tensor(spec.mean).view(1, 3, 1, 1)
+    std = views.new_tensor(spec.std).view(1, 3, 1, 1)
+    return (views - mean).div_(std)
+
+
+def embed_or_out_of_memory(run: Callable[[Tensor], Tensor], views: Tensor) -> Tensor:
+    """Call a model; whatever it raises for want of memory becomes `torch.OutOfMemoryError`."""
+    import torch
+
+    try:
+        return run(views).detach().to(torch.float32)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+            raise torch.OutOfMemoryError(str(error)) from error
+        raise
+
+
+def probe(run: Callable[[Tensor], Tensor], spec: InputSpec, where: torch.device, name: str) -> int:
+    """Length of one embedding, found by embedding two grey views.
+
+    Raises:
+        EncoderError: The model cannot take the views that its configuration asks for, or gives
+            something else than one finite vector a view.
+    """
+    import torch
+
+    views = torch.full((2, 3, spec.size_px, spec.size_px), 0.5, device=where)
+    try:
+        with torch.no_grad(), quiet():
+            made = embed_or_out_of_memory(run, normalise(views, spec))
+    except torch.OutOfMemoryError as error:
+        raise EncoderError(
+            f"{name} does not fit into the memory of {where}",
+            "Use a smaller encoder or another --device.",
+        ) from error
+    except Exception as error:
+        raise EncoderError(
+            f"{name} cannot embed views of {spec.size_px} × {spec.size_px} pixels: "
+            f"{first_line(error)}",
+            "Check that input_size and the architecture are those that it was trained with.",
+        ) from error
+    if made.ndim != 2 or len(made) != 2:
+        raise EncoderError(
+            f"{name} gives an array of shape {tuple(made.shape)} for 2 views, not (2, dim)",
+            "It must give one vector a view: pool the features before you save the model.",
+        )
+    if not torch.isfinite(made).all():
+        raise EncoderError(
+            f"{name} gives values that are not finite (NaN or infinity)",
+            "Its weights are damaged or do not belong to this architecture; fetch them again.",
+        )
+    return made.shape[1]
+
+
+def move(module: nn.Module, where: torch.device, name: str) -> nn.Module:
+    """A module on its device.
+
+    Raises:
+        EncoderError: It does not fit into the device's memory.
+    """
+    import torch
+
+    try:
+        return module.to(where)
+    except torch.OutOfMemoryError as error:
+        raise EncoderError(
+            f"{name} does not fit into the memory of {where}",
+            "Use a smaller encoder or --device cpu.",
+        ) from error

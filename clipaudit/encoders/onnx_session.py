@@ -1,0 +1,133 @@
+"""onnxruntime as a function from tensors to tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipaudit.encoders.chunks import in_chunks
+from clipaudit.encoders.third_party import quiet
+from clipaudit.errors import EncoderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from torch import Tensor
+
+_ERRORS_ONLY = 3
+_ELEMENTS = {"tensor(float)": "float32", "tensor(float16)": "float16"}
+
+
+def has_cuda() -> bool:
+    """Whether the onnxruntime that is installed can use CUDA, if the machine has it."""
+    import onnxruntime
+
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def open_session(
+    path: Path, where: torch.device, output_name: str | None = None
+) -> Callable[[Tensor], Tensor]:
+    """A function of normalised views, shape (n, 3, size_px, size_px), that runs an ONNX file.
+
+    It takes views on `where` and gives its output there. onnxruntime gets as many threads as
+    torch has, and they sleep between two calls: threads that wait busily, its default, would
+    take turns with torch, which makes the views, and with the workers that decode.
+
+    Args:
+        path: The model; external data stands beside it.
+        where: `cpu` or a CUDA device.
+        output_name: Which of several outputs is meant.
+
+    Raises:
+        EncoderError: onnxruntime cannot load the file, or it has other inputs and outputs.
+    """
+    import onnxruntime
+    import torch
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        with quiet():
+            session = onnxruntime.InferenceSession(
+                str(path), sess_options=options, providers=_providers(where)
+            )
+    except Exception as error:
+        raise EncoderError(
+            f"onnxruntime cannot load {path}: {' '.join(str(error).split())[:300]}",
+            "Check that it is an ONNX file, complete, and of an opset that this version knows.",
+        ) from error
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in _ELEMENTS:
+        described = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
+        raise EncoderError(
+            f"{path} takes {described}, not one batch of pictures (n, 3, height, width)",
+            "Export the image half of the model alone, with float input.",
+        )
+    name = _output(session, output_name, path)
+    batch = inputs[0].shape[0]
+    run = _on_cpu if where.type == "cpu" else _on_cuda
+    element = _ELEMENTS[inputs[0].type]
+
+    def call(views: Tensor) -> Tensor:
+        return run(session, inputs[0].name, name, views.to(getattr(torch, element)))
+
+    return in_chunks(call, batch if isinstance(batch, int) and batch > 0 else None)
+
+
+def _on_cpu(session: Any, input_name: str, output_name: str, views: Tensor) -> Tensor:
+    import torch
+
+    (made,) = session.run([output_name], {input_name: views.contiguous().numpy()})
+    return torch.from_numpy(made)
+
+
+def _on_cuda(session: Any, input_name: str, output_name: str, views: Tensor) -> Tensor:
+    import numpy as np
+    import torch
+
+    views = views.contiguous()
+    element = np.float16 if views.dtype == torch.float16 else np.float32
+    index = views.device.index or 0
+    binding = session.io_binding()
+    torch.cuda.current_stream(views.device).synchronize()
+    binding.bind_input(input_name, "cuda", index, element, tuple(views.shape), views.data_ptr())
+    binding.bind_output(output_name, "cuda", index)
+    session.run_with_iobinding(binding)
+    made = binding.get_outputs()[0]
+    return torch.from_numpy(made.numpy()).to(views.device)
+
+
+def _providers(where: torch.device) -> list[Any]:
+    if where.type == "cpu":
+        return ["CPUExecutionProvider"]
+    if where.type == "cuda" and has_cuda():
+        import onnxruntime
+
+        if hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()  # finds CUDA and cuDNN in torch's own packages
+        return [
+            ("CUDAExecutionProvider", {"device_id": where.index or 0}),
+            "CPUExecutionProvider",
+        ]
+    raise EncoderError(
+        f"onnxruntime cannot run on {where} here",
+        "Use --device cpu or --backend torch"
+        + ("; onnxruntime-gpu is what runs on CUDA." if where.type == "cuda" else "."),
+    )
+
+
+def _output(session: Any, asked: str | None, path: Path) -> str:
+    names = [one.name for one in session.get_outputs()]
+    if asked is not None and asked in names:
+        return asked
+    if asked is None and len(names) == 1:
+        return str(names[0])
+    raise EncoderError(
+        f"{path} has no output called {asked!r}" if asked else f"{path} has {len(names)} outputs",
+        f'Write "output_name" into {path.with_suffix(".json").name}: one of {", ".join(names)}.',
+    )

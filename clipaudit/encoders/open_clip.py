@@ -1,0 +1,343 @@
+"""open_clip: every model and pretrained tag, a checkpoint file, a hub repository, a folder.
+
+Models are built by open_clip itself, with a text tower of one token, because only the visual
+one is used; its weights are then read alone from the checkpoint. That needs half of the memory,
+works for towers whose text half needs further packages, and never runs open_clip's own loader,
+which falls back to plain unpickling.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipaudit.encoders import hub, sidecar, weights
+from clipaudit.encoders.base import Encoder, EncoderOptions, InputSpec, Output
+from clipaudit.encoders.nearest import did_you_mean, nearest
+from clipaudit.encoders.third_party import quiet
+from clipaudit.encoders.towers import Tower, ready, refuse_overrides
+from clipaudit.errors import EncoderError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_NO_TEXT: dict[str, Any] = {
+    "context_length": 1,
+    "vocab_size": 1,
+    "width": 64,
+    "heads": 1,
+    "layers": 1,
+}
+_SAFE, _PICKLE = "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
+_CONFIG = "open_clip_config.json"
+_IN_FOLDER = (_SAFE, "open_clip_pytorch_model.safetensors", "model.safetensors", _PICKLE)
+_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
+
+
+def load(name: str, options: EncoderOptions) -> Encoder:
+    """`MODEL/TAG`, or `MODEL/PATH` of a checkpoint file.
+
+    Raises:
+        EncoderError: See `load_encoder`.
+    """
+    return ready(_tower(name, options), options, auto_onnx=True)
+
+
+def load_from_hub(name: str, options: EncoderOptions) -> Encoder:
+    """`hf-hub:ORGANISATION/NAME`: a repository with an open_clip_config.json and weights.
+
+    Raises:
+        EncoderError: See `load_encoder`.
+    """
+    by_path = "pass a folder with it and its weights as local-dir:FOLDER"
+    config = hub.download(name, [_CONFIG], by_path, offline=options.offline)
+    checkpoint = hub.download(name, [_SAFE, _PICKLE], by_path, offline=options.offline)
+    return ready(
+        _from_folder(f"hf-hub:{name}", config, checkpoint, options), options, auto_onnx=True
+    )
+
+
+def load_from_folder(name: str, options: EncoderOptions) -> Encoder:
+    """`local-dir:FOLDER`: a folder with an open_clip_config.json and weights.
+
+    Raises:
+        EncoderError: See `load_encoder`.
+    """
+    folder = Path(name).expanduser()
+    config = folder / _CONFIG
+    if not config.is_file():
+        raise EncoderError(
+            f"there is no {config}",
+            "local-dir: takes a folder as open_clip saves it: that file beside the weights.",
+        )
+    found = [folder / one for one in _IN_FOLDER if (folder / one).is_file()]
+    found += sorted(folder.glob("*.safetensors"))
+    if not found:
+        raise EncoderError(
+            f"{folder} holds no weights", f"Put {' or '.join(_IN_FOLDER[:2])} beside {_CONFIG}."
+        )
+    return ready(
+        _from_folder(f"local-dir:{name}", config, found[0], options), options, auto_onnx=True
+    )
+
+
+def from_checkpoint(spec: str, model: str, checkpoint: Path, options: EncoderOptions) -> Tower:
+    """A tower of a built-in architecture with the weights of a local file.
+
+    Its preprocessing is what the JSON beside the file or the options say; where they say
+    nothing, what every published checkpoint of that architecture uses. Where those differ among
+    themselves it has to be said, since a wrong guess would show only in the scores.
+
+    Raises:
+        EncoderError: The weights do not fit, or nobody says how pictures are prepared.
+    """
+    import open_clip
+
+    _known_model(model)
+    weights.check_is_file(checkpoint)
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    known = {_preprocessing(model, tag) for tag in tags} or {()}
+    said = checkpoint.with_suffix(".json").is_file() or options.input.mean is not None
+    if len(known) == 1 and not said:
+        visual = _build(model, dict(next(iter(known))))
+        spec_in = _input(visual, spec)
+        refuse_overrides(options, spec_in, spec)
+    else:
+        visual = _build(model, {})
+        spec_in = sidecar.read(checkpoint, options).input
+        if spec_in.size_px != _size(visual.preprocess_cfg, spec):
+            raise EncoderError(
+                f"{model} takes pictures of {_size(visual.preprocess_cfg, spec)} pixels, "
+                f"not of {spec_in.size_px}",
+                "Name the model of that size, or mend input_size.",
+            )
+    visual, output = _cut(_fill(visual, checkpoint, model), options.output, spec)
+    return Tower(spec, visual, spec_in, output)
+
+
+def _tower(name: str, options: EncoderOptions) -> Tower:
+    import open_clip
+
+    model, _, tag = name.partition("/")
+    _known_model(model, name)
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if not tag:
+        listed = ", ".join(f"{model}/{one}" for one in tags)
+        raise EncoderError(
+            f"{model} is an architecture; which weights?",
+            f"Write one of {listed}, or {model}/PATH of a checkpoint."
+            if tags
+            else f"Nobody published weights of it; write {model}/PATH of a checkpoint.",
+        )
+    # open_clip itself writes laion2b-s34b-b79k and LAION2B_S34B_B79K as laion2b_s34b_b79k.
+    clean = tag.lower().replace("-", "_")
+    if clean not in tags:
+        path = Path(tag).expanduser()
+        if path.is_file() or path.suffix in (".pt", ".pth", ".bin", ".safetensors"):
+            return from_checkpoint(name, model, path, options)
+        listed = ", ".join(tags) if tags else "none are published"
+        raise EncoderError(
+            f"{model} has no weights called {tag!r}",
+            did_you_mean(clean, tags, f"Weights of {model}: {listed}; or a path to a checkpoint."),
+        )
+    quick_gelu = _needs_quick_gelu(model, clean)
+    checkpoint = _download(model, clean, options)
+    visual = _build(model, dict(_preprocessing(model, clean)), force_quick_gelu=quick_gelu)
+    spec_in = _input(visual, name)
+    refuse_overrides(options, spec_in, name)
+    visual, output = _cut(_fill(visual, checkpoint, model), options.output, name)
+    return Tower(f"{model}/{clean}", visual, spec_in, output)
+
+
+def _known_model(model: str, name: str | None = None) -> None:
+    import open_clip
+
+    models = open_clip.list_models()
+    if model in models:
+        return
+    specs = [f"{one}/{tag}" for one, tag in open_clip.list_pretrained()]
+    near = nearest(name, specs) if name and "/" in name else []
+    hint = (
+        "`clipaudit encoders --search WORD` looks for one; "
+        "other libraries need a scheme, such as timm:NAME."
+    )
+    raise EncoderError(
+        f"open_clip has no model called {model!r}",
+        f"Did you mean {' or '.join(near)}?" if near else did_you_mean(model, models, hint),
+    )
+
+
+def _needs_quick_gelu(model: str, tag: str) -> bool:
+    """Whether to build a model with QuickGELU although its configuration has GELU.
+
+    OpenAI's weights always mean QuickGELU, as open_clip documents. Other weights say what they
+    were trained with; the wrong function gives embeddings that are only somewhat off, and
+    open_clip merely warns, so a mismatch is an error here.
+    """
+    import open_clip
+
+    has = bool(open_clip.get_model_config(model).get("quick_gelu"))
+    needs = bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu"))
+    alias = f"{model}-quickgelu"
+    if needs and not has and tag != "openai" and alias in open_clip.list_models():
+        raise EncoderError(
+            f"the weights {tag} were trained with QuickGELU, and {model} has GELU",
+            f"Use {alias}/{tag}.",
+        )
+    return needs and not has
+
+
+def _preprocessing(model: str, tag: str) -> tuple[tuple[str, Any], ...]:
+    import open_clip
+
+    config = open_clip.get_pretrained_cfg(model, tag)
+    return tuple((key, config[key]) for key in _PREPROCESSING if key in config)
+
+
+def _download(model: str, tag: str, options: EncoderOptions) -> Path:
+    import open_clip
+
+    config = open_clip.get_pretrained_cfg(model, tag)
+    # A file does not say that it wants QuickGELU; the name of its architecture has to.
+    architecture = f"{model}-quickgelu" if _needs_quick_gelu(model, tag) else model
+    by_path = f"pass it as --encoder {architecture}/PATH"
+    repository, url = config.get("hf_hub", ""), config.get("url", "")
+    if repository:
+        repository, _, file = repository.rpartition("/")
+        names = [f"{Path(file).stem}.safetensors", file] if file else [_SAFE, _PICKLE]
+        return hub.download(
+            repository, list(dict.fromkeys(names)), by_path, offline=options.offline
+        )
+    return hub.download_url(url, by_path, offline=options.offline, sha256_prefix=None)
+
+
+def _build(model: str, preprocessing: dict[str, Any], **settings: bool) -> Any:
+    """The visual tower of a model, with random weights and its own preprocessing."""
+    import open_clip
+
+    text: dict[str, Any] = {"text_cfg": _NO_TEXT}
+    if "multimodal_cfg" in open_clip.get_model_config(model):  # CoCa's captions, equally unused
+        text["multimodal_cfg"] = _NO_TEXT
+    with quiet():
+        built, _, _ = open_clip.create_model_and_transforms(
+            model,
+            load_weights=False,
+            pretrained_text=False,
+            precision="fp32",
+            **{f"image_{key}": value for key, value in preprocessing.items()},
+            **settings,
+            **text,
+        )
+    return built.visual
+
+
+def _from_folder(spec: str, config: Path, checkpoint: Path, options: EncoderOptions) -> Tower:
+    try:
+        said = json.loads(config.read_text(encoding="utf-8"))
+        preprocessing = said["preprocess_cfg"]
+        complete = "model_cfg" in said and {"mean", "std"} <= set(preprocessing)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EncoderError(
+            f"cannot use {config}: {error!r}", "It must be open_clip's own."
+        ) from error
+    if not complete:
+        raise EncoderError(
+            f"{config} does not say how pictures are prepared",
+            'Add "preprocess_cfg": {"size": 224, "mean": […], "std": […], '
+            '"interpolation": "bicubic"} with the values of the training.',
+        )
+    try:
+        visual = _build(f"local-dir:{config.parent}", {})
+    except Exception as error:
+        raise EncoderError(
+            f"open_clip cannot build the model of {config}: {error}", "Check its model_cfg."
+        ) from error
+    spec_in = _input(visual, spec)
+    refuse_overrides(options, spec_in, spec)
+    visual, output = _cut(_fill(visual, checkpoint, spec), options.output, spec)
+    return Tower(spec, visual, spec_in, output)
+
+
+def _fill(visual: Any, checkpoint: Path, model: str) -> Any:
+    tensors = weights.read(checkpoint, keep=lambda name: name.startswith("visual."))
+    if not tensors:
+        raise EncoderError(
+            f"{checkpoint} holds no tensors of open_clip's visual tower",
+            f"Use state-dict:{checkpoint} with --architecture for another library's weights.",
+        )
+    stripped = {name.removeprefix("visual."): one for name, one in tensors.items()}
+    weights.fit(visual, stripped, checkpoint, model)
+    return visual
+
+
+def _input(visual: Any, name: str) -> InputSpec:
+    config = visual.preprocess_cfg
+    mean, std = (tuple(map(float, config[key])) for key in ("mean", "std"))
+    return InputSpec(
+        size_px=_size(config, name),
+        mean=(mean[0], mean[1], mean[2]),
+        std=(std[0], std[1], std[2]),
+        interpolation=sidecar.interpolation(config["interpolation"], name),
+    )
+
+
+def _size(config: dict[str, Any], name: str) -> int:
+    size = config["size"]
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(set(sides)) != 1:
+        raise EncoderError(
+            f"{name} takes pictures of {sides[1]} × {sides[0]}, and only square ones are made",
+            "Use an encoder with a square input.",
+        )
+    return int(sides[0])
+
+
+def _cut(visual: Any, output: Output | None, name: str) -> tuple[nn.Module, Output]:
+    """A visual tower that gives the output that was asked for.
+
+    The embedding is what the contrastive loss saw. The trunk is the pooled vector below its
+    projection: for a vision transformer what it projects, for OpenAI's ResNets, whose attention
+    pooling is a projection too, the mean of the last feature map.
+
+    Raises:
+        EncoderError: The tower has no projection, so that both would be the same.
+    """
+    from torch import nn
+
+    if getattr(visual, "output_tokens", False):
+        visual.output_tokens = False  # CoCa's tokens for captions, beside the embedding
+    if output != "trunk":
+        return visual, "embedding"
+    if hasattr(visual, "attnpool"):
+        visual.attnpool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return visual, "trunk"
+    if hasattr(visual, "trunk"):
+        return _cut_timm(visual, name), "trunk"
+    if getattr(visual, "proj", None) is not None:
+        visual.proj = None
+        return visual, "trunk"
+    raise no_trunk(name)
+
+
+def _cut_timm(visual: Any, name: str) -> nn.Module:
+    """The trunk of a tower whose image half is a timm model."""
+    from torch import nn
+
+    trunk: nn.Module = visual.trunk
+    if hasattr(visual.head, "pool"):  # attention pooling that projects, over a feature map
+        return nn.Sequential(trunk, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    if any(True for _ in visual.head.parameters()):
+        return trunk
+    if not isinstance(visual.trunk.get_classifier(), nn.Identity):  # timm's own head projects
+        visual.trunk.reset_classifier(0)
+        return trunk
+    raise no_trunk(name)
+
+
+def no_trunk(name: str) -> EncoderError:
+    """The error for an encoder whose contrastive loss saw its pooled features themselves."""
+    return EncoderError(
+        f"{name} has no projection: its pooled features are what the contrastive loss saw",
+        "Use --output embedding.",
+    )

@@ -1,0 +1,81 @@
+"""A torch module with all that turns it into an encoder, run by torch or by onnxruntime.
+
+Each backend that ends in a torch module (open_clip, timm, torchvision, a state dict) gives a
+`Tower`; `ready` makes an encoder of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from clipaudit.encoders import devices, fingerprint
+from clipaudit.encoders.base import Encoder, EncoderInfo, EncoderOptions, InputSpec, Output
+from clipaudit.encoders.loaded import LoadedEncoder, move, probe
+from clipaudit.encoders.third_party import quiet
+from clipaudit.errors import EncoderError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tower:
+    """An image encoder as a torch module, on the CPU, that normalises nothing by itself.
+
+    Attributes:
+        spec: The name that it was asked for by.
+        module: Normalised views, shape (n, 3, size_px, size_px), → (n, dim).
+        input: What it is fed.
+        output: Which output the module gives.
+    """
+
+    spec: str
+    module: nn.Module
+    input: InputSpec
+    output: Output
+
+
+def ready(tower: Tower, options: EncoderOptions, *, auto_onnx: bool = False) -> Encoder:
+    """The encoder of a tower, on its device, run by the backend that was asked for.
+
+    Args:
+        tower: On the CPU; it is the encoder's from here on.
+        options: Device and backend.
+        auto_onnx: Whether `auto` may take onnxruntime; only where that is known to pay.
+
+    Raises:
+        EncoderError: There is no such device or backend, or the model does not run.
+    """
+    where = devices.resolve(options.device)
+    module = tower.module.eval().requires_grad_(requires_grad=False)
+    info = EncoderInfo(
+        spec=tower.spec,
+        output=tower.output,
+        input=tower.input,
+        dim=0,
+        fingerprint=fingerprint.of_module(module, tower.input, tower.output),
+        backend="torch",
+        device=str(where),
+    )
+    if options.backend != "torch":
+        from clipaudit.encoders import onnx_export
+
+        encoder = onnx_export.encoder(module, info, where, options, auto=auto_onnx)
+        if encoder is not None:
+            return encoder
+    with quiet():
+        module = move(module, where, tower.spec)
+    info = replace(info, dim=probe(module, tower.input, where, tower.spec))
+    return LoadedEncoder(info, where, module)
+
+
+def refuse_overrides(options: EncoderOptions, spec: InputSpec, name: str) -> None:
+    """Raise an EncoderError where the user contradicts what a model says of its own input."""
+    for key in ("size_px", "mean", "std", "interpolation"):
+        given, own = getattr(options.input, key), getattr(spec, key)
+        if given is not None and given != own:
+            raise EncoderError(
+                f"{name} says itself that its input has {key} = {own}, not {given}",
+                "Drop that option: it is for files that do not say how they were fed.",
+            )
