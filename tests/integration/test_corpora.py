@@ -41,7 +41,7 @@ def test_every_file_has_the_outcome_in_the_table(corpus):
     assert sorted(found) == sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
-    if find_spec("pillow_heif"):
+    if find_spec("pillow_heif") and "avif/hopper.heif" in expected:
         expected["avif/hopper.heif"] = "ok"
     changed = {
         name: f"{expected.get(name)} → {outcome}"
