@@ -68,9 +68,9 @@ def write(audit: Audit, path: Path) -> None:
 
     Raises:
         UsageError: See `check_destination`.
-        ReportError: The disk is full, or the system says no for another reason.
+        FileError: The disk is full, or the system says no for another reason.
     """
-    from clipaudit.reports.atomic import replacing
+    from clipaudit.files import replacing
 
     check_destination(path)
     with replacing(path) as file:

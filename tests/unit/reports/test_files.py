@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from clipaudit.errors import UsageError
+from clipaudit.files import FileError, replacing
 from clipaudit.reports import ENDINGS, check_destination, dump, render, write
-from clipaudit.reports.atomic import ReportError, replacing
 from clipaudit.verdicts import SCHEMA_VERSION
 from tests.contracts.test_every_report import nasty_audit
 from tests.unit.reports.audits import audit_of, realistic, scored, skipped
@@ -188,13 +188,13 @@ import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from clipaudit.reports import write
-from clipaudit.reports.atomic import ReportError
+from clipaudit.files import FileError
 from tests.unit.reports.audits import realistic
 audit = realistic(500)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
     write(audit, Path(sys.argv[1]))
-except ReportError as error:
+except FileError as error:
     print(error, "|", error.hint)
 """
 
@@ -216,6 +216,6 @@ def test_a_full_disk_is_one_clear_error_and_no_half_file(tmp_path, ending):
 def test_what_the_system_says_becomes_ours(tmp_path):
     (tmp_path / "file").touch()
     elsewhere = tmp_path / "file" / "out.csv"
-    with pytest.raises(ReportError, match="cannot write") as caught, replacing(elsewhere):
+    with pytest.raises(FileError, match="cannot write") as caught, replacing(elsewhere):
         pass
     assert caught.value.exit_code == 4
