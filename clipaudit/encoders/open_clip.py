@@ -141,9 +141,16 @@ def _tower(name: str, options: EncoderOptions) -> Tower:
             f"{model} has no weights called {tag!r}",
             did_you_mean(clean, tags, f"Weights of {model}: {listed}; or a path to a checkpoint."),
         )
-    quick_gelu = _needs_quick_gelu(model, clean)
+    if wrong_gelu(model, clean):
+        # open_clip merely warns, and the embeddings would be only somewhat off.
+        raise EncoderError(
+            f"the weights {clean} were trained with QuickGELU, and {model} has GELU",
+            f"Use {model}-quickgelu/{clean}.",
+        )
     checkpoint = _download(model, clean, options)
-    visual = _build(model, dict(_preprocessing(model, clean)), force_quick_gelu=quick_gelu)
+    visual = _build(
+        model, dict(_preprocessing(model, clean)), force_quick_gelu=_needs_quick_gelu(model, clean)
+    )
     spec_in = _input(visual, name)
     refuse_overrides(options, spec_in, name)
     visual, output = _cut(_fill(visual, checkpoint, model), options.output, name)
@@ -153,7 +160,7 @@ def _tower(name: str, options: EncoderOptions) -> Tower:
 def _known_model(model: str, name: str | None = None) -> None:
     import open_clip
 
-    models = open_clip.list_models()
+    models = _models()
     if model in models:
         return
     specs = [f"{one}/{tag}" for one, tag in open_clip.list_pretrained()]
@@ -168,24 +175,28 @@ def _known_model(model: str, name: str | None = None) -> None:
     )
 
 
-def _needs_quick_gelu(model: str, tag: str) -> bool:
-    """Whether to build a model with QuickGELU although its configuration has GELU.
+def wrong_gelu(model: str, tag: str) -> bool:
+    """Whether weights were trained with QuickGELU, and the model of this name has GELU.
 
-    OpenAI's weights always mean QuickGELU, as open_clip documents. Other weights say what they
-    were trained with; the wrong function gives embeddings that are only somewhat off, and
-    open_clip merely warns, so a mismatch is an error here.
+    OpenAI's weights always mean QuickGELU, as open_clip documents, so they never are.
     """
+    alias = f"{model}-quickgelu"
+    return tag != "openai" and _needs_quick_gelu(model, tag) and alias in _models()
+
+
+def _needs_quick_gelu(model: str, tag: str) -> bool:
     import open_clip
 
     has = bool(open_clip.get_model_config(model).get("quick_gelu"))
     needs = bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu"))
-    alias = f"{model}-quickgelu"
-    if needs and not has and tag != "openai" and alias in open_clip.list_models():
-        raise EncoderError(
-            f"the weights {tag} were trained with QuickGELU, and {model} has GELU",
-            f"Use {alias}/{tag}.",
-        )
     return needs and not has
+
+
+def _models() -> list[str]:
+    import open_clip
+
+    models: list[str] = open_clip.list_models()
+    return models
 
 
 def _preprocessing(model: str, tag: str) -> tuple[tuple[str, Any], ...]:

@@ -37,7 +37,12 @@ def load(name: str, options: EncoderOptions) -> Encoder:
 
     config = _config(name)
     full = f"{config.architecture}.{config.tag}" if config.tag else config.architecture
-    _refuse_wrong_gelu(full, config)
+    right = _right_name(full, config)
+    if right != full:
+        raise EncoderError(
+            f"the weights of timm:{full} were trained with QuickGELU, and this model has GELU",
+            f"Use timm:{right}.",
+        )
     kinds = outputs(full, config.num_classes)
     output = choose(options.output, kinds, f"timm:{full}")
     path = _download(full, config, options)
@@ -141,29 +146,33 @@ def _of(name: str) -> Any:
     return timm.get_pretrained_cfg(name)
 
 
-def _refuse_wrong_gelu(name: str, config: Any) -> None:
-    """Weights that were trained with QuickGELU give wrong embeddings with GELU, and timm
-    publishes them under both names.
+def is_loadable(name: str, config: Any) -> bool:
+    """Whether `load` takes a pretrained name; `config` is timm's own of it."""
+    return _right_name(name, config) == name and not _is_foreign(config)
 
-    Raises:
-        EncoderError: The name is the wrong one; says which is right.
-    """  # noqa: D205
+
+def _right_name(name: str, config: Any) -> str:
+    """The name under which weights meet the activation that they were trained with.
+
+    timm publishes weights that want QuickGELU under a name that has GELU too.
+    """
     import timm
 
-    needs = any("natively QuickGELU" in note for note in config.notes or ())
-    if not needs or "quickgelu" in name:
-        return
-    for other in timm.list_pretrained("*quickgelu*"):
-        if _of(other).hf_hub_id == config.hf_hub_id:
-            raise EncoderError(
-                f"the weights of timm:{name} were trained with QuickGELU, and this model has GELU",
-                f"Use timm:{other}.",
-            )
+    if any("natively QuickGELU" in note for note in config.notes or ()) and "quickgelu" not in name:
+        for other in timm.list_pretrained("*quickgelu*"):
+            if _of(other).hf_hub_id == config.hf_hub_id:
+                return str(other)
+    return name
+
+
+def _is_foreign(config: Any) -> bool:
+    """Whether weights come in another library's format, which only timm's own loader reads."""
+    return bool(config.custom_load) and not config.hf_hub_id
 
 
 def _download(name: str, config: Any, options: EncoderOptions) -> Path:
     by_path = f"pass it as state-dict:PATH with --architecture timm:{config.architecture}"
-    if config.custom_load and not config.hf_hub_id:
+    if _is_foreign(config):
         raise EncoderError(
             f"the weights of timm:{name} are published in a format of their own",
             "Use another tag of that model: `clipaudit encoders --search` lists them.",
