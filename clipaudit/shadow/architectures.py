@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
     from clipaudit.encoders.base import Output
 
-Architecture = Literal["resnet18", "resnet-small"]
+Architecture = Literal["resnet18", "resnet-small", "resnet-tiny"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 
 PROJECTION_DIM = 128
@@ -23,6 +24,7 @@ def build(architecture: Architecture, size_px: int, seed: int) -> nn.Module:
         architecture: `resnet18`: torchvision's, with a 3 × 3 stem that keeps the resolution of
             images up to 64 pixels (as is usual for CIFAR). `resnet-small`: four of its basic
             blocks with 32 to 256 channels behind a stem of stride 2; twenty times cheaper.
+            `resnet-tiny`: the same with half the channels.
         size_px: Side of the images.
         seed: Of the weights.
 
@@ -67,11 +69,11 @@ def _resnet18(size_px: int) -> tuple[nn.Module, int]:
     return trunk, 512
 
 
-def _resnet_small(size_px: int) -> tuple[nn.Module, int]:
+def _resnet_small(size_px: int, stem_width: int = 32) -> tuple[nn.Module, int]:
     from torch import nn
     from torchvision.models.resnet import BasicBlock
 
-    widths = (32, 64, 128, 256)
+    widths = [stem_width * 2**stage for stage in range(4)]
     stem_stride = 2 if size_px <= 64 else 4
     layers: list[nn.Module] = [
         nn.Conv2d(3, widths[0], kernel_size=3, stride=stem_stride, padding=1, bias=False),
@@ -92,4 +94,8 @@ def _resnet_small(size_px: int) -> tuple[nn.Module, int]:
     return nn.Sequential(*layers), before
 
 
-_TRUNKS = {"resnet18": _resnet18, "resnet-small": _resnet_small}
+_TRUNKS = {
+    "resnet18": _resnet18,
+    "resnet-small": _resnet_small,
+    "resnet-tiny": partial(_resnet_small, stem_width=16),
+}
