@@ -1,0 +1,1 @@
+"""The command line: flags in, text out, no work of its own."""

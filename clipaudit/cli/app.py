@@ -1,0 +1,168 @@
+"""`clipaudit`: the list of commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
+
+from clipaudit._version import __version__
+from clipaudit.cli.messages import safe_lines
+from clipaudit.errors import ClipAuditError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+COMMANDS = {
+    "score": (
+        "clipaudit.cli.score:score",
+        "Say which pictures the encoder was probably trained on.",
+    ),
+    "demo": (
+        "clipaudit.cli.demo:demo",
+        "Show the whole chain on pictures and encoders made here, where the truth is known.",
+    ),
+    "train": (
+        "clipaudit.cli.train:train",
+        "Train inferrers of your own on a data set whose use you decide.",
+    ),
+    "encoders": ("clipaudit.cli.encoders:encoders", "List the encoders that can be audited."),
+    "inferrers": ("clipaudit.cli.inferrers:app", "List the inferrers, and show their cards."),
+    "cache": ("clipaudit.cli.cache:app", "See or empty the store of features."),
+    "doctor": ("clipaudit.cli.doctor:doctor", "Say what was found, and what is wrong."),
+}
+"""Name → where it is, and its first line in `--help`. Imported when it is called, and not before:
+`--help` is instant."""
+
+EXIT_CODES = """Exit codes:
+  0    done
+  2    usage: a wrong option or value
+  3    input: no usable picture, or a bad one under --strict
+  4    encoder or machine: weights, memory, disk
+  5    inferrer: missing, broken, or it does not fit
+  6    network, or a source of data
+  70   a bug of clipaudit
+  130  stopped by Ctrl-C; what was done is printed
+  141  the reader of the pipe went away
+  143  stopped by SIGTERM
+"""
+
+
+class LazyGroup(TyperGroup):
+    """A group that imports a command when it is called or completed, not to list it."""
+
+    # Any: the types are those of the Click that typer carries inside, which has no public name.
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the command line as it was given; commands find it in `ctx.obj`."""
+        ctx.obj = ("clipaudit", *args)
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Put the real command in the place of its entry in the list."""
+        if args and args[0] in COMMANDS:
+            self.commands[args[0]] = _load(args[0])
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; a reader that went away, as `head` does, is no error of ours."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - Python flushes it at exit
+            raise SystemExit(141) from None
+        except KeyboardInterrupt:
+            Console(stderr=True).print("stopped")
+            raise SystemExit(130) from None
+        return result
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"clipaudit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def clipaudit(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Were these pictures used to train that image encoder?"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; every error ends here, and only here."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal without Unicode gets escapes, no error
+            stream.reconfigure(errors="backslashreplace")
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app(args=argv)
+    except ClipAuditError as error:
+        note = Text.assemble(
+            ("error: ", "red"),
+            safe_lines(str(error)),
+            ("\nhint:  ", "bold"),
+            safe_lines(error.hint),
+        )
+        Console(stderr=True).print(note, soft_wrap=True)
+        raise SystemExit(error.exit_code) from error
+    except Exception as error:
+        print(safe_lines("".join(traceback.format_exception(error))), file=sys.stderr)
+        plea = (
+            f"This is a bug of clipaudit {__version__}. Please report it with the lines above and "
+            "the output of `clipaudit doctor`."
+        )
+        Console(stderr=True).print(Text(plea, style="bold"), soft_wrap=True)
+        raise SystemExit(70) from error
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(143)
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    found = getattr(import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        alone = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+        alone.command(name, context_settings={"help_option_names": ["-h", "--help"]})(found)
+        found = alone
+    command = typer.main.get_command(found)
+    command.name = name
+    return command
+
+
+def _add_entry(name: str, text: str) -> None:
+    @app.command(name, help=text)
+    def entry() -> None:
+        """Never called: `LazyGroup.resolve_command` puts the command itself in its place."""
+
+
+for _name, (_where, _text) in COMMANDS.items():
+    _add_entry(_name, _text)

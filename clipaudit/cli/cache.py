@@ -1,0 +1,61 @@
+"""`clipaudit cache`: the store of features."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from clipaudit import store
+from clipaudit.reports.names import shown
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="See or empty the store of features.\n\nFeatures that were computed once are kept, so "
+    "that a second run, another inferrer or a run that was stopped computes nothing twice. "
+    "CLIPAUDIT_CACHE_DIR moves the store.",
+)
+
+
+@app.command()
+def info(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say where the store is, how large, and what it holds."""
+    path = store.default_path()
+    found = None
+    if path.exists():
+        with store.FeatureStore(path) as opened:
+            found = opened.info()
+    encoders = found.encoders if found else ()
+    size_bytes, n_images = (found.size_bytes, found.n_images) if found else (0, 0)
+    if as_json:
+        facts = {
+            "schema_version": "1.0",
+            "path": str(path),
+            "size_bytes": size_bytes,
+            "n_images": n_images,
+            "encoders": [
+                {"name": e.name, "fingerprint": e.fingerprint, "n_images": e.n_images}
+                for e in encoders
+            ],
+        }
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    typer.echo(shown(str(path)))
+    typer.echo(f"{size_bytes / 1e6:.1f} MB, features of {n_images:,} images")
+    for encoder in encoders:
+        name = shown(encoder.name) or "(unnamed)"
+        typer.echo(f"  {encoder.n_images:,} by {name}, fingerprint {encoder.fingerprint[:12]}")
+
+
+@app.command()
+def clear() -> None:
+    """Empty the store, broken or not; only time is lost."""
+    path = store.default_path()
+    store.clear(path)
+    typer.echo(f"{shown(str(path))} is empty")

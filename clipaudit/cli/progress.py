@@ -1,0 +1,104 @@
+"""How far a run is: a bar on a terminal, a line every half minute in a log."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console
+
+    from clipaudit.pipelines.score import Progress as Step
+
+LINE_EVERY_S = 30.0
+
+
+@contextmanager
+def progress(console: Console, *, quiet: bool = False) -> Iterator[Callable[[Step], None]]:
+    """A function to call with every step; draws on the console, which is stderr's."""
+    if quiet:
+        yield lambda _step: None
+    elif not console.is_terminal:
+        yield _Log(console).advance
+    else:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Speed(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("[dim]{task.fields[notes]}"),
+        )
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("loading the encoder", total=None, notes="")
+
+            def advance(step: Step) -> None:
+                bar.update(
+                    task,
+                    description="scoring",
+                    total=step.total,
+                    completed=step.done,
+                    notes=_notes(step),
+                )
+
+            yield advance
+
+
+def _notes(step: Step) -> str:
+    notes = ((step.skipped, "skipped"), (step.from_store, "known"))
+    return ", ".join(f"{count:,} {what}" for count, what in notes if count)
+
+
+class _Speed(ProgressColumn):
+    """Images a second, over the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} images/s", style="progress.data.speed")
+
+
+class _Log:
+    """A line every `LINE_EVERY_S`, for logs and batch systems."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._time = clock()
+        self._done = 0
+
+    def advance(self, step: Step) -> None:
+        """Write a line where the last one is long ago."""
+        now = self._clock()
+        if now - self._time < LINE_EVERY_S:
+            return
+        speed = (step.done - self._done) / (now - self._time)
+        of = "" if step.total is None else f" of {step.total:,}"
+        parts = [f"{step.done:,}{of} images", f"{speed:.1f} images/s"]
+        if step.total is not None and speed > 0:
+            parts.append(f"{_duration((step.total - step.done) / speed)} left")
+        if notes := _notes(step):
+            parts.append(notes)
+        self._console.print(Text(", ".join(parts)), soft_wrap=True)
+        self._time, self._done = now, step.done
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,83 @@
+"""A small real encoder and a real inferrer, so that commands run the whole chain."""
+
+import json
+import logging
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipaudit.inferrers import Card, Inferrer, Reads, ShadowFacts, save
+from clipaudit.inferrers.threshold import MeanRule
+from clipaudit.metrics import Estimate, Evidence
+from clipaudit.views import ENCODERMI
+
+
+@pytest.fixture(autouse=True)
+def _own_caches(tmp_path, monkeypatch):
+    """No test sees the user's store, nor colours or widths that the environment asks for."""
+    monkeypatch.setenv("CLIPAUDIT_CACHE_DIR", str(tmp_path / "cache"))
+    for name in ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """A command sets up logging for its process; the next test starts afresh."""
+    root, ours = logging.getLogger(), logging.getLogger("clipaudit")
+    levels = root.level, ours.level
+    with warnings.catch_warnings():
+        yield
+        logging.captureWarnings(capture=False)
+    root.handlers = [one for one in root.handlers if "clipaudit" not in type(one).__module__]
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A folder with `encoder.torchscript`, and inferrers `a` and `b` that read it."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("tiny")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(48, 16)
+    )
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch.jit is what this format is
+        program = torch.jit.trace(net.eval(), torch.zeros(1, 3, 32, 32))
+        torch.jit.save(program, folder / "encoder.torchscript")
+    sidecar = {"input_size": 32, "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic"}
+    (folder / "encoder.json").write_text(json.dumps(sidecar))
+    figure = Estimate(0.5, 0.4, 0.6, 100)
+    for name, threshold in (("a", -1.0), ("b", 1.5)):
+        card = Card(
+            name=name,
+            kind="T",
+            reads=Reads("cosine", 4, ENCODERMI.id, "embedding"),
+            threshold=threshold,
+            shadow=ShadowFacts("toy", 10, 10, "linear", "none", 1, 32, "f" * 64),
+            evidence=Evidence(figure, figure, figure, figure),
+            n_fitted=20,
+            seed=0,
+            command="by hand",
+            created="2026-01-01",
+            clipaudit_version="0.1.0",
+        )
+        save(Inferrer(card, MeanRule()), folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """A folder with four pictures and one file that is none."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for index in range(4):
+        pixels = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"picture {index}.png")
+    (folder / "notes.png").write_text("no picture")
+    return folder
