@@ -66,8 +66,8 @@ def auc(scores: FloatArray, is_member: BoolArray) -> Estimate:
     """Area under the ROC curve with DeLong's interval, cut at 0 and 1.
 
     Source: DeLong, DeLong and Clarke-Pearson (1988), by mid-ranks as in Sun and Xu (2014).
-    Differs: where members and non-members separate without a tie, DeLong's variance is zero;
-    then the interval is that of Hanley and McNeil (1982) at one misranked pair.
+    Differs: DeLong's variance is zero where the scores separate members from non-members, or
+    are all equal. Then it is Hanley and McNeil's (1982), the former as if one pair were misranked.
 
     Args:
         scores: Shape (n,), finite; higher is more like a member.
@@ -81,20 +81,23 @@ def auc(scores: FloatArray, is_member: BoolArray) -> Estimate:
         raise ValueError("an AUC needs two members and two non-members")
     if not np.isfinite(scores).all():
         raise ValueError("every score must be finite")
+    n_members, n_others = len(members), len(others)
     ranks = stats.rankdata(np.concatenate([members, others]))
-    above = (ranks[: len(members)] - stats.rankdata(members)) / len(others)
-    below = 1 - (ranks[len(members) :] - stats.rankdata(others)) / len(members)
-    area = float(above.mean())
-    variance = above.var(ddof=1) / len(members) + below.var(ddof=1) / len(others)
+    n_above = ranks[:n_members] - stats.rankdata(members)  # others below each member
+    n_below = n_members - (ranks[n_members:] - stats.rankdata(others))  # members above each other
+    area = float(n_above.sum() / (n_members * n_others))  # counts of halves: exact, in any order
+    variance = (n_above / n_others).var(ddof=1) / n_members
+    variance += (n_below / n_members).var(ddof=1) / n_others
     if variance == 0:
-        nearly = 1 - 1 / (len(members) * len(others)) if area == 1 else area
-        variance = _hanley_mcneil(nearly, len(members), len(others))
+        nearly_perfect = 1 - 1 / (n_members * n_others)
+        presumed = min(max(area, 1 - area), nearly_perfect)
+        variance = _hanley_mcneil(presumed, n_members, n_others)
     reach = float(stats.norm.ppf(0.975) * np.sqrt(variance))
     return Estimate(area, max(0.0, area - reach), min(1.0, area + reach), len(scores))
 
 
 def _hanley_mcneil(area: float, n_members: int, n_others: int) -> float:
-    """Variance of an AUC under exponential scores."""
+    """Variance of an AUC where scores are distributed exponentially."""
     both_above, both_below = area / (2 - area), 2 * area**2 / (1 + area)
     return (
         area * (1 - area)
