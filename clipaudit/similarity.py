@@ -90,13 +90,14 @@ def measure(batch: Embeddings) -> Signals:
         raise ValueError(f"a pair needs two views, got {n_views}")
     first, second = np.triu_indices(n_views, k=1)
 
-    norms = np.linalg.norm(views, axis=-1)
-    plain_norm = np.linalg.norm(batch.plain.astype(np.float64), axis=-1)
+    plain = batch.plain.astype(np.float64)
+    if not (np.isfinite(views).all() and np.isfinite(plain).all()):
+        raise ValueError("every embedding must be finite")
+    norms, plain_norm = np.linalg.norm(views, axis=-1), np.linalg.norm(plain, axis=-1)
     centred = views - views.mean(axis=-1, keepdims=True)
     spread = np.linalg.norm(centred, axis=-1)
-    for lengths in (norms, plain_norm, spread):
-        if not np.all(np.isfinite(lengths) & (lengths > 0)):
-            raise ValueError("every embedding must be finite, non-zero and not constant")
+    if not all(lengths.all() for lengths in (norms, plain_norm, spread)):
+        raise ValueError("every embedding must be non-zero and not constant")
 
     def cosine(vectors: npt.NDArray[np.float64], lengths: npt.NDArray[np.float64]) -> Float32Array:
         unit = vectors / lengths[..., None]

@@ -1,0 +1,189 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+
+from clipaudit.similarity import SIMILARITIES, Embeddings, Signals, concatenate, measure, n_pairs
+
+NAMES = ("cosine", "pearson", "euclidean", "norms", "plain_norm")
+
+
+def embeddings(seed, n_images=3, n_views=5, dim=7):
+    """Views that are alike within an image, as real ones are."""
+    numbers = np.random.default_rng(seed)
+    centres = numbers.normal(size=(n_images, 1, dim))
+    views = centres + numbers.normal(scale=0.3, size=(n_images, n_views, dim))
+    ids = tuple(f"{number:064x}" for number in range(n_images))
+    return Embeddings(
+        ids, views.astype(np.float32), numbers.normal(size=(n_images, dim)).astype(np.float32)
+    )
+
+
+def slow(one, other):
+    """Cosine, Pearson, minus the distance: the textbook's sums, one number at a time."""
+    one, other = [float(x) for x in one], [float(x) for x in other]
+    dot = math.fsum(x * y for x, y in zip(one, other, strict=True))
+    lengths = math.sqrt(math.fsum(x * x for x in one)) * math.sqrt(math.fsum(y * y for y in other))
+    distance = math.sqrt(math.fsum((x - y) ** 2 for x, y in zip(one, other, strict=True)))
+    return dot / lengths, stats.pearsonr(one, other).statistic, -distance
+
+
+@given(st.integers(0, 2**32), st.integers(1, 4), st.integers(2, 6), st.integers(2, 40))
+@settings(max_examples=40, deadline=None)
+def test_every_pair_agrees_with_the_definition(seed, n_images, n_views, dim):
+    batch = embeddings(seed, n_images, n_views, dim)
+    signals = measure(batch)
+    for i in range(n_images):
+        pairs = [(a, b) for a in range(n_views) for b in range(a + 1, n_views)]
+        assert len(pairs) == n_pairs(n_views) == signals.cosine.shape[1]
+        for position, (a, b) in enumerate(pairs):
+            got = [signals.pairs(kind)[i, position] for kind in SIMILARITIES]
+            expected = slow(batch.views[i, a], batch.views[i, b])
+            np.testing.assert_allclose(got, expected, atol=2e-6, rtol=1e-6)
+
+
+def test_norms_are_euclidean_lengths():
+    batch = embeddings(0)
+    signals = measure(batch)
+    views = [[math.hypot(*map(float, view)) for view in image] for image in batch.views]
+    np.testing.assert_allclose(signals.norms, views, rtol=1e-6)
+    plain = [math.hypot(*map(float, image)) for image in batch.plain]
+    np.testing.assert_allclose(signals.plain_norm, plain, rtol=1e-6)
+
+
+def test_signals_keep_the_order_of_the_images_and_fit_the_types():
+    batch = embeddings(1)
+    signals = measure(batch)
+    assert signals.image_ids == batch.image_ids
+    assert all(getattr(signals, name).dtype == np.float32 for name in NAMES)
+    assert [signals.pairs(kind) is getattr(signals, kind) for kind in SIMILARITIES] == [True] * 3
+
+
+@given(st.integers(0, 2**32), st.floats(1e-6, 1e6))
+def test_cosine_and_pearson_do_not_depend_on_scale(seed, scale):
+    batch = embeddings(seed)
+    scaled = dataclasses.replace(batch, views=(batch.views * scale).astype(np.float32))
+    before, after = measure(batch), measure(scaled)
+    np.testing.assert_allclose(after.cosine, before.cosine, atol=2e-6)
+    np.testing.assert_allclose(after.pearson, before.pearson, atol=2e-6)
+    np.testing.assert_allclose(after.euclidean, before.euclidean * scale, rtol=1e-4)
+    np.testing.assert_allclose(after.norms, before.norms * scale, rtol=1e-6)
+
+
+@given(st.integers(0, 2**32), st.floats(-10, 10))
+def test_pearson_and_distance_do_not_depend_on_a_shift(seed, shift):
+    batch = embeddings(seed)
+    moved = dataclasses.replace(batch, views=(batch.views + shift).astype(np.float32))
+    before, after = measure(batch), measure(moved)
+    np.testing.assert_allclose(after.pearson, before.pearson, atol=1e-4)
+    np.testing.assert_allclose(after.euclidean, before.euclidean, atol=1e-4)
+
+
+@given(st.integers(0, 2**32), st.permutations(range(5)))
+def test_views_in_another_order_give_the_same_pairs_in_another_order(seed, order):
+    batch = embeddings(seed)
+    other = measure(dataclasses.replace(batch, views=batch.views[:, order]))
+    signals = measure(batch)
+    place = {pair: k for k, pair in enumerate(zip(*np.triu_indices(5, 1), strict=True))}
+    moved = [place[tuple(sorted((order[a], order[b])))] for a, b in place]
+    for kind in SIMILARITIES:
+        np.testing.assert_allclose(other.pairs(kind), signals.pairs(kind)[:, moved], atol=1e-6)
+    np.testing.assert_array_equal(other.norms, signals.norms[:, order])
+
+
+finite = st.floats(-(2.0**50), 2.0**50, width=32)
+
+
+@given(arrays(np.float32, (2, 3, 4), elements=finite))
+@settings(max_examples=200)
+def test_bounds_hold_for_any_embedding_that_is_not_refused(values):
+    batch = Embeddings(("a", "b"), values, np.ones((2, 4), np.float32))
+    if (np.ptp(values, axis=-1) == 0).any():
+        with pytest.raises(ValueError, match="not constant"):
+            measure(batch)
+        return
+    signals = measure(batch)
+    for name in ("cosine", "pearson"):
+        assert (np.abs(getattr(signals, name)) <= 1).all()
+    assert (signals.euclidean <= 0).all()
+    assert (signals.norms > 0).all()
+
+
+def test_equal_views_are_as_alike_as_can_be():
+    batch = embeddings(2)
+    equal = dataclasses.replace(batch, views=np.repeat(batch.views[:, :1], 5, axis=1))
+    signals = measure(equal)
+    np.testing.assert_allclose(signals.cosine, 1, atol=1e-7)
+    np.testing.assert_allclose(signals.pearson, 1, atol=1e-7)
+    np.testing.assert_array_equal(signals.euclidean, 0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("which", ["views", "plain"])
+def test_an_embedding_that_is_not_finite_is_refused(which, value):
+    batch = embeddings(3)
+    getattr(batch, which)[1, ..., 2] = value
+    with pytest.raises(ValueError, match="finite"):
+        measure(batch)
+
+
+@pytest.mark.parametrize("value", [0, 0.1])
+def test_an_embedding_that_is_zero_or_constant_is_refused(value):
+    batch = embeddings(4)
+    batch.views[1, 2] = value
+    with pytest.raises(ValueError, match="non-zero and not constant"):
+        measure(batch)
+
+
+def test_a_plain_embedding_may_be_constant_but_not_zero():
+    batch = embeddings(4)
+    batch.plain[0] = 1
+    measure(batch)
+    batch.plain[0] = 0
+    with pytest.raises(ValueError, match="non-zero"):
+        measure(batch)
+
+
+def test_one_view_makes_no_pair():
+    with pytest.raises(ValueError, match="two views, got 1"):
+        measure(embeddings(5, n_views=1))
+
+
+def select(batch, which):
+    ids = tuple(np.array(batch.image_ids)[which].tolist())
+    return Embeddings(ids, batch.views[which], batch.plain[which])
+
+
+@given(st.integers(0, 2**32), st.permutations(range(6)), st.integers(1, 5))
+def test_an_image_is_measured_alike_in_any_batch(seed, order, cut):
+    batch = embeddings(seed, n_images=6, n_views=10, dim=64)
+    together = measure(batch)
+    first, second = list(order[:cut]), list(order[cut:])
+    parts = concatenate([measure(select(batch, first)), measure(select(batch, second))])
+    assert parts.image_ids == tuple(batch.image_ids[i] for i in order)
+    for name in NAMES:
+        np.testing.assert_array_equal(getattr(parts, name), getattr(together, name)[list(order)])
+
+
+def test_batches_that_do_not_fit_together_are_refused():
+    with pytest.raises(ValueError):
+        concatenate([])
+    with pytest.raises(ValueError):
+        concatenate([measure(embeddings(0)), measure(embeddings(0, n_views=4))])
+
+
+def test_concatenate_names_no_signal_in_the_place_of_another():
+    names = [field.name for field in dataclasses.fields(Signals) if field.name != "image_ids"]
+    marked = Signals(("a",), *(np.full((1, 2), k, np.float32) for k in range(len(names))))
+    joined = concatenate([marked, marked])
+    assert [getattr(joined, name)[1, 0] for name in names] == list(range(len(names)))
+
+
+def test_no_images_have_no_signals():
+    signals = measure(Embeddings((), np.empty((0, 4, 3), np.float32), np.empty((0, 3), np.float32)))
+    assert signals.cosine.shape == signals.pearson.shape == signals.euclidean.shape == (0, 6)
