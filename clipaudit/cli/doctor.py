@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from clipaudit.reports.names import shown
 
-_MARKS = {
-    "ok": ("ok", "green"),
-    "note": ("note", "dim"),
-    "warning": ("warning", "yellow"),
-    "problem": ("problem", "bold red"),
-}
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clipaudit.doctor import Check
+
+_STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "problem": "bold red"}
 
 
 def doctor(
@@ -35,15 +36,27 @@ def doctor(
         document = {"schema_version": "1.0", "checks": [asdict(check) for check in checks]}
         typer.echo(json.dumps(document, indent=2))
     else:
-        console = Console()
-        width = max(len(check.name) for check in checks)
-        for check in checks:
-            mark, style = _MARKS[check.state]
-            head = Text.assemble((f"{mark:8}", style), (f"{check.name:{width}}  ", "bold"))
-            indent = 8 + width + 2
-            lines = Text.assemble(head, shown(check.found))
-            console.print(lines, soft_wrap=True)
-            if check.advice:
-                console.print(Padding(Text(f"→ {shown(check.advice)}"), (0, 0, 0, indent)))
+        show(checks)
     if any(check.state == "problem" for check in checks):
         raise typer.Exit(4)
+
+
+def show(checks: Sequence[Check]) -> None:
+    """A line a check, its advice below; wrapped on a terminal alone."""
+    if not sys.stdout.isatty():
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            typer.echo(f"{check.state:8}{check.name:{width}}  {shown(check.found)}")
+            if check.advice:
+                typer.echo(f"{'':{8 + width}}  → {shown(check.advice)}")
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, style="bold")
+    grid.add_column(overflow="fold")
+    for check in checks:
+        text = Text(shown(check.found))
+        if check.advice:
+            text.append(f"\n→ {shown(check.advice)}")
+        grid.add_row(Text(check.state, style=_STYLES[check.state]), check.name, text)
+    Console().print(grid)

@@ -193,9 +193,9 @@ def _meaning(run: Run) -> str:
             "tend to run higher, but pictures differ far more by content: it proves nothing."
         )
     return (
-        f"A prediction is a hint, not a proof: its threshold comes from the shadow encoder named "
-        f"above and is not calibrated for {encoder}, so that pictures which {encoder} never saw "
-        "may read as members, and nothing here proves that one picture was used."
+        "A prediction is a hint, not a proof: its threshold comes from the shadow encoder named "
+        f"above and is not calibrated for {encoder}, so pictures that this encoder never saw may "
+        "read as members, and nothing here proves that one picture was used."
     )
 
 
