@@ -1,6 +1,6 @@
 """Weights from model hubs: downloads, resumes, caches, and what to say when that fails.
 
-Hugging Face's library does the work (resuming, locks, checks of size, atomic renames), so
+Hugging Face's library does the work (retries, locks, checks of size, atomic renames), so
 HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean everywhere.
 """
 
@@ -17,6 +17,9 @@ from clipaudit.encoders.third_party import quiet
 from clipaudit.errors import EncoderError
 
 _LOG = logging.getLogger(__name__)
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Disk full, quota reached, file larger than the file system or `ulimit -f` allows."""
 
 
 def download(repo: str, names: Sequence[str], by_path: str, *, offline: bool) -> Path:
@@ -72,7 +75,7 @@ def download(repo: str, names: Sequence[str], by_path: str, *, offline: bool) ->
             _refuse_if_disk_is_full(error, constants.HF_HUB_CACHE)
             raise EncoderError(
                 f"the download of {name} from {repo} broke off: {_reason(error, endpoint)}",
-                f"Run it again: it goes on where it stopped. Or {fetch}.",
+                f"Run it again. Or {fetch}.",
             ) from error
     if offline:
         raise EncoderError(
@@ -123,11 +126,11 @@ def download_url(url: str, by_path: str, *, offline: bool, sha256_prefix: str | 
 
 def _refuse_if_disk_is_full(error: BaseException, folder: str) -> None:
     for cause in _chain(error):
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(cause, OSError) and cause.errno in _NO_SPACE:
             raise EncoderError(
                 f"no space is left on the disk of {folder}",
                 "Make room, or move the cache to another disk with HF_HOME (TORCH_HOME for "
-                "torchvision). What has come so far is kept, and the download goes on from there.",
+                "torchvision).",
             ) from error
         if isinstance(cause, PermissionError):
             raise EncoderError(
