@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -58,6 +57,8 @@ def proportion(successes: int, n: int) -> Estimate:
     Raises:
         ValueError: n is below 1, or successes are not within 0 and n.
     """
+    from scipy import stats  # half a second, which a command that only scores need not wait for
+
     interval = stats.binomtest(successes, n).proportion_ci(0.95, method="exact")
     return Estimate(successes / n, float(interval.low), float(interval.high), n)
 
@@ -76,6 +77,8 @@ def auc(scores: FloatArray, is_member: BoolArray) -> Estimate:
     Raises:
         ValueError: Fewer than two members or two non-members, or a score that is not finite.
     """
+    from scipy import stats
+
     members, others = scores[is_member], scores[~is_member]
     if min(len(members), len(others)) < 2:
         raise ValueError("an AUC needs two members and two non-members")

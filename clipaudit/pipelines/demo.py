@@ -9,6 +9,7 @@ should tell them apart; the other saw neither, so they must not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,7 @@ def demo(
     """
     pictures = {group: _draw_group(folder, group, config) for group in (SEEN, UNSEEN, OTHER)}
     for name, group in (("target", SEEN), ("control", OTHER)):
-        _pretrain(folder / name, pictures[group], config, lambda e, n=name: on_epoch(n, e))
+        _pretrain(folder / name, pictures[group], config, partial(on_epoch, name))
     target, control = (_audit(folder, name, config) for name in ("target", "control"))
     return target, control
 

@@ -7,6 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
 
     from clipaudit.encoders.base import Output
@@ -94,7 +96,7 @@ def _resnet_small(size_px: int, stem_width: int = 32) -> tuple[nn.Module, int]:
     return nn.Sequential(*layers), before
 
 
-_TRUNKS = {
+_TRUNKS: dict[Architecture, Callable[[int], tuple[nn.Module, int]]] = {
     "resnet18": _resnet18,
     "resnet-small": _resnet_small,
     "resnet-tiny": partial(_resnet_small, stem_width=16),
