@@ -15,9 +15,9 @@ from rich.console import Console
 from clipaudit import reports
 from clipaudit.cli import messages
 from clipaudit.cli.progress import progress
-from clipaudit.encoders.base import EncoderOptions, InputOverrides, Interpolation, Output
+from clipaudit.encoders.base import EncoderOptions, InputOverrides, Output
 from clipaudit.errors import ClipAuditError, InputError, UsageError
-from clipaudit.images import Limits, read_path_list
+from clipaudit.images import Interpolation, Limits, read_path_list
 from clipaudit.pipelines.score import ScoreConfig
 from clipaudit.pipelines.score import score as run
 from clipaudit.reports.names import shown

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
+from clipaudit.images import Interpolation
+
 if TYPE_CHECKING:
     from torch import Tensor, device
 
@@ -17,8 +19,6 @@ Output = Literal["embedding", "trunk"]
 """`embedding`: the output that the contrastive loss saw. `trunk`: the features below it."""
 
 OUTPUTS: tuple[Output, ...] = get_args(Output)
-
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
 @dataclass(frozen=True, slots=True)

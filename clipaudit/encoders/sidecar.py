@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from clipaudit.encoders.base import EncoderOptions, InputSpec, Interpolation, Output
+from clipaudit.encoders.base import EncoderOptions, InputSpec, Output
 from clipaudit.errors import EncoderError
+from clipaudit.images import Interpolation
 
 _KEYS = {
     "size_px": ("input_size", "--input-size 224"),
