@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def derive(seed: int, subject: str, purpose: str) -> int:
@@ -22,3 +27,17 @@ def derive(seed: int, subject: str, purpose: str) -> int:
 def stream(seed: int, subject: str, purpose: str) -> np.random.Generator:
     """Random numbers for one subject: the same in any batch, order or worker."""
     return np.random.default_rng(derive(seed, subject, purpose))
+
+
+@contextmanager
+def lent_to_torch(seed: int) -> Iterator[None]:
+    """Within the block torch's generator on the CPU starts from a seed; then it is as it was.
+
+    For what draws from the global generator and takes no other, such as the initial weights of
+    layers. `torch.manual_seed` would reseed the generators of all devices, and leave them so.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

@@ -7,17 +7,15 @@ which a score reads as member, and the evidence for both.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import Literal, Protocol, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from clipaudit.encoders.base import Output
 from clipaudit.errors import InferrerError
-
-if TYPE_CHECKING:
-    from clipaudit.encoders.base import Output
-    from clipaudit.metrics import Evidence
-    from clipaudit.similarity import Float32Array, Signals, Similarity
+from clipaudit.metrics import Evidence
+from clipaudit.similarity import Float32Array, Signals, Similarity
 
 Kind = Literal["V", "S", "T"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -56,11 +54,31 @@ class Features:
 class Rule(Protocol):
     """How features become scores: V, S or T. Plain arrays inside, no torch."""
 
-    def score(self, values: Float32Array) -> npt.NDArray[np.float64]:
-        """Scores of features, shape (n_images, n_pairs) → (n_images,); higher is more member."""
+    @classmethod
+    def train(cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int) -> Self:
+        """A rule learned from features of a shadow encoder.
+
+        Args:
+            values: Shape (n, n_pairs).
+            is_member: Shape (n,).
+            seed: Of all that is random in it.
+
+        Raises:
+            ValueError: No members or no non-members.
+        """
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Float32Array]) -> Self:
+        """A rule from what `arrays` gave."""
 
     def arrays(self) -> dict[str, Float32Array]:
         """Everything that was learned, by name: what a file holds."""
+
+    def score(self, values: Float32Array) -> npt.NDArray[np.float64]:
+        """Scores of features, shape (n_images, n_pairs) → (n_images,); higher is more member."""
+
+    def threshold(self, values: Float32Array, is_member: npt.NDArray[np.bool_]) -> float:
+        """The score from which on a picture reads as member, by the features of `train`."""
 
 
 @dataclass(frozen=True, slots=True)

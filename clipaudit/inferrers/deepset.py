@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipaudit.inferrers import network
+from clipaudit.seeding import lent_to_torch
 
 if TYPE_CHECKING:
     from clipaudit.similarity import Float32Array
@@ -23,7 +24,12 @@ _IMAGES_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeepSetRule:
-    """The score is the network's logit; 0 is where it is undecided."""
+    """The score is the network's logit.
+
+    Attributes:
+        weights: `centre` and `spread` of the similarities, shape (1,) each, and the layers as
+            `network.dense_layers` takes them.
+    """
 
     weights: dict[str, Float32Array]
 
@@ -38,20 +44,24 @@ class DeepSetRule:
             scores[some] = network.dense_layers(pooled, self.weights, "pooled")[:, 0]
         return scores
 
+    def threshold(self, values: Float32Array, is_member: npt.NDArray[np.bool_]) -> float:
+        """See `Rule.threshold`: the logit at which the network is undecided."""
+        return 0.0
+
     def arrays(self) -> dict[str, Float32Array]:
         """See `Rule.arrays`."""
         return self.weights
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Float32Array]) -> DeepSetRule:
-        """A rule from what `arrays` gave."""
+        """See `Rule.from_arrays`."""
         return cls(arrays)
 
     @classmethod
     def train(
         cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int
     ) -> DeepSetRule:
-        """Learn from features of a shadow encoder: (n, n_pairs) and who was a member."""
+        """See `Rule.train`."""
         import torch
         from torch import nn
 
@@ -68,7 +78,6 @@ class DeepSetRule:
                 elements = network.run_modules(x.unsqueeze(-1), self.element)
                 return network.run_modules(elements.mean(dim=1), self.pooled)
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with lent_to_torch(seed):
             net = Net()
         return cls({**scaling, **network.fit(net, scaled, is_member, seed)})

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
-from difflib import get_close_matches
+import math
+from contextlib import suppress
+from dataclasses import asdict, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
+
+from clipaudit.encoders.nearest import nearest
 from clipaudit.errors import InferrerError
-from clipaudit.files import replace_file
-from clipaudit.inferrers.base import Card, Inferrer, Kind, Reads, Rule, ShadowFacts
+from clipaudit.files import make_folder, replace_file
+from clipaudit.inferrers.base import Card, Inferrer, Kind, Reads, Rule
 from clipaudit.inferrers.card_text import render
 from clipaudit.inferrers.deepset import DeepSetRule
 from clipaudit.inferrers.threshold import MeanRule
 from clipaudit.inferrers.vector import VectorRule
-from clipaudit.metrics import Estimate, Evidence
+from clipaudit.similarity import n_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RULES: dict[Kind, type[VectorRule | DeepSetRule | MeanRule]] = {
+RULES: dict[Kind, type[Rule]] = {
     "V": VectorRule,
     "S": DeepSetRule,
     "T": MeanRule,
@@ -32,6 +36,7 @@ FORMAT = 1
 CARD = "inferrer.json"
 WEIGHTS = "weights.safetensors"
 TEXT = "card.md"
+_MAX_VIEWS = 1000
 
 
 def save(inferrer: Inferrer, folder: Path) -> Inferrer:
@@ -42,7 +47,7 @@ def save(inferrer: Inferrer, folder: Path) -> Inferrer:
     """
     from safetensors.numpy import save as to_bytes
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     weights = to_bytes(inferrer.rule.arrays())
     card = replace(inferrer.card, weights_sha256=hashlib.sha256(weights).hexdigest())
     replace_file(folder / WEIGHTS, weights)
@@ -70,10 +75,23 @@ def load(folder: Path) -> Inferrer:
                 f"the weights of inferrer {card.name} are not those that its card names",
                 f"{folder / WEIGHTS} was changed or cut; copy or train the inferrer again.",
             )
-        rule: Rule = RULES[card.kind].from_arrays(from_bytes(weights))
-    except (OSError, SafetensorError) as error:
+        rule = RULES[card.kind].from_arrays(from_bytes(weights))
+        _try(rule, card)
+    except (OSError, SafetensorError, KeyError, ValueError, IndexError) as error:
         raise _broken(folder, error) from error
     return Inferrer(card, rule)
+
+
+def _try(rule: Rule, card: Card) -> None:
+    """Raise a ValueError or KeyError where the weights are not those of such a rule."""
+    if any(array.dtype != np.float32 for array in rule.arrays().values()):
+        raise ValueError("the weights are not all float32")
+    if not 2 <= card.reads.n_views <= _MAX_VIEWS:
+        raise ValueError(f"n_views is not within 2 and {_MAX_VIEWS}")
+    with np.errstate(all="ignore"):  # the result says enough
+        scores = rule.score(np.zeros((1, n_pairs(card.reads.n_views)), dtype=np.float32))
+    if scores.shape != (1,) or not np.isfinite(scores).all():
+        raise ValueError("the weights give no score")
 
 
 def read_card(folder: Path) -> Card:
@@ -83,25 +101,38 @@ def read_card(folder: Path) -> Card:
         InferrerError: As `load`.
     """
     try:
-        document: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if document.pop("format") != FORMAT:
+        document = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if document["format"] != FORMAT:
             raise InferrerError(
                 f"{folder} was written by another version of clipaudit",
                 "Update clipaudit, or train the inferrer again.",
             )
-        measured = {
-            name: Estimate(**estimate) for name, estimate in document.pop("evidence").items()
-        }
-        return Card(
-            **{
-                **document,
-                "reads": Reads(**document["reads"]),
-                "shadow": ShadowFacts(**document["shadow"]),
-                "evidence": Evidence(**measured),
-            }
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        del document["format"]
+        card: Card = _typed(Card, document, CARD)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _broken(folder, error) from error
+    return card
+
+
+def _typed(kind: Any, value: Any, name: str) -> Any:
+    """What a stranger's JSON says, if it is of the kind that we need; else a ValueError."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        wanted = {field.name for field in fields(kind)}
+        if not isinstance(value, dict) or value.keys() != wanted:
+            raise ValueError(f"{name} does not have the fields {', '.join(sorted(wanted))}")
+        hints = get_type_hints(kind)
+        return kind(**{key: _typed(hints[key], value[key], key) for key in value})
+    if get_origin(kind) is Literal:
+        fits = value in get_args(kind)
+    elif kind is float:
+        fits = type(value) in (int, float) and math.isfinite(value)
+    elif kind is str:
+        fits = isinstance(value, str) and value.isprintable()
+    else:
+        fits = type(value) is kind
+    if not fits:
+        raise ValueError(f"{name} is {value!r}")
+    return float(value) if kind is float else value
 
 
 def _broken(folder: Path, error: Exception) -> InferrerError:
@@ -130,20 +161,20 @@ def find(name: str) -> Inferrer:
     Raises:
         InferrerError: There is none; the nearest names are offered.
     """
-    shipped = shipped_folder() / name
-    if Path(name).name == name and (shipped / CARD).exists():
-        return load(shipped)
     path = Path(name)
-    if path.name in {CARD, WEIGHTS}:
-        path = path.parent
-    if path.is_dir():
-        return load(path)
+    with suppress(OSError):  # a name that no file can have
+        if path.name == name and (shipped_folder() / name / CARD).exists():
+            return load(shipped_folder() / name)
+        if path.name in {CARD, WEIGHTS}:
+            path = path.parent
+        if path.is_dir():
+            return load(path)
     names = [card.name for card in list_inferrers()]
-    near = get_close_matches(name, names, n=3) or names
+    offered = nearest(name, names, limit=3) or names
     raise InferrerError(
         f"there is no inferrer {name}",
-        f"Choose one of {', '.join(near)}, or pass the folder of one that you trained."
-        if near
+        f"Choose one of {', '.join(offered)}, or pass the folder of one that you trained."
+        if offered
         else "Pass the folder of one that you trained with `clipaudit train`.",
     )
 

@@ -30,8 +30,13 @@ def dense_layers(x: Float32Array, arrays: dict[str, Float32Array], prefix: str) 
         x: Shape (…, n_in), float32.
         arrays: `prefix.i.weight` of shape (n_out, n_in), and `prefix.i.bias`.
         prefix: Which layers.
+
+    Raises:
+        KeyError: There are none.
     """
     n_layers = sum(name.startswith(f"{prefix}.") and name.endswith(".bias") for name in arrays)
+    if not n_layers:
+        raise KeyError(prefix)
     for layer in range(n_layers):
         x = x @ arrays[f"{prefix}.{layer}.weight"].T + arrays[f"{prefix}.{layer}.bias"]
         if layer < n_layers - 1:
@@ -70,7 +75,7 @@ def standardise(values: Float32Array) -> dict[str, Float32Array]:
 def fit(
     net: nn.Module, inputs: Float32Array, is_member: npt.NDArray[np.bool_], seed: int
 ) -> dict[str, Float32Array]:
-    """Train a network to tell members from non-members; gives its weights.
+    """The weights of a network that was trained to tell members from non-members.
 
     Binary cross-entropy, Adam at 1e-4, batches of 64, 300 epochs. Classes of unequal size
     weigh alike.
@@ -81,12 +86,17 @@ def fit(
         inputs: Shape (n, n_in), standardised.
         is_member: Shape (n,).
         seed: Of the order of the examples.
+
+    Raises:
+        ValueError: No members or no non-members.
     """
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
     x = torch.from_numpy(inputs)
     y = torch.from_numpy(is_member.astype(np.float32))
+    if not 0 < is_member.sum() < len(is_member):
+        raise ValueError("a network needs members and non-members")
     weight = torch.where(y > 0, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
     optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
     order = torch.Generator().manual_seed(seed)

@@ -24,21 +24,30 @@ class MeanRule:
         means: npt.NDArray[np.float64] = values.mean(axis=1, dtype=np.float64)
         return means
 
+    def threshold(self, values: Float32Array, is_member: npt.NDArray[np.bool_]) -> float:
+        """See `Rule.threshold`."""
+        return best_threshold(self.score(values), is_member)
+
     def arrays(self) -> dict[str, Float32Array]:
         """See `Rule.arrays`."""
         return {}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Float32Array]) -> MeanRule:
-        """A rule from what `arrays` gave."""
+        """See `Rule.from_arrays`."""
+        return cls()
+
+    @classmethod
+    def train(cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int) -> MeanRule:
+        """See `Rule.train`."""
         return cls()
 
 
 def best_threshold(scores: npt.NDArray[np.float64], is_member: npt.NDArray[np.bool_]) -> float:
     """The threshold with the most right predictions, members and non-members weighing alike.
 
-    It lies half-way between two neighbouring scores; of several that do equally well the
-    highest is taken, which calls the fewest pictures members.
+    It lies half-way between two neighbouring scores, or just above them all. Of several that do
+    equally well the highest is taken, which calls the fewest pictures members.
 
     Raises:
         ValueError: No members or no non-members.
@@ -48,9 +57,9 @@ def best_threshold(scores: npt.NDArray[np.float64], is_member: npt.NDArray[np.bo
     if not n_members or not n_others:
         raise ValueError("a threshold needs members and non-members")
     levels = np.unique(scores)
-    cuts = np.concatenate([levels[:1], (levels[1:] + levels[:-1]) / 2])
-    members, others = np.sort(scores[is_member]), np.sort(scores[~is_member])
-    tpr = 1 - np.searchsorted(members, cuts) / n_members
-    fpr = 1 - np.searchsorted(others, cuts) / n_others
-    gain = tpr - fpr
+    above_all = np.nextafter(levels[-1:], np.inf)
+    cuts = np.concatenate([levels[:1], (levels[1:] + levels[:-1]) / 2, above_all])
+    missed = np.searchsorted(np.sort(scores[is_member]), cuts)
+    spared = np.searchsorted(np.sort(scores[~is_member]), cuts)
+    gain = spared * n_members - missed * n_others  # TPR - FPR in whole numbers: ties are exact
     return float(cuts[np.flatnonzero(gain == gain.max())[-1]])

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipaudit.inferrers import network
+from clipaudit.seeding import lent_to_torch
 
 if TYPE_CHECKING:
     from clipaudit.similarity import Float32Array
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VectorRule:
-    """The score is the network's logit; 0 is where it is undecided."""
+    """The score is the network's logit.
+
+    Attributes:
+        weights: `centre` and `spread` of the similarities, shape (1,) each, and the layers as
+            `network.dense_layers` takes them.
+    """
 
     weights: dict[str, Float32Array]
 
@@ -30,18 +36,22 @@ class VectorRule:
         scaled = (ranked - self.weights["centre"]) / self.weights["spread"]
         return network.dense_layers(scaled, self.weights, "layers")[:, 0].astype(np.float64)
 
+    def threshold(self, values: Float32Array, is_member: npt.NDArray[np.bool_]) -> float:
+        """See `Rule.threshold`: the logit at which the network is undecided."""
+        return 0.0
+
     def arrays(self) -> dict[str, Float32Array]:
         """See `Rule.arrays`."""
         return self.weights
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Float32Array]) -> VectorRule:
-        """A rule from what `arrays` gave."""
+        """See `Rule.from_arrays`."""
         return cls(arrays)
 
     @classmethod
     def train(cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int) -> VectorRule:
-        """Learn from features of a shadow encoder: (n, n_pairs) and who was a member."""
+        """See `Rule.train`."""
         import torch
         from torch import nn
 
@@ -58,7 +68,6 @@ class VectorRule:
             def forward(self, x: torch.Tensor) -> torch.Tensor:
                 return network.run_modules(x, self.layers)
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with lent_to_torch(seed):
             net = Net()
         return cls({**scaling, **network.fit(net, ranked, is_member, seed)})

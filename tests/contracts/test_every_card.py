@@ -1,0 +1,71 @@
+"""What holds for every inferrer that ships with the package."""
+
+import shlex
+
+import numpy as np
+import pytest
+
+from clipaudit.inferrers import load
+from clipaudit.inferrers.card_text import render
+from clipaudit.inferrers.library import CARD, TEXT, WEIGHTS, shipped_folder
+from clipaudit.similarity import n_pairs
+from clipaudit.views import RECIPES
+
+MEGABYTE = 1_000_000
+FOLDERS = sorted(path.parent for path in shipped_folder().glob(f"*/{CARD}"))
+
+
+def size(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture(params=FOLDERS or [None], ids=lambda folder: folder and folder.name)
+def folder(request):
+    if request.param is None:
+        pytest.skip(f"nothing is shipped in {shipped_folder().name} yet")
+    return request.param
+
+
+def test_it_loads_and_scores(folder):
+    inferrer = load(folder)
+    values = np.linspace(0.5, 1, n_pairs(inferrer.card.reads.n_views), dtype=np.float32)
+    assert np.isfinite(inferrer.rule.score(values[None])).all()
+
+
+def test_its_folder_has_its_name_and_nothing_but_its_three_files(folder):
+    assert load(folder).card.name == folder.name
+    assert {path.name for path in folder.iterdir()} == {CARD, TEXT, WEIGHTS}
+
+
+def test_its_card_for_people_is_made_from_its_card(folder):
+    again = "; to write it anew: save(load(folder), folder)"
+    assert (folder / TEXT).read_text(encoding="utf-8") == render(load(folder).card), again
+
+
+def test_it_reads_what_we_make(folder):
+    assert load(folder).card.reads.recipe in RECIPES
+
+
+def test_its_card_says_how_to_make_it_without_naming_a_machine(folder):
+    card = load(folder).card
+    assert card.command.startswith("clipaudit train ")
+    assert card.shadow.n_members >= 500
+    assert not any(part.startswith("/") for part in shlex.split(card.command))
+
+
+def test_its_figures_are_those_of_held_out_pictures(folder):
+    card = load(folder).card
+    n_pictures = card.shadow.n_members + card.shadow.n_nonmembers
+    evidence = card.evidence
+    assert evidence.accuracy.n == evidence.auc.n == n_pictures - card.n_fitted
+    assert evidence.tpr.n + evidence.fpr.n == evidence.accuracy.n
+    for figure in (evidence.accuracy, evidence.tpr, evidence.fpr, evidence.auc):
+        assert 0 <= figure.low <= figure.value <= figure.high <= 1
+
+
+def test_it_is_small(folder):
+    assert size(folder) < 5 * MEGABYTE
+
+
+def test_all_together_are_small():
+    assert sum(map(size, FOLDERS)) < 40 * MEGABYTE

@@ -1,0 +1,187 @@
+import dataclasses
+import json
+import math
+
+import pytest
+
+from clipaudit.errors import InferrerError
+from clipaudit.files import FileError
+from clipaudit.inferrers import (
+    Inferrer,
+    Reads,
+    find,
+    library,
+    list_inferrers,
+    load,
+    save,
+    shipped_for,
+)
+from clipaudit.inferrers.library import CARD, TEXT, WEIGHTS
+from clipaudit.inferrers.threshold import MeanRule
+from tests.unit.inferrers.examples import READS, card
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An inferrer on disk, the smallest that there is."""
+    save(Inferrer(card("T"), MeanRule()), tmp_path / "cifar10-t")
+    return tmp_path / "cifar10-t"
+
+
+def broken(folder):
+    with pytest.raises(InferrerError) as caught:
+        load(folder)
+    assert caught.value.hint
+    assert caught.value.exit_code == 5
+    return str(caught.value)
+
+
+def edited(folder, change):
+    document = json.loads((folder / CARD).read_text())
+    change(document)
+    (folder / CARD).write_text(json.dumps(document))
+
+
+def test_a_newer_format_says_to_update(folder):
+    edited(folder, lambda card: card.update(format=2, surprise=True))
+    assert "another version" in broken(folder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "null", '"card"', "7", "NaN", "{}", "\x00", "[" * 100_000),
+        *('{"format": 1}', '{"format": 1, "evidence": []}'),
+    ],
+)
+def test_a_card_that_is_no_card_is_an_error_of_ours(folder, text):
+    (folder / CARD).write_text(text)
+    broken(folder)
+
+
+def test_a_card_that_is_not_utf_8_is_an_error_of_ours(folder):
+    (folder / CARD).write_bytes(b'{"format": 1, "name": "\xff"}')
+    broken(folder)
+
+
+def every_value(document, path=()):
+    for key, value in document.items():
+        yield (*path, key)
+        if isinstance(value, dict):
+            yield from every_value(value, (*path, key))
+
+
+VALUES = list(every_value(json.loads(json.dumps({"format": 1, **dataclasses.asdict(card("V"))}))))
+WRONG = [None, True, [], {}, "", "x\x1b[2J", -1, 10**400, math.nan, math.inf]
+
+
+@pytest.mark.parametrize("path", VALUES, ids=".".join)
+def test_no_value_of_a_card_can_make_it_crash(folder, path):
+    for wrong in WRONG:
+        original = (folder / CARD).read_text()
+
+        def put(document, wrong=wrong):
+            for key in path[:-1]:
+                document = document[key]
+            document[path[-1]] = wrong
+
+        edited(folder, put)
+        try:
+            inferrer = load(folder)
+        except InferrerError:
+            pass
+        else:  # it may be a value that is possible, if odd
+            assert isinstance(wrong, str) or wrong in (-1, 10**400) or path == ("format",)
+            assert isinstance(inferrer.card.threshold, float)
+        (folder / CARD).write_text(original)
+
+
+@pytest.mark.parametrize("path", VALUES, ids=".".join)
+def test_a_card_without_one_of_its_values_is_an_error_of_ours(folder, path):
+    def cut(document):
+        for key in path[:-1]:
+            document = document[key]
+        del document[path[-1]]
+
+    edited(folder, cut)
+    broken(folder)
+
+
+def test_a_value_that_no_card_has_is_an_error_of_ours(folder):
+    edited(folder, lambda card: card["reads"].update(extra=1))
+    broken(folder)
+
+
+# --- finding them --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """A package that ships V, S and T for one kind of features, and T for another."""
+    monkeypatch.setattr(library, "shipped_folder", lambda: tmp_path)
+    for name in ("cifar10-t", "stl10-t"):
+        save(Inferrer(card("T", name=name), MeanRule()), tmp_path / name)
+    trunk = dataclasses.replace(READS, output="trunk")
+    save(Inferrer(card("T", name="cifar10-trunk-t", reads=trunk), MeanRule()), tmp_path / "x")
+    (tmp_path / "x").rename(tmp_path / "cifar10-trunk-t")
+    return tmp_path
+
+
+def test_shipped_ones_are_listed_and_found_by_name(shipped):
+    assert [card.name for card in list_inferrers()] == ["cifar10-t", "cifar10-trunk-t", "stl10-t"]
+    assert find("stl10-t").card.name == "stl10-t"
+
+
+def test_a_package_that_ships_none_has_an_empty_list(tmp_path, monkeypatch):
+    monkeypatch.setattr(library, "shipped_folder", lambda: tmp_path / "nothing")
+    assert list_inferrers() == []
+    with pytest.raises(InferrerError) as caught:
+        find("cifar10-v")
+    assert "clipaudit train" in caught.value.hint
+
+
+def test_only_those_that_fit_are_taken(shipped):
+    assert [one.card.name for one in shipped_for(READS)] == ["cifar10-t", "stl10-t"]
+    with pytest.raises(InferrerError, match="no shipped inferrer reads 8 views") as caught:
+        shipped_for(Reads("cosine", 8, "encodermi@1", "embedding"))
+    assert "clipaudit inferrers" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["cifr10-t", "CIFAR10-T", "cifar10_t"])
+def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(shipped, name):
+    with pytest.raises(InferrerError, match=f"there is no inferrer {name}") as caught:
+        find(name)
+    assert "Choose one of cifar10-t" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["zzz", "a/b/c", "\0", "x" * 5000, "\udcff", "none/inferrer.json"])
+def test_a_name_that_is_like_no_other_is_answered_with_all(shipped, name):
+    with pytest.raises(InferrerError) as caught:
+        find(name)
+    assert "stl10-t" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_folder_without_an_inferrer_says_so(shipped, name):
+    with pytest.raises(InferrerError, match="holds no inferrer") as caught:
+        find(name)
+    assert CARD in caught.value.hint
+
+
+def test_a_shipped_name_is_not_looked_for_in_the_current_folder(shipped, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere" / "stl10-t"
+    save(Inferrer(card("T", name="mine"), MeanRule()), elsewhere)
+    monkeypatch.chdir(elsewhere.parent)
+    assert find("stl10-t").card.name == "stl10-t"
+    assert find("./stl10-t").card.name == "mine"
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_of_ours(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match="cannot write"):
+        save(Inferrer(card("T"), MeanRule()), tmp_path / "file" / "cifar10-t")
+
+
+def test_the_files_are_those_that_the_documents_name(folder):
+    assert {path.name for path in folder.iterdir()} == {CARD, TEXT, WEIGHTS}
+    assert (CARD, TEXT, WEIGHTS) == ("inferrer.json", "card.md", "weights.safetensors")
