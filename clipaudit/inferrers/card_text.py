@@ -9,54 +9,76 @@ if TYPE_CHECKING:
     from clipaudit.metrics import Estimate
 
 _KINDS = {
-    "V": "EncoderMI-V: similarities in descending order, into a fully connected network",
-    "S": "EncoderMI-S: the set of similarities, by DeepSets",
-    "T": "EncoderMI-T: the mean similarity, against a threshold",
+    "V": "EncoderMI-V: a small neural network reads the similarities, sorted from high to low",
+    "S": "EncoderMI-S: a small neural network reads the similarities as a set (DeepSets)",
+    "T": "EncoderMI-T: the mean similarity, compared with a threshold",
 }
 
 
 def render(card: Card) -> str:
-    """Markdown: what it is, what it was trained on, how it does, where it fails, how to repeat."""
+    """Markdown for readers new to all this: what it tells, how often it is right, where it fails.
+
+    What specialists want comes after that: what it reads, and how it was made.
+    """
     shadow, reads, evidence = card.shadow, card.reads, card.evidence
     return f"""# {card.name}
 
-{_KINDS[card.kind]}.
+An image encoder turns a picture into a list of numbers, and learns to do so from millions of \
+pictures. This *inferrer* gives a hint whether one picture was among them. It never sees the \
+picture. It sees how alike the encoder finds {reads.n_views} altered copies of it (cut, mirrored, \
+recoloured): encoders tend to find them more alike if they have practised on that picture.
 
-## What it reads
-{reads.n_views} views an image of recipe `{reads.recipe}`, their {reads.similarity} similarities, \
-from the `{reads.output}` output of an encoder. A score at or above {card.threshold:.6g} reads as \
-member.
+The hint is a score, and the higher it is, the more the encoder behaves as if it knew the picture. \
+From {card.threshold:.6g} on the inferrer says *member*: probably used. Below, it says \
+*non-member*.
 
-## What it was trained on
-A shadow encoder: {shadow.architecture}, pre-trained with {shadow.algorithm} for {shadow.epochs} \
-epochs on {shadow.n_members} pictures of {shadow.data} at {shadow.size_px} × {shadow.size_px} \
-pixels. The inferrer was fitted to {card.n_fitted} of the {shadow.n_members} members and \
-{shadow.n_nonmembers} non-members; the rest were held out.
+## How often it is right
+It was tested on an encoder that we trained ourselves, so that the truth was known, with \
+{evidence.accuracy.n} pictures that the inferrer had not seen before: {evidence.tpr.n} that the \
+encoder was trained on, and {evidence.fpr.n} of the same kind that it was not trained on.
 
-## How it does
-On the held-out pictures, with that same shadow encoder, 95 % intervals:
+- It found {_count(evidence.tpr)} of the {evidence.tpr.n} used pictures.
+- It wrongly accused {_count(evidence.fpr)} of the {evidence.fpr.n} unused ones.
 
-| figure | value | interval | n |
+| | measured | 95 % interval | pictures |
 |---|---|---|---|
-{_line("accuracy", evidence.accuracy)}
-{_line("members found (TPR)", evidence.tpr)}
-{_line("non-members called members (FPR)", evidence.fpr)}
-{_line("AUC", evidence.auc)}
+{_line("right answers (accuracy)", evidence.accuracy)}
+{_line("used pictures that it found (TPR)", evidence.tpr)}
+{_line("unused pictures that it called used (FPR)", evidence.fpr)}
+{_line("used above unused, pair by pair (AUC; 50 % is guessing)", evidence.auc)}
+
+The interval says how far chance in the choice of test pictures may have moved a figure. It does \
+not cover the change to another encoder, which is larger.
 
 ## Where it fails
-These figures hold for the shadow encoder and for pictures like its own. Another encoder embeds \
-views more or less alike for reasons that have nothing to do with membership: its architecture, \
-its training, the kind of pictures. On a large encoder that saw each picture a few times, such as \
-CLIP, expect far more errors than above, false accusations among them. A score at or above the \
-threshold is no proof that a picture was used.
+**A verdict of this inferrer is no proof that a picture was used.** The figures above hold for \
+the encoder that we trained and for pictures like its own. Another encoder finds copies more or \
+less alike for reasons that have nothing to do with its training pictures: its construction, how \
+it was trained, and what is in the picture (plain pictures look alike to any encoder). Large \
+encoders that saw each picture only a few times, such as CLIP, leave a much fainter trace: expect \
+far more wrong verdicts there, false accusations among them. Score pictures that cannot have been \
+used (newer than the encoder, say) beside your own: if the inferrer calls many of those members \
+too, its verdicts mean little.
+
+## What it reads
+{_KINDS[card.kind]}. Input: the {reads.similarity} similarities of all pairs of {reads.n_views} \
+views of recipe `{reads.recipe}`, from the `{reads.output}` output of an encoder.
 
 ## How it was made
+Shadow encoder: {shadow.architecture}, pre-trained with {shadow.algorithm} for {shadow.epochs} \
+epochs on {shadow.n_members} pictures of {shadow.data} at {shadow.size_px} × {shadow.size_px} \
+pixels; fingerprint `{shadow.encoder}`. The inferrer was fitted to {card.n_fitted} of its \
+{shadow.n_members} members and {shadow.n_nonmembers} non-members together, and tested on the rest.
+
 ```
 {card.command}
 ```
-On {card.created} with clipaudit {card.clipaudit_version}, seed {card.seed}. Fingerprint of the \
-shadow encoder: `{shadow.encoder}`.
+On {card.created} with clipaudit {card.clipaudit_version}, seed {card.seed}.
 """
+
+
+def _count(share: Estimate) -> int:
+    return round(share.value * share.n)
 
 
 def _line(name: str, estimate: Estimate) -> str:

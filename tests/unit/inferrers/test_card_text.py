@@ -1,0 +1,68 @@
+import re
+from dataclasses import asdict, replace
+
+import pytest
+
+from clipaudit.inferrers import KINDS
+from clipaudit.inferrers.card_text import render
+from tests.unit.inferrers.examples import EVIDENCE, READS, SHADOW, card
+
+
+def leaves(document):
+    for value in document.values():
+        if isinstance(value, dict):
+            yield from leaves(value)
+        else:
+            yield value
+
+
+def numbers(text):
+    return {float(number) for number in re.findall(r"\d+(?:\.\d+)?", text)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_number_comes_from_the_card(kind):
+    given = card(kind, threshold=0.321, seed=77)
+    known = {95.0, 50.0}  # the level of the intervals, and the AUC of guessing
+    for value in leaves(asdict(given)):
+        known |= numbers(str(value))
+        if isinstance(value, float):
+            known |= {round(value, 6), round(100 * value, 1)}
+    known |= {187.0, 17.0}  # of 200: 0.935 and 0.085
+    assert numbers(render(given)) - known == set()
+
+
+def test_the_figures_are_counted_out():
+    text = render(card("V"))
+    assert "It found 187 of the 200 used pictures." in text
+    assert "It wrongly accused 17 of the 200 unused ones." in text
+    assert "| 92.5 % | 89.5 % to 94.9 % | 400 |" in text
+    assert "| 8.5 % | 5.0 % to 13.3 % | 200 |" in text
+    assert "| 97.5 % | 96.2 % to 98.8 % | 400 |" in text
+
+
+def test_another_card_gives_another_text():
+    first = render(card("S"))
+    changes = [
+        {"name": "other"},
+        {"threshold": 1.5},
+        {"reads": replace(READS, similarity="pearson")},
+        {"reads": replace(READS, n_views=7)},
+        {"reads": replace(READS, output="trunk")},
+        {"reads": replace(READS, recipe="other@1")},
+        *({"shadow": replace(SHADOW, **{name: 33})} for name in asdict(SHADOW)),
+        {"evidence": replace(EVIDENCE, fpr=replace(EVIDENCE.fpr, value=0.2))},
+        {"n_fitted": 12},
+        {"seed": 5},
+        {"command": "clipaudit train elsewhere"},
+        {"created": "2020-01-01"},
+        {"clipaudit_version": "9"},
+    ]
+    texts = [render(card("S", **change)) for change in changes]
+    assert len({first, *texts}) == len(changes) + 1
+
+
+def test_it_says_that_it_proves_nothing_before_it_says_how_it_was_made():
+    text = render(card("T"))
+    assert text.index("is no proof") < text.index("## How it was made")
+    assert not re.search(r"probab(ility|ly was)|confidence|guilty", text)
