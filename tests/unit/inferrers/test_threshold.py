@@ -1,4 +1,5 @@
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_no_other_threshold_does_better_nor_as_well_higher_up(some):
     is_member = np.array([truth for _, truth in some])
     found = best_threshold(scores, is_member)
     levels = sorted(set(scores.tolist()))
-    middles = [(a + b) / 2 for a, b in zip(levels, levels[1:], strict=False)]
+    middles = [(a + b) / 2 for a, b in pairwise(levels)]
     possible = [levels[0], *middles, levels[-1] + 1]
     best = max(gain(scores, is_member, cut) for cut in possible)
     highest = max(cut for cut in possible if gain(scores, is_member, cut) == best)
