@@ -43,8 +43,9 @@ class Signals:
         cosine: Shape (n_images, n_views * (n_views - 1) / 2), float32, in [-1, 1];
             pairs of views in the order (0, 1), (0, 2), …, (1, 2), …
         pearson: The same shape, in [-1, 1]: correlation of the two embeddings.
-        euclidean: The same shape, in (-inf, 0]: minus the distance of the two embeddings,
-            which are not normalised first, so it depends on their scale.
+        euclidean: The same shape, in [-2, 0]: minus the distance of the two embeddings, each
+            divided by its length first. As they are, members' longer embeddings would lie
+            farther apart, which undoes what the distance is there to show.
         norms: Shape (n_images, n_views), float32, above 0: Euclidean length of each embedding.
         plain_norm: Shape (n_images,): the same of the image without augmentation.
     """
@@ -99,16 +100,17 @@ def measure(batch: Embeddings) -> Signals:
     if not all(lengths.all() for lengths in (norms, plain_norm, spread)):
         raise ValueError("every embedding must be non-zero and not constant")
 
-    def cosine(vectors: npt.NDArray[np.float64], lengths: npt.NDArray[np.float64]) -> Float32Array:
-        unit = vectors / lengths[..., None]
+    def cosine(unit: npt.NDArray[np.float64]) -> Float32Array:
         products = (unit @ unit.swapaxes(1, 2))[:, first, second]
         return np.clip(products, -1, 1).astype(np.float32)
 
+    unit = views / norms[..., None]
+    distances = np.linalg.norm(unit[:, first] - unit[:, second], axis=-1)
     return Signals(
         image_ids=batch.image_ids,
-        cosine=cosine(views, norms),
-        pearson=cosine(centred, spread),
-        euclidean=-np.linalg.norm(views[:, first] - views[:, second], axis=-1).astype(np.float32),
+        cosine=cosine(unit),
+        pearson=cosine(centred / spread[..., None]),
+        euclidean=-np.minimum(distances, 2).astype(np.float32),
         norms=norms.astype(np.float32),
         plain_norm=plain_norm.astype(np.float32),
     )

@@ -60,7 +60,7 @@ def demo(
     stdout.print(_table(target, control))
     stdout.print(
         f"\nAUC is the chance that a picture which the encoder was trained on scores above one "
-        f"that it was not trained on; 0.5 is guessing. The first row should be near 1: that "
+        f"that it was not trained on; 0.5 is guessing. The first column should be near 1: that "
         f"encoder was trained on the {SEEN} pictures for {epochs} rounds, until it knew them by "
         f"heart. The second must be near 0.5: that encoder was trained on neither group, so any "
         "difference would come from the pictures and not from training. Encoders such as CLIP "
@@ -110,15 +110,15 @@ def _progress(console: Console, epochs: int, things: ExitStack) -> Callable[[str
 
 
 def _table(target: Demonstration, control: Demonstration) -> Table:
-    table = Table(title="Do the scores tell the seen pictures from the unseen ones?")
-    table.add_column("AUC with 95 % interval")
-    for name in target.aucs:
-        table.add_column(name, justify="right")
-    for title, one in (("saw the seen pictures", target), ("saw neither", control)):
-        table.add_row(
-            f"encoder that {title}",
-            *(f"{e.value:.3f} ({e.low:.2f} to {e.high:.2f})" for e in one.aucs.values()),
-        )
     n = next(iter(target.aucs.values())).n
-    table.caption = f"n = {n} pictures, half of them seen"
+    table = Table(
+        title="Do the scores tell the seen pictures from the unseen ones?",
+        caption=f"AUC with 95 % interval; n = {n} pictures, half of them seen",
+    )
+    table.add_column("score")
+    table.add_column(f"encoder trained on\nthe {SEEN} pictures", justify="right")
+    table.add_column("encoder trained on\nneither", justify="right")
+    for name, of_target in target.aucs.items():
+        both = (of_target, control.aucs[name])
+        table.add_row(name, *(f"{e.value:.3f} ({e.low:.2f} to {e.high:.2f})" for e in both))
     return table

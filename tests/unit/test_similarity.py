@@ -25,12 +25,14 @@ def embeddings(seed, n_images=3, n_views=5, dim=7):
 
 
 def slow(one, other):
-    """Cosine, Pearson, minus the distance: the textbook's sums, one number at a time."""
+    """Cosine, Pearson, minus the distance of the directions: the textbook's sums, one by one."""
     one, other = [float(x) for x in one], [float(x) for x in other]
     dot = math.fsum(x * y for x, y in zip(one, other, strict=True))
-    lengths = math.sqrt(math.fsum(x * x for x in one)) * math.sqrt(math.fsum(y * y for y in other))
-    distance = math.sqrt(math.fsum((x - y) ** 2 for x, y in zip(one, other, strict=True)))
-    return dot / lengths, stats.pearsonr(one, other).statistic, -distance
+    length = math.sqrt(math.fsum(x * x for x in one))
+    other_length = math.sqrt(math.fsum(y * y for y in other))
+    steps = (x / length - y / other_length for x, y in zip(one, other, strict=True))
+    distance = math.sqrt(math.fsum(step * step for step in steps))
+    return dot / (length * other_length), stats.pearsonr(one, other).statistic, -distance
 
 
 @given(st.integers(0, 2**32), st.integers(1, 4), st.integers(2, 6), st.integers(2, 40))
@@ -65,23 +67,22 @@ def test_signals_keep_the_order_of_the_images_and_fit_the_types():
 
 
 @given(st.integers(0, 2**32), st.floats(1e-6, 1e6))
-def test_cosine_and_pearson_do_not_depend_on_scale(seed, scale):
+def test_no_similarity_depends_on_scale(seed, scale):
     batch = embeddings(seed)
     scaled = dataclasses.replace(batch, views=(batch.views * scale).astype(np.float32))
     before, after = measure(batch), measure(scaled)
     np.testing.assert_allclose(after.cosine, before.cosine, atol=2e-6)
     np.testing.assert_allclose(after.pearson, before.pearson, atol=2e-6)
-    np.testing.assert_allclose(after.euclidean, before.euclidean * scale, rtol=1e-4)
+    np.testing.assert_allclose(after.euclidean, before.euclidean, atol=2e-6)
     np.testing.assert_allclose(after.norms, before.norms * scale, rtol=1e-6)
 
 
 @given(st.integers(0, 2**32), st.floats(-10, 10))
-def test_pearson_and_distance_do_not_depend_on_a_shift(seed, shift):
+def test_pearson_does_not_depend_on_a_shift(seed, shift):
     batch = embeddings(seed)
     moved = dataclasses.replace(batch, views=(batch.views + shift).astype(np.float32))
     before, after = measure(batch), measure(moved)
     np.testing.assert_allclose(after.pearson, before.pearson, atol=1e-4)
-    np.testing.assert_allclose(after.euclidean, before.euclidean, atol=1e-4)
 
 
 @given(st.integers(0, 2**32), st.permutations(range(5)))
@@ -110,7 +111,7 @@ def test_bounds_hold_for_any_embedding_that_is_not_refused(values):
     signals = measure(batch)
     for name in ("cosine", "pearson"):
         assert (np.abs(getattr(signals, name)) <= 1).all()
-    assert (signals.euclidean <= 0).all()
+    assert ((signals.euclidean >= -2) & (signals.euclidean <= 0)).all()
     assert (signals.norms > 0).all()
 
 
