@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import hashlib
 import json
 import os
 import pickle
 import resource
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
+from clipaudit.errors import EncoderError
 from tests.integration.hub_server import PICKLE, SAFE, VITB32, Hub, serve, vitb32_hub  # noqa: F401
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses resource limits")
+
+ROOT = str(Path(__file__).parents[2])
 
 ONE_FILE = """
 import json, sys
@@ -60,7 +66,7 @@ except EncoderError as error:
 def run(code, *arguments, env, offline=False, timeout=120):
     done = subprocess.run(
         [sys.executable, "-c", code.replace("OFFLINE", str(offline)), *arguments],
-        env={**os.environ, **env, "PYTHONPATH": str(Path.cwd()), "PYTHONWARNINGS": "error"},
+        env={**os.environ, **env, "PYTHONPATH": ROOT, "PYTHONWARNINGS": "error"},
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -88,7 +94,7 @@ def file(tmp_path):
 def refused(tmp_path_factory):
     """A download where nobody listens; the library tries for 20 s, so it starts first."""
     home = tmp_path_factory.mktemp("refused")
-    env = {**os.environ, **Hub("http://127.0.0.1:9").env(home), "PYTHONPATH": str(Path.cwd())}
+    env = {**os.environ, **Hub("http://127.0.0.1:9").env(home), "PYTHONPATH": ROOT}
     process = subprocess.Popen(
         [sys.executable, "-c", ONE_FILE.replace("OFFLINE", "False"), VITB32, SAFE],
         env=env,
@@ -131,16 +137,9 @@ def test_a_downloaded_encoder_is_the_one_that_open_clip_itself_builds(vitb32_hub
     with torch.no_grad():
         expected = theirs.eval().encode_image(normalised)
     torch.testing.assert_close(ours.embed(views), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_another_activation_is_another_encoder(vitb32_hub):  # noqa: F811
-    from clipaudit.encoders.base import EncoderOptions
-    from clipaudit.encoders.spec import load_encoder
-
-    options = EncoderOptions(backend="torch")
-    quick = load_encoder(f"ViT-B-32-quickgelu/{vitb32_hub.file}", options)
-    slow = load_encoder(f"ViT-B-32/{vitb32_hub.file}", options)
-    assert quick.info.fingerprint != slow.info.fingerprint
+    # The same weights with another activation are another encoder.
+    other = load_encoder(f"ViT-B-32/{path}", EncoderOptions(backend="torch"))
+    assert other.info.fingerprint != ours.info.fingerprint
 
 
 def test_offline_without_weights_opens_no_socket_and_says_what_to_fetch(tmp_path):
@@ -200,6 +199,50 @@ def test_a_full_disk_is_named(hub, file, tmp_path):
     got = run(limited + ONE_FILE, "someone/model", SAFE, env=hub.env(tmp_path))
     assert "no space is left" in got["error"]
     assert "HF_HOME" in got["hint"]
+
+
+@pytest.fixture
+def fetch(hub, tmp_path, monkeypatch):
+    """Download by address, as torchvision's weights are, into a cache of this test."""
+    from clipaudit.encoders.hub import download_url
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    def by_address(name, *, offline=False, sha256_prefix=None):
+        url = f"{hub.url}/someone/model/resolve/main/{name}"
+        return download_url(url, "pass it by path", offline=offline, sha256_prefix=sha256_prefix)
+
+    yield by_address
+    with warnings.catch_warnings():  # torch.hub leaves its connection to the garbage collector
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+def test_a_file_by_its_address_is_fetched_once(hub, file, fetch):
+    hub.repositories["someone/model"] = {"weights.pth": file}
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    path = fetch("weights.pth", sha256_prefix=digest[:8])
+    assert path.read_bytes() == file.read_bytes()
+    asked = len(hub.requests)
+    assert fetch("weights.pth", offline=True) == path
+    assert len(hub.requests) == asked
+
+
+def test_a_file_by_its_address_that_cannot_be_had(hub, file, fetch):
+    def refusal(**options):
+        with pytest.raises(EncoderError) as caught:
+            fetch("weights.pth", **options)
+        assert f"{hub.url}/someone/model/resolve/main/weights.pth" in caught.value.hint
+        assert "pass it by path" in caught.value.hint
+        return str(caught.value)
+
+    assert "offline nothing is downloaded" in refusal(offline=True)
+    assert not hub.requests
+    assert "404" in refusal()
+    hub.repositories["someone/model"] = {"weights.pth": file}
+    assert "hash" in refusal(sha256_prefix="00000000")
+    assert "cannot download" in refusal(sha256_prefix="00000000")  # what was wrong is not kept
 
 
 class Canary:
