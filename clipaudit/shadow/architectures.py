@@ -6,12 +6,12 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
+from clipaudit.seeding import lent_to_torch
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor, nn
-
-    from clipaudit.encoders.base import Output
+    from torch import nn
 
 Architecture = Literal["resnet18", "resnet-small", "resnet-tiny"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
@@ -31,23 +31,12 @@ def build(architecture: Architecture, size_px: int, seed: int) -> nn.Module:
         seed: Of the weights.
 
     Returns:
-        A module with the parts `trunk` and `head`; `outputs` gives what each makes.
+        A module with the parts `trunk`, (n, 3, size_px, size_px) → (n, width), and `head`,
+        → (n, 128), one after the other.
     """
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with lent_to_torch(seed):
         trunk, width = _TRUNKS[architecture](size_px)
         return _with_head(trunk, width)
-
-
-def outputs(net: nn.Module, images: Tensor, output: Output) -> Tensor:
-    """Either output of a net made by `build`: `embedding` (n, 128), `trunk` (n, width)."""
-    features: Tensor = net.get_submodule("trunk")(images)
-    if output == "trunk":
-        return features
-    projected: Tensor = net.get_submodule("head")(features)
-    return projected
 
 
 def _with_head(trunk: nn.Module, width: int) -> nn.Module:

@@ -7,15 +7,20 @@ the one normalisation of `clipaudit.images`, and are known by the hash of their 
 from __future__ import annotations
 
 import hashlib
+import logging
+import sys
 import zipfile
+from contextlib import redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from clipaudit.errors import InputError, SourceError
+from clipaudit.files import make_folder
 from clipaudit.images import (
     BadImage,
     Limits,
@@ -30,6 +35,8 @@ from clipaudit.seeding import stream
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+logger = logging.getLogger(__name__)
+
 UInt8Array = npt.NDArray[np.uint8]
 
 NAMED = ("cifar10", "cifar100", "stl10", "tiny-imagenet")
@@ -43,7 +50,7 @@ _LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which pictures the shadow encoder sees, by content hash; the two share none.
+    """Which pictures the shadow encoder sees, by content hash; no hash is in both.
 
     Attributes:
         members: SHA-256 in hex, in an order that the seed decides.
@@ -63,7 +70,10 @@ class ShadowData(Protocol):
 
     @property
     def ids(self) -> Sequence[str]:
-        """Content hash of each picture, in hex; none twice."""
+        """Content hash of each file, or of each picture's pixels, in hex; none twice."""
+
+    def is_picture(self, one: str) -> bool:
+        """Whether the file with this content hash can be decoded."""
 
     def pixels(self, ids: Sequence[str], size_px: int) -> UInt8Array:
         """Pictures by content hash: (n, 3, size_px, size_px), RGB."""
@@ -78,7 +88,8 @@ def open_data(source: str, name: str | None, folder: Path) -> ShadowData:
         folder: Where downloads are kept.
 
     Raises:
-        SourceError: There is no such data set, or it cannot be downloaded.
+        SourceError: There is no such data set, it holds no files of pictures, or it cannot be
+            downloaded.
     """
     path = Path(source)
     if path.is_dir():
@@ -100,25 +111,41 @@ def split(
 ) -> Split:
     """Members and non-members drawn at random from one data set.
 
+    A file that cannot be decoded is passed over; exact copies of a file count once.
+
     Args:
         data: To draw from.
         n_members: How many pictures pre-train the encoder.
         n_nonmembers: How many do not.
-        seed: Decides the draw, together with the content; the order of files does not.
+        seed: Decides the draw, together with the content and the name of the data set; names and
+            order of its files do not.
         without: Content hashes that must be in neither.
 
     Raises:
         InputError: The data set is too small.
     """
     pool = sorted(set(data.ids) - without)
-    if len(pool) < n_members + n_nonmembers:
-        raise InputError(
-            f"{data.name} has {len(pool)} different pictures that may be used, and "
-            f"{n_members} members and {n_nonmembers} non-members were asked for",
-            f"Lower --members or --nonmembers to {len(pool)} in sum.",
-        )
     order = stream(seed, data.name, "split").permutation(len(pool))
-    chosen = [pool[position] for position in order[: n_members + n_nonmembers]]
+    n_wanted = n_members + n_nonmembers
+    chosen: list[str] = []
+    n_unreadable = 0
+    if len(pool) >= n_wanted:
+        for position in order:
+            if len(chosen) == n_wanted:
+                break
+            if data.is_picture(pool[position]):
+                chosen.append(pool[position])
+            else:
+                n_unreadable += 1
+    if len(chosen) < n_wanted:
+        n_left = len(pool) - n_unreadable
+        raise InputError(
+            f"{data.name} has {n_left} different pictures that may be used, and "
+            f"{n_members} members and {n_nonmembers} non-members were asked for",
+            f"Lower --members and --nonmembers to {n_left} together, or add pictures.",
+        )
+    if n_unreadable:
+        logger.warning("%d files of %s cannot be decoded, passed over", n_unreadable, data.name)
     return Split(tuple(chosen[:n_members]), tuple(chosen[n_members:]))
 
 
@@ -146,6 +173,13 @@ class _Files:
     def ids(self) -> Sequence[str]:
         return tuple(self._by_id)
 
+    def is_picture(self, one: str) -> bool:
+        try:
+            decode(self._by_id[one](), _LIMITS)
+        except BadImage:
+            return False
+        return True
+
     def pixels(self, ids: Sequence[str], size_px: int) -> UInt8Array:
         pixels = np.empty((len(ids), 3, size_px, size_px), dtype=np.uint8)
         for row, one in enumerate(ids):
@@ -154,7 +188,7 @@ class _Files:
             except BadImage as problem:
                 raise InputError(
                     f"a picture of {self.name} cannot be read ({problem}); its SHA-256 is {one}",
-                    "Remove it from the data set, or choose another --seed.",
+                    "Put it back as it was, or start a new run with another --output.",
                 ) from problem
             pixels[row] = resize_to_square(decoded, size_px, "bicubic").transpose(2, 0, 1)
         return pixels
@@ -173,6 +207,9 @@ class _Arrays:
     @property
     def ids(self) -> Sequence[str]:
         return tuple(self._by_id)
+
+    def is_picture(self, one: str) -> bool:
+        return one in self._by_id
 
     def pixels(self, ids: Sequence[str], size_px: int) -> UInt8Array:
         from PIL import Image
@@ -197,7 +234,7 @@ def _zip_entries(path: Path) -> list[_Entry]:
     """Readers of the pictures in a zip file; nothing is ever extracted."""
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # whatever zipfile comes up with on a stranger's bytes
         raise SourceError(
             f"{path} is not a zip file that can be read: {error}",
             "Pass a folder or a zip file of pictures.",
@@ -209,37 +246,45 @@ def _zip_entries(path: Path) -> list[_Entry]:
                 raise BadImage("too_large", f"{member.file_size} bytes")
             try:
                 return archive.read(member)
-            except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            except Exception as error:  # zipfile's, zlib's, lzma's, …
                 raise BadImage("unreadable", "its entry in the zip file is broken") from error
 
         return read
 
     members = sorted(archive.infolist(), key=lambda member: member.filename)
-    return [entry(one) for one in members if Path(one.filename).suffix.lower() in _ENDINGS]
+    return [entry(one) for one in members if _is_named_as_picture(one)]
+
+
+def _is_named_as_picture(member: zipfile.ZipInfo) -> bool:
+    path = PurePosixPath(member.filename)
+    is_litter = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in _ENDINGS and not is_litter and not member.is_dir()
 
 
 def _torchvision_pixels(name: str, folder: Path) -> UInt8Array:
     from torchvision import datasets
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
-        if name == "stl10":
-            unlabelled = datasets.STL10(str(folder), split="unlabeled", download=True)
-            return np.ascontiguousarray(unlabelled.data.transpose(0, 2, 3, 1))
-        kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-        return np.asarray(kind(str(folder), train=True, download=True).data)
-    except (OSError, RuntimeError) as error:
+        with redirect_stdout(sys.stderr):  # torchvision prints
+            if name == "stl10":
+                unlabelled = datasets.STL10(str(folder), split="unlabeled", download=True)
+                return np.ascontiguousarray(unlabelled.data.transpose(0, 2, 3, 1))
+            kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+            return np.asarray(kind(str(folder), train=True, download=True).data)
+    except (OSError, HTTPException, RuntimeError) as error:
         raise _cannot_download(name, folder, error) from error
 
 
 def _download_tiny_imagenet(folder: Path) -> Path:
     from torchvision.datasets.utils import download_url
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     file = folder / "tiny-imagenet-200.zip"
     try:
-        download_url(_TINY_IMAGENET_URL, str(folder), file.name, _TINY_IMAGENET_MD5)
-    except (OSError, RuntimeError) as error:
+        with redirect_stdout(sys.stderr):  # torchvision prints
+            download_url(_TINY_IMAGENET_URL, str(folder), file.name, _TINY_IMAGENET_MD5)
+    except (OSError, HTTPException, RuntimeError) as error:
         raise _cannot_download("tiny-imagenet", folder, error) from error
     return file
 

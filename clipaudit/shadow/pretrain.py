@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from clipaudit.errors import EncoderError, UsageError
-from clipaudit.files import replace_file
-from clipaudit.seeding import derive, stream
+from clipaudit.files import make_folder, replace_file
+from clipaudit.seeding import derive, lent_to_torch, stream
 from clipaudit.shadow import architectures
 from clipaudit.views import ENCODERMI, RECIPES, draw_for_training, make_views
 
@@ -82,6 +83,18 @@ class PretrainConfig:
                 raise UsageError(
                     f"unknown {name}: {getattr(self, name)}", f"Choose one of {', '.join(allowed)}."
                 )
+        for name, fits, wanted in (
+            ("epochs", self.epochs >= 1, "1 or more"),
+            ("batch_size", self.batch_size >= 2, "2 or more: others in it are the negatives"),
+            ("learning_rate", 0 < self.learning_rate <= 1e30, "a number above 0, such as 0.001"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more"),
+            ("temperature", 1e-8 <= self.temperature < math.inf, "a number above 0, such as 0.2"),
+            ("queue", self.queue >= 1, "1 or more"),
+            ("momentum", 0 <= self.momentum <= 1, "a number within 0 and 1"),
+            ("seed", 0 <= self.seed < 2**63, "a number within 0 and 2^63 - 1"),
+        ):
+            if not fits:
+                raise UsageError(f"{name} cannot be {getattr(self, name)}", f"Pass {wanted}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,20 +147,28 @@ def pretrain(
         config: How.
         device: Where.
         checkpoints: Folder for checkpoints; a run found there is continued.
-        checkpoint_every_s: Least time between checkpoints.
-        on_epoch: Called after each epoch; may raise to stop.
+        checkpoint_every_s: Least time between checkpoints; the last epoch always makes one.
+        on_epoch: Called after each epoch, before its checkpoint; may raise to stop.
 
     Returns:
         The network, in evaluation mode, on the CPU.
 
     Raises:
-        EncoderError: The loss is not finite, or the checkpoint belongs to another run.
+        EncoderError: The loss or the weights are not finite, or the checkpoint is broken.
+        UsageError: The checkpoints belong to a run with other options.
+        FileError: A checkpoint cannot be written.
     """
     import torch
 
     trainer = _start(images.shape[-1], config, device)
-    if checkpoints is not None and (checkpoints / _STATE).exists():
-        _restore(trainer, checkpoints, config)
+    if checkpoints is not None:
+        if (checkpoints / _CHECKPOINT).exists() or (checkpoints / _STATE).exists():
+            require_same(checkpoints, config)
+        else:
+            make_folder(checkpoints)
+            _write_state(checkpoints, _state(0, config))
+        if (checkpoints / _CHECKPOINT).exists():
+            _restore(trainer, checkpoints)
     members = images.to(device)
     batch_size = min(config.batch_size, len(members))
     n_steps = len(members) // batch_size
@@ -175,18 +196,20 @@ def pretrain(
                 group["lr"] = config.learning_rate * (1 + np.cos(np.pi * progress)) / 2
             losses.append(_step(trainer, views, config))
         loss = float(np.mean(losses))
-        if not np.isfinite(loss):
+        if not np.isfinite(loss) or not _is_finite(trainer.net):
             raise EncoderError(
-                f"the loss of the shadow encoder became {loss} in epoch {epoch + 1}",
-                "Lower --learning-rate, or raise --temperature. The last checkpoint is kept.",
+                f"pre-training got out of hand in epoch {epoch + 1}: the loss is {loss}, and "
+                "weights may be infinite",
+                "Lower --learning-rate or raise --temperature, with another --output. The "
+                "checkpoint of an earlier epoch is kept.",
             )
         trainer.epochs_done = epoch + 1
+        on_epoch(Epoch(epoch + 1, config.epochs, loss, time.perf_counter() - began, outside))
         if checkpoints is not None and (
             time.monotonic() - saved_at >= checkpoint_every_s or epoch + 1 == config.epochs
         ):
             _save(trainer, checkpoints, config)
             saved_at = time.monotonic()
-        on_epoch(Epoch(epoch + 1, config.epochs, loss, time.perf_counter() - began, outside))
     return trainer.net.eval().to("cpu").to(memory_format=torch.contiguous_format)
 
 
@@ -203,8 +226,8 @@ def _start(size_px: int, config: PretrainConfig, device: str) -> _Trainer:
         momentum_net = copy.deepcopy(net)
         deactivate_requires_grad(momentum_net)
         queue = (config.queue, architectures.PROJECTION_DIM)
-    with torch.random.fork_rng(devices=[]):  # the queue starts as random unit vectors
-        torch.manual_seed(derive(config.seed, "queue", "pre-training") % 2**63)
+    with lent_to_torch(derive(config.seed, "queue", "pre-training") % 2**63):
+        # The queue starts as random unit vectors.
         loss = NTXentLoss(config.temperature, queue).to(device)
     optimizer = torch.optim.AdamW(
         net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -240,6 +263,12 @@ def _step(trainer: _Trainer, views: Tensor, config: PretrainConfig) -> float:
     return float(loss.detach())
 
 
+def _is_finite(net: nn.Module) -> bool:
+    import torch
+
+    return all(bool(torch.isfinite(value).all()) for value in net.state_dict().values())
+
+
 def _tensors(trainer: _Trainer) -> dict[str, Tensor]:
     """All state of a run as one flat dictionary of tensors."""
     state = {f"net.{name}": value for name, value in trainer.net.state_dict().items()}
@@ -252,32 +281,63 @@ def _tensors(trainer: _Trainer) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in state.items()}
 
 
-def _save(trainer: _Trainer, folder: Path, config: PretrainConfig) -> None:
-    from safetensors.torch import save
+def require_same(folder: Path, config: PretrainConfig) -> None:
+    """Make sure that the checkpoints in a folder are those of a run with these very options.
 
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {"epochs_done": trainer.epochs_done, "config": asdict(config)}
-    replace_file(folder / _CHECKPOINT, save(_tensors(trainer), {"state": json.dumps(state)}))
+    Raises:
+        UsageError: They are not.
+        EncoderError: They do not say.
+    """
+    try:
+        recorded = json.loads((folder / _STATE).read_text(encoding="utf-8"))["config"]
+        differs = [name for name, value in asdict(config).items() if recorded[name] != value]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(folder, error) from error
+    if differs:
+        raise UsageError(
+            f"{folder} belongs to a run with other options ({', '.join(differs)})",
+            "Pass the options of that run to continue it, or another --output.",
+        )
+
+
+def _unreadable(folder: Path, error: Exception) -> EncoderError:
+    return EncoderError(
+        f"the checkpoint in {folder} cannot be read: {error}",
+        "Delete that folder, and the encoder beside it, to train from the start.",
+    )
+
+
+def _state(epochs_done: int, config: PretrainConfig) -> dict[str, object]:
+    return {"epochs_done": epochs_done, "config": asdict(config)}
+
+
+def _write_state(folder: Path, state: dict[str, object]) -> None:
     replace_file(folder / _STATE, json.dumps(state, indent=1).encode())
 
 
-def _restore(trainer: _Trainer, folder: Path, config: PretrainConfig) -> None:
+def _save(trainer: _Trainer, folder: Path, config: PretrainConfig) -> None:
+    from safetensors.torch import save
+
+    state = _state(trainer.epochs_done, config)
+    replace_file(folder / _CHECKPOINT, save(_tensors(trainer), {"state": json.dumps(state)}))
+    _write_state(folder, state)  # for people; the tensors carry their own
+
+
+def _restore(trainer: _Trainer, folder: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(folder / _CHECKPOINT, "pt") as file:
-            state = json.loads((file.metadata() or {})["state"])
+            epochs_done = int(json.loads((file.metadata() or {})["state"])["epochs_done"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise EncoderError(
-            f"the checkpoint in {folder} cannot be read: {error}",
-            "Delete that folder to train from the start.",
-        ) from error
-    if state["config"] != json.loads(json.dumps(asdict(config))):
-        raise EncoderError(
-            f"the checkpoint in {folder} belongs to a run with other options",
-            "Pass the options of that run, or another output folder.",
-        )
+        _load(trainer, tensors)
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise _unreadable(folder, error) from error
+    trainer.epochs_done = epochs_done
+
+
+def _load(trainer: _Trainer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `_tensors` gave."""
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -294,4 +354,3 @@ def _restore(trainer: _Trainer, folder: Path, config: PretrainConfig) -> None:
         parameter, key = name.split(".", 1)
         whole["state"].setdefault(int(parameter), {})[key] = value
     trainer.optimizer.load_state_dict(whole)
-    trainer.epochs_done = state["epochs_done"]

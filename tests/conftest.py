@@ -1,0 +1,70 @@
+"""What several tests share: real data where it is at hand, and encoders whose members we know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def cifar_zip():
+    """50,000 JPEGs of CIFAR-10, in folders by class."""
+    path = DATA / "cifar10-train.zip"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not in ../shared/data")
+    return path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownTruth:
+    """Pictures, and two encoders: one that was trained on half of them, one on none.
+
+    Attributes:
+        folder: Holds the folders `members` and `nonmembers` with a PNG file a picture.
+        overfitted: Spec of the encoder that saw the members 400 times.
+        stranger: Spec of one that saw other pictures as often.
+    """
+
+    folder: Path
+    overfitted: str
+    stranger: str
+
+
+@pytest.fixture(scope="session")
+def known_truth(tmp_path_factory):
+    """Made here, in some 20 s of one core."""
+    import torch
+    from PIL import Image
+
+    from clipaudit.encoders.base import InputSpec
+    from clipaudit.encoders.shadow import save
+    from clipaudit.seeding import stream
+    from clipaudit.shadow.pretrain import PretrainConfig, pretrain
+    from clipaudit.shadow.procedural import draw_picture
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("known-truth")
+    side, n_pictures = 16, 48
+    spec = InputSpec(side, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), interpolation="bicubic")
+    how = PretrainConfig(
+        architecture="resnet-tiny", epochs=400, batch_size=n_pictures, learning_rate=2e-3
+    )
+    pictures = {}
+    for group in ("members", "nonmembers", "others"):
+        (folder / group).mkdir()
+        pictures[group] = [
+            draw_picture(stream(0, f"{group} {number}", "test"), side)
+            for number in range(n_pictures)
+        ]
+        for number, picture in enumerate(pictures[group]):
+            Image.fromarray(picture).save(folder / group / f"{number:02}.png")
+    for name, group in (("overfitted", "members"), ("stranger", "others")):
+        seen = torch.from_numpy(np.stack(pictures[group]).transpose(0, 3, 1, 2).copy())
+        net = pretrain(seen, spec.mean, spec.std, how)
+        save(net, folder / name, how.architecture, spec)
+    return KnownTruth(folder, f"shadow:{folder / 'overfitted'}", f"shadow:{folder / 'stranger'}")

@@ -1,0 +1,361 @@
+import json
+import math
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from clipaudit.errors import EncoderError, UsageError
+from clipaudit.files import FileError
+from clipaudit.shadow.architectures import build
+from clipaudit.shadow.pretrain import ALGORITHMS, PretrainConfig, pretrain
+
+ROOT = Path(__file__).parents[3]
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+QUICK = PretrainConfig(architecture="resnet-tiny", epochs=4, batch_size=4, queue=10)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def members(n=10, side=8):
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 3, side, side), dtype=np.uint8)
+    return torch.from_numpy(pixels)
+
+
+def run(config=QUICK, images=None, **options):
+    return pretrain(members() if images is None else images, MEAN, STD, config, **options)
+
+
+def weights(net):
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+class Killed(Exception):  # noqa: N818
+    pass
+
+
+def stop_after(epoch):
+    def on_epoch(progress):
+        if progress.number == epoch:
+            raise Killed
+
+    return on_epoch
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("stops", [[1], [3], [2, 3, 4]])
+def test_a_run_that_was_stopped_continues_to_the_same_weights(tmp_path, algorithm, stops):
+    config = replace(QUICK, algorithm=algorithm)
+    undisturbed = weights(run(config))
+    for epoch in stops:
+        with pytest.raises(Killed):
+            run(config, checkpoints=tmp_path, checkpoint_every_s=0, on_epoch=stop_after(epoch))
+    seen = []
+    net = run(config, checkpoints=tmp_path, checkpoint_every_s=0, on_epoch=seen.append)
+    assert_same(weights(net), undisturbed)
+    # What stopped an epoch came before its checkpoint, so that epoch is done again.
+    assert [progress.number for progress in seen] == list(range(max(stops), 5))
+
+
+def test_a_run_that_is_finished_does_nothing_again(tmp_path):
+    first = weights(run(checkpoints=tmp_path))
+    before = (tmp_path / "checkpoint.safetensors").stat().st_mtime_ns
+    again = run(checkpoints=tmp_path, on_epoch=stop_after(1))
+    assert_same(weights(again), first)
+    assert (tmp_path / "checkpoint.safetensors").stat().st_mtime_ns == before
+
+
+def test_checkpoints_come_at_intervals_and_at_the_end(tmp_path):
+    seen = []
+
+    def on_epoch(progress):
+        seen.append((tmp_path / "checkpoint.safetensors").exists())
+
+    run(checkpoints=tmp_path, checkpoint_every_s=3600, on_epoch=on_epoch)
+    assert seen == [False] * 4
+    assert (tmp_path / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_seed_decides_all_of_it(algorithm):
+    config = replace(QUICK, algorithm=algorithm, epochs=2)
+    first = weights(run(config))
+    assert_same(weights(run(config)), first)
+    other = weights(run(replace(config, seed=1)))
+    assert not torch.equal(first["trunk.0.weight"], other["trunk.0.weight"])
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_global_generators_are_neither_seeded_nor_used(algorithm, tmp_path):
+    torch.manual_seed(11)
+    np.random.seed(11)
+    before, numpy_before = torch.random.get_rng_state(), np.random.get_state()
+    for _ in range(2):
+        run(replace(QUICK, algorithm=algorithm), checkpoints=tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    np.testing.assert_equal(np.random.get_state(), numpy_before)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_resnet_18_takes_a_step(algorithm):
+    config = replace(QUICK, architecture="resnet18", algorithm=algorithm, epochs=1)
+    before = weights(build("resnet18", 32, config.seed))
+    after = weights(run(config, members(4, 32)))
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert set(changed) == set(before)
+
+
+def test_bfloat16_trains_float32_weights():
+    net = run(replace(QUICK, precision="bfloat16", epochs=1))
+    assert {value.dtype for value in net.state_dict().values()} == {torch.float32, torch.int64}
+    assert_different(weights(net), weights(run(replace(QUICK, epochs=1))))
+
+
+def assert_different(one, other):
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_progress_counts_every_epoch_and_its_time():
+    seen = []
+    run(on_epoch=seen.append)
+    assert [(progress.number, progress.of) for progress in seen] == [(n, 4) for n in (1, 2, 3, 4)]
+    assert all(0 < progress.seconds_outside < progress.seconds for progress in seen)
+    assert all(math.isfinite(progress.loss) for progress in seen)
+
+
+def test_the_network_comes_back_ready_to_embed():
+    net = run()
+    assert not net.training
+    assert all(value.device.type == "cpu" for value in net.state_dict().values())
+
+
+@pytest.mark.parametrize(("n", "batch", "steps"), [(10, 4, 2), (10, 5, 2), (10, 128, 1), (3, 2, 1)])
+def test_an_epoch_has_as_many_whole_batches_as_there_are(n, batch, steps):
+    net = run(replace(QUICK, epochs=3, batch_size=batch), members(n))
+    assert int(net.state_dict()["trunk.1.num_batches_tracked"]) == 3 * steps
+
+
+def test_only_the_pictures_given_are_learned():
+    other = members()
+    other[3] = 255 - other[3]
+    one_batch = replace(QUICK, batch_size=10, epochs=2)
+    assert_different(weights(run(one_batch)), weights(run(one_batch, other)))
+
+
+# --- MoCo's momentum encoder and queue -----------------------------------------------------------
+
+
+def checkpoints_of(config, images, folder):
+    """The state after every epoch."""
+    states = []
+
+    def on_epoch(_progress):
+        if (folder / "checkpoint.safetensors").exists():
+            states.append(load_file(folder / "checkpoint.safetensors"))
+
+    run(config, images, checkpoints=folder, checkpoint_every_s=0, on_epoch=on_epoch)
+    return [*states, load_file(folder / "checkpoint.safetensors")]
+
+
+def test_the_momentum_encoder_follows_at_its_pace(tmp_path):
+    config = replace(QUICK, algorithm="mocov2", batch_size=10, momentum=0.9)  # a step an epoch
+    states = checkpoints_of(config, members(), tmp_path)
+    parameters = dict(build("resnet-tiny", 8, config.seed).named_parameters())
+    start = {f"{net}.{k}": v for k, v in parameters.items() for net in ("net", "momentum")}
+    assert len(states) == 4
+    for before, after in pairwise([start, *states]):
+        for name in parameters:
+            expected = 0.9 * before[f"momentum.{name}"] + 0.1 * before[f"net.{name}"]
+            torch.testing.assert_close(after[f"momentum.{name}"], expected.detach())
+
+
+def test_the_queue_takes_the_keys_of_every_step_in_turn(tmp_path):
+    config = replace(QUICK, algorithm="mocov2", batch_size=4, queue=10)  # two steps an epoch
+    states = checkpoints_of(config, members(8), tmp_path)
+    name = "loss.memory_bank.bank"
+    for state in states:
+        assert state[name].shape == (10, 128)
+        torch.testing.assert_close(state[name].norm(dim=1), torch.ones(10))
+    # Two batches of four go into ten places; lightly cuts the batch that reaches the end.
+    changed = [(one[name] != other[name]).any(dim=1) for one, other in pairwise(states)]
+    assert [int(places.sum()) for places in changed] == [6, 6, 8]
+    assert [int(state["loss.memory_bank.bank_ptr"]) for state in states] == [8, 4, 0, 8]
+
+
+def test_simclr_keeps_neither(tmp_path):
+    run(checkpoints=tmp_path)
+    names = load_file(tmp_path / "checkpoint.safetensors")
+    assert {name.split(".")[0] for name in names} == {"net", "optimizer"}
+
+
+# --- what is refused, and what goes wrong --------------------------------------------------------
+
+WRONG = {
+    "architecture": ["vgg"],
+    "algorithm": ["byol"],
+    "precision": ["float16"],
+    "recipe": ["other@1"],
+    "epochs": [0, -1],
+    "batch_size": [1, 0, -4],
+    "learning_rate": [0.0, -1.0, math.nan, math.inf, 1e38],
+    "weight_decay": [-1.0, math.nan],
+    "temperature": [0.0, -1.0, math.nan],
+    "queue": [0],
+    "momentum": [-0.1, 1.1, math.nan],
+    "seed": [-1, 2**63],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(k, v) for k, some in WRONG.items() for v in some])
+def test_an_option_that_cannot_work_is_refused_by_name(name, value):
+    with pytest.raises(UsageError) as caught:
+        PretrainConfig(**{name: value})
+    assert name in str(caught.value)
+    assert caught.value.hint
+
+
+OTHER = {
+    "architecture": "resnet-small",
+    "algorithm": "mocov2",
+    "epochs": 5,
+    "batch_size": 5,
+    "learning_rate": 0.5,
+    "weight_decay": 0.5,
+    "temperature": 0.5,
+    "queue": 5,
+    "momentum": 0.5,
+    "precision": "bfloat16",
+    "seed": 5,
+}
+
+
+@pytest.mark.parametrize("begun", ["just begun", "with a checkpoint"])
+def test_checkpoints_of_a_run_with_other_options_are_left_alone(tmp_path, begun):
+    assert OTHER.keys() | {"recipe"} == asdict(QUICK).keys()
+    epoch, every = (1, 3600) if begun == "just begun" else (3, 0)
+    with pytest.raises(Killed):
+        run(checkpoints=tmp_path, checkpoint_every_s=every, on_epoch=stop_after(epoch))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert ("checkpoint.safetensors" in before) == (begun == "with a checkpoint")
+    for name, value in OTHER.items():
+        with pytest.raises(UsageError) as caught:
+            run(replace(QUICK, **{name: value}), checkpoints=tmp_path)
+        assert f"({name})" in str(caught.value)
+        assert "--output" in caught.value.hint
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "checkpoint.json"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "missing", "list"])
+def test_a_broken_checkpoint_is_an_error_of_ours(tmp_path, name, damage):
+    with pytest.raises(Killed):
+        run(checkpoints=tmp_path, checkpoint_every_s=0, on_epoch=stop_after(3))
+    path = tmp_path / name
+    if damage == "missing":
+        path.unlink()
+        if name == "checkpoint.safetensors":
+            run(checkpoints=tmp_path)  # from the start
+            return
+    else:
+        content = {"empty": b"", "cut": path.read_bytes()[:-9], "list": b"[1]"}[damage]
+        path.write_bytes(content)
+    with pytest.raises(EncoderError, match="cannot be read") as caught:
+        run(checkpoints=tmp_path)
+    assert "Delete that folder" in caught.value.hint
+
+
+def test_a_checkpoint_of_another_network_is_an_error_of_ours(tmp_path):
+    run(checkpoints=tmp_path)
+    path = tmp_path / "checkpoint.safetensors"
+    tensors = load_file(path)
+    tensors.pop("net.trunk.0.weight")
+    save_file(tensors, path, {"state": json.dumps({"epochs_done": 1})})
+    with pytest.raises(EncoderError, match="cannot be read"):
+        run(checkpoints=tmp_path)
+
+
+def test_a_loss_that_gets_out_of_hand_is_one_clear_error(tmp_path):
+    wild = replace(QUICK, learning_rate=1e30, epochs=50)
+    with pytest.raises(EncoderError, match="out of hand in epoch 1: the loss is nan") as caught:
+        run(wild, checkpoints=tmp_path, checkpoint_every_s=0)
+    assert "--learning-rate" in caught.value.hint
+    assert "--output" in caught.value.hint
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_weights_that_are_infinite_are_never_a_checkpoint(tmp_path):
+    """The loss alone does not tell: what is normalised by an infinite variance is zero."""
+    blinding = members().float() * 1e25
+    with pytest.raises(EncoderError, match=r"out of hand in epoch 1: the loss is \d"):
+        run(images=blinding, checkpoints=tmp_path, checkpoint_every_s=0)
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_after_that_the_last_checkpoint_still_continues(tmp_path):
+    """Pictures that suddenly are not finite, as a broken disk or driver would make them."""
+    undisturbed = weights(run())
+    with pytest.raises(Killed):
+        run(checkpoints=tmp_path, checkpoint_every_s=0, on_epoch=stop_after(3))
+    broken = members().float() / 255
+    broken[:] = math.nan
+    with pytest.raises(EncoderError, match="out of hand in epoch 3"):
+        run(images=broken, checkpoints=tmp_path, checkpoint_every_s=0)
+    assert_same(weights(run(checkpoints=tmp_path)), undisturbed)
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from clipaudit.errors import ClipAuditError
+from tests.unit.shadow.test_pretrain import run
+def fill_the_disk(epoch):
+    if epoch.number == 3:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    run(checkpoints=Path(sys.argv[1]), checkpoint_every_s=0, on_epoch=fill_the_disk)
+except ClipAuditError as error:
+    print(f"{error} | {error.hint} | {error.exit_code}")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+def test_a_full_disk_is_one_clear_error_and_leaves_the_last_checkpoint(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert "cannot write" in done.stdout
+    assert "Free some space" in done.stdout
+    assert done.stdout.endswith("| 4\n")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "checkpoint.safetensors",
+        "checkpoint.json",
+    }
+    assert json.loads((tmp_path / "checkpoint.json").read_text())["epochs_done"] == 2
+    assert_same(weights(run(checkpoints=tmp_path)), weights(run()))
+
+
+def test_a_folder_for_checkpoints_that_cannot_be_made_is_an_error_of_ours(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match="cannot write"):
+        run(checkpoints=tmp_path / "file" / "checkpoints")
+
+
+def test_nothing_is_written_without_a_folder_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run()
+    assert not list(tmp_path.iterdir())
