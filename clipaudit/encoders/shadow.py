@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipaudit.encoders.base import OUTPUTS, EncoderInfo, EncoderOptions, InputSpec, Output
+from clipaudit.encoders.sidecar import interpolation
 from clipaudit.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _FORMAT = 1
 _CARD = "encoder.json"
 _WEIGHTS = "encoder.safetensors"
+_LARGEST_PX = 4096
 
 
 class ShadowEncoder:
@@ -79,9 +81,9 @@ def save(net: nn.Module, folder: Path, architecture: Architecture, input_spec: I
     """
     from safetensors.torch import save as to_bytes
 
-    from clipaudit.files import replace_file
+    from clipaudit.files import make_folder, replace_file
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     card = {"format": _FORMAT, "architecture": architecture, "input": asdict(input_spec)}
     replace_file(folder / _WEIGHTS, to_bytes(weights))
@@ -112,15 +114,20 @@ def load(path: str, options: EncoderOptions) -> Encoder:
         if card["format"] != _FORMAT or card["architecture"] not in ARCHITECTURES:
             raise ValueError(f"format {card['format']}, architecture {card['architecture']}")
         raw = card["input"]
+        if not 1 <= int(raw["size_px"]) <= _LARGEST_PX:
+            raise ValueError(f"size_px {raw['size_px']}")
         input_spec = InputSpec(
             size_px=int(raw["size_px"]),
             mean=tuple(map(float, raw["mean"])),  # type: ignore[arg-type]  # length checked inside
             std=tuple(map(float, raw["std"])),  # type: ignore[arg-type]  # length checked inside
-            interpolation=raw["interpolation"],
+            interpolation=interpolation(raw["interpolation"], str(folder / _CARD)),
         )
         net = build(card["architecture"], input_spec.size_px, seed=0)
         net.load_state_dict(load_file(folder / _WEIGHTS))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (
+        *(OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError),
+        SafetensorError,
+    ) as error:
         raise EncoderError(
             f"{path} holds no shadow encoder that can be read: {error}",
             "Pass the output folder of a finished `clipaudit train`.",
