@@ -15,19 +15,27 @@ from clipaudit.views import draw, make_views, to_unit_range
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor
-
     from clipaudit.encoders.base import Encoder
     from clipaudit.views import Recipe
 
 logger = logging.getLogger(__name__)
 
+_SIGNS_OF_SHORT_MEMORY = (
+    "allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "bad allocation",
+    "alloc_failed",
+)
+"""What torch, CUDA's libraries and onnxruntime say, in errors that have no type of their own."""
+
 
 class Embedder:
     """An encoder with everything that its views depend on.
 
-    Where a forward pass does not fit into memory, the next ones take half as many views, down
-    to one; results do not depend on it, rounding aside.
+    Where a batch does not fit into memory, the next steps take half as many views, down to one,
+    and so does every later batch; results do not depend on it, rounding aside.
 
     Attributes:
         encoder: Target, shadow or reference encoder.
@@ -41,56 +49,70 @@ class Embedder:
         self.recipe = recipe
         self.n_views = n_views
         self.seed = seed
-        self._views_at_once: int | None = None
+        self._most_views: int | None = None  # at once; None where memory was never short
 
     def __call__(self, image_ids: Sequence[str], images: npt.NDArray[np.uint8]) -> Embeddings:
         """Embeddings of the views of each image and of the image itself.
 
         Args:
-            image_ids: SHA-256 of each image file, in hex.
+            image_ids: SHA-256 of each image file, in hex; at least one.
             images: Shape (n_images, 3, size_px, size_px), uint8 RGB, of the encoder's size.
 
         Raises:
             EncoderError: Not even one view at a time fits into memory.
         """
+        views_an_image = self.n_views + 1
+        parts: list[npt.NDArray[np.float32]] = []
+        n_done = 0
+        while n_done < len(image_ids):
+            most = self._most_views or len(image_ids) * views_an_image
+            some = slice(n_done, min(n_done + max(1, most // views_an_image), len(image_ids)))
+            at_once = min(most, (some.stop - n_done) * views_an_image)
+            try:
+                parts.append(self._embed(image_ids[some], images[some], at_once))
+                n_done = some.stop
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._halve(at_once, error)
+            # Out of the except block: there, the error keeps every tensor of the failed try.
+            if self._most_views and self.encoder.device.type == "cuda":
+                _give_back_unused_memory()
+        both = np.concatenate(parts)
+        return Embeddings(tuple(image_ids), views=both[:, :-1], plain=both[:, -1])
+
+    def _embed(
+        self, image_ids: Sequence[str], images: npt.NDArray[np.uint8], at_once: int
+    ) -> npt.NDArray[np.float32]:
+        """Shape (n_images, n_views + 1, dim): the views, then the image itself."""
         import torch
 
         on_device = torch.from_numpy(images).to(self.encoder.device)
         changes = draw(image_ids, self.recipe, self.n_views, images.shape[-1], self.seed)
-        views = make_views(on_device, changes).flatten(0, 1)
-        vectors = self._forward(torch.cat([views, to_unit_range(on_device)]))
-        n_augmented = len(image_ids) * self.n_views
-        return Embeddings(
-            tuple(image_ids),
-            views=vectors[:n_augmented].reshape(len(image_ids), self.n_views, -1),
-            plain=vectors[n_augmented:],
+        views = torch.cat(
+            [make_views(on_device, changes), to_unit_range(on_device).unsqueeze(1)], dim=1
+        )
+        vectors = [self.encoder.embed(part).cpu() for part in views.flatten(0, 1).split(at_once)]
+        embeddings: npt.NDArray[np.float32] = torch.cat(vectors).numpy()
+        return embeddings.reshape(len(image_ids), self.n_views + 1, -1)
+
+    def _halve(self, at_once: int, error: BaseException) -> None:
+        if at_once == 1:
+            raise EncoderError(
+                f"{self.encoder.info.spec} does not fit into the memory of "
+                f"{self.encoder.info.device}, not even one view at a time",
+                "Close other programs, pass --device cpu, or use a smaller encoder.",
+            ) from error
+        self._most_views = at_once // 2
+        logger.warning(
+            "out of memory with %d views at once, going on with %d", at_once, self._most_views
         )
 
-    def _forward(self, views: Tensor) -> npt.NDArray[np.float32]:
-        import torch
 
-        while True:
-            at_once = min(self._views_at_once or len(views), len(views))
-            try:
-                parts = [self.encoder.embed(part).cpu() for part in views.split(at_once)]
-                return torch.cat(parts).numpy()
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if at_once == 1:
-                    raise EncoderError(
-                        f"{self.encoder.info.spec} does not fit into the memory of "
-                        f"{self.encoder.info.device}, not even one view at a time",
-                        "Close other programs, pass --device cpu, or use a smaller encoder.",
-                    ) from error
-                self._views_at_once = at_once // 2
-                logger.warning(
-                    "out of memory with %d views at once, going on with %d",
-                    at_once,
-                    self._views_at_once,
-                )
-            if self.encoder.device.type == "cuda":
-                torch.cuda.empty_cache()
+def _give_back_unused_memory() -> None:
+    import torch
+
+    torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -100,14 +122,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error).lower()
-    return any(sign in text for sign in ("allocate memory", "not enough memory", "bad_alloc"))
+    return any(sign in text for sign in _SIGNS_OF_SHORT_MEMORY)
 
 
 def usable(embeddings: Embeddings) -> npt.NDArray[np.bool_]:
     """Which images have embeddings that can be compared, shape (n_images,).
 
-    Those that do not have a value that is not finite, or one that is zero or constant.
+    Those that do not have a value that is not finite or so large that its norm is not, or an
+    embedding that is zero or constant.
     """
     both = np.concatenate([embeddings.views, embeddings.plain[:, None]], axis=1)
-    fine = np.isfinite(both).all(axis=-1) & (np.ptp(both, axis=-1) > 0)
+    largest = np.finfo(np.float32).max / (2 * np.sqrt(both.shape[-1]))
+    with np.errstate(invalid="ignore", over="ignore"):
+        fine = (np.abs(both) <= largest).all(axis=-1) & (np.ptp(both, axis=-1) > 0)
     return np.asarray(fine.all(axis=1))
