@@ -9,11 +9,14 @@ computed survives whatever ends the run.
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import queue
+import sys
 import threading
 import time
-from contextlib import ExitStack
+from collections import Counter
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -23,14 +26,14 @@ import numpy as np
 
 from clipaudit._version import __version__
 from clipaudit.decoding import DecoderPool
-from clipaudit.encoders.base import EncoderOptions
+from clipaudit.encoders.base import OUTPUTS, EncoderOptions
 from clipaudit.encoders.spec import load_encoder
-from clipaudit.errors import InputError, UsageError
+from clipaudit.errors import InferrerError, InputError, UsageError
 from clipaudit.images import BadImage, Limits, content_id, find_images, read_file
 from clipaudit.inferrers.base import Features, Inferrer, Reads
 from clipaudit.inferrers.library import find, shipped_for
 from clipaudit.pipelines.embed import Embedder, usable
-from clipaudit.similarity import Signals, measure
+from clipaudit.similarity import Embeddings, Signals, measure
 from clipaudit.store import (
     FeatureKey,
     FeatureStore,
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from clipaudit.encoders.base import Encoder
+    from clipaudit.encoders.base import Encoder, Output
     from clipaudit.images import AnyPath, FoundFile, Prepared
     from clipaudit.similarity import Similarity
 
@@ -53,7 +56,10 @@ logger = logging.getLogger(__name__)
 
 _BATCHES_AHEAD = 3
 _ENOUGH_TO_PLAN = 1000
-_NO_EMBEDDING = "the encoder's embedding of it is zero, constant or not finite"
+_PATIENCE_S = 5.0
+"""How long to wait for a thread that may hang in a slow file system."""
+
+_LIBRARIES = ("numpy", "PIL", "torch", "torchvision", "open_clip", "timm", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +145,16 @@ def score(
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     paths = list(paths)
-    ahead = islice(find_images(paths, include_hidden=config.include_hidden), _ENOUGH_TO_PLAN)
-    n_views_ahead = min(sum(1 for _ in ahead), config.limit or _ENOUGH_TO_PLAN) * (
-        config.n_views + 1
+    named = _named_inferrers(config)
+    encoder = load_encoder(
+        config.encoder, replace(config.options, n_views_ahead=_n_views_ahead(paths, config))
     )
-    encoder = load_encoder(config.encoder, replace(config.options, n_views_ahead=n_views_ahead))
-    inferrers = choose_inferrers(config, encoder)
-
+    inferrers = _fitting_inferrers(config, named, encoder.info.output)
+    config = replace(
+        config,
+        batch_size=config.batch_size or (4 if encoder.device.type == "cpu" else 64),
+        workers=min(8, os.cpu_count() or 1) if config.workers is None else config.workers,
+    )
     with ExitStack() as open_things:
         store = _open_store(open_things) if config.use_store else None
         run = _Scoring(paths, config, encoder, inferrers, store, on_progress)
@@ -166,35 +175,88 @@ def score(
             n_from_store=run.n_from_store,
             interrupted=interrupted,
         ),
-        rows=tuple(row for _, row in sorted(run.rows.items())),
+        rows=tuple(run.rows),
     )
 
 
-def choose_inferrers(config: ScoreConfig, encoder: Encoder) -> tuple[Inferrer, ...]:
-    """The inferrers that were asked for, or every shipped one that fits.
+def _named_inferrers(config: ScoreConfig) -> tuple[Inferrer, ...]:
+    """The inferrers that were asked for, before an encoder is loaded that they do not fit.
 
     Raises:
-        InferrerError: One is missing or does not fit, or none fits.
+        InferrerError: One is missing or reads something else; where none is named, no shipped
+            one reads this.
     """
-    output = encoder.info.output
     if not config.inferrers:
-        similarity = config.similarity or "cosine"
-        return tuple(shipped_for(Reads(similarity, config.n_views, config.recipe, output)))
-    chosen = tuple(find(name) for name in dict.fromkeys(config.inferrers))
-    for inferrer in chosen:
-        similarity = config.similarity or inferrer.card.reads.similarity
-        inferrer.check(Reads(similarity, config.n_views, config.recipe, output))
-    return chosen
+        outputs = (config.options.output,) if config.options.output else OUTPUTS
+        for output in outputs:
+            with suppress(InferrerError):
+                _shipped(config, output)
+                return ()
+        _shipped(config, outputs[0])
+    named = {name: find(name) for name in config.inferrers}
+    for inferrer in named.values():
+        _check(inferrer, config, inferrer.card.reads.output)
+    often = Counter(inferrer.card.name for inferrer in named.values())
+    return tuple(
+        # Two of one name, such as those of two training runs, go by their folders.
+        Inferrer(replace(inferrer.card, name=name), inferrer.rule)
+        if often[inferrer.card.name] > 1
+        else inferrer
+        for name, inferrer in named.items()
+    )
+
+
+def _fitting_inferrers(
+    config: ScoreConfig, named: tuple[Inferrer, ...], output: Output
+) -> tuple[Inferrer, ...]:
+    """The named inferrers, or every shipped one that fits.
+
+    Raises:
+        InferrerError: One does not read this output, or none does.
+    """
+    for inferrer in named:
+        _check(inferrer, config, output)
+    return named or _shipped(config, output)
+
+
+def _shipped(config: ScoreConfig, output: Output) -> tuple[Inferrer, ...]:
+    reads = Reads(config.similarity or "cosine", config.n_views, config.recipe, output)
+    return tuple(shipped_for(reads))
+
+
+def _check(inferrer: Inferrer, config: ScoreConfig, output: Output) -> None:
+    similarity = config.similarity or inferrer.card.reads.similarity
+    inferrer.check(Reads(similarity, config.n_views, config.recipe, output))
+
+
+def _found(paths: Sequence[AnyPath], config: ScoreConfig) -> Iterator[FoundFile]:
+    found = find_images(paths, include_hidden=config.include_hidden)
+    return islice(found, config.limit)
+
+
+def _n_views_ahead(paths: Sequence[AnyPath], config: ScoreConfig) -> int:
+    """How many views there are to embed at most, as far as that is worth counting."""
+    n_files = sum(1 for _ in islice(_found(paths, config), _ENOUGH_TO_PLAN))
+    return n_files * (config.n_views + 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Item:
-    """One file on its way: exactly one of `problem`, `stored` and `picture` is there."""
+    """One file on its way: exactly one of the last four is there.
 
-    index: int
+    Attributes:
+        path: As it was found.
+        sha256: Of its bytes, where they could be read.
+        problem: Why it was not even tried to decode it.
+        copy_of: Position of an earlier file with the same bytes.
+        stored: Its signals, which are known.
+        picture: Its pixels, as soon as they are decoded.
+    """
+
     path: str
     sha256: str | None = None
     problem: BadImage | None = None
+    copy_of: int | None = None
     stored: StoredSignals | None = None
     picture: Future[Prepared] | None = None
 
@@ -211,11 +273,14 @@ class _Scoring:
         store: FeatureStore | None,
         on_progress: Callable[[Progress], None],
     ) -> None:
+        assert config.batch_size is not None
+        assert config.workers is not None
         self._paths = paths
         self._config = config
         self._encoder = encoder
         self._inferrers = inferrers
         self._store = store
+        self._store_lock = threading.Lock()
         self._on_progress = on_progress
         self._key = FeatureKey(
             encoder=encoder.info.fingerprint,
@@ -225,7 +290,13 @@ class _Scoring:
             encoder_name=encoder.info.spec,
         )
         self._embed = Embedder(encoder, RECIPES[config.recipe], config.n_views, config.seed)
-        self._batch_size = config.batch_size or (4 if encoder.device.type == "cpu" else 64)
+        self._pool = DecoderPool(
+            config.workers,
+            encoder.info.input.size_px,
+            encoder.info.input.interpolation,
+            config.limits,
+        )
+        self._batch_size = config.batch_size
         self._queue: queue.Queue[_Item | BaseException | None] = queue.Queue(
             maxsize=_BATCHES_AHEAD * self._batch_size
         )
@@ -234,102 +305,85 @@ class _Scoring:
         self.shown: Similarity = config.similarity or (
             inferrers[0].card.reads.similarity if inferrers else "cosine"
         )
-        self.rows: dict[int, Row] = {}
+        self.rows: list[Row] = []
+        self._was_known: list[bool] = []  # of each row, before this run
         self.n_from_store = 0
         self._n_skipped = 0
 
     def go(self) -> bool:
         """Score everything; True where the user stopped it."""
-        size = self._encoder.info.input.size_px
-        workers = self._config.workers
-        pool = DecoderPool(
-            _default_workers() if workers is None else workers,
-            size,
-            self._encoder.info.input.interpolation,
-            self._config.limits,
-        )
-        counting = threading.Thread(target=self._count, daemon=True, name="count files")
-        reading = threading.Thread(
-            target=self._read_ahead, args=(pool,), daemon=True, name="read ahead"
-        )
+        threads = [
+            threading.Thread(target=self._count, daemon=True, name="clipaudit-count"),
+            threading.Thread(target=self._read_ahead, daemon=True, name="clipaudit-read"),
+        ]
         try:
-            with pool:
-                counting.start()
-                reading.start()
-                try:
-                    for batch in self._batches():
-                        self._finish(batch)
-                finally:
-                    self._stop.set()
+            with self._pool:
+                for thread in threads:
+                    thread.start()
+                for batch in self._batches():
+                    self._finish(batch)
         except KeyboardInterrupt:
             return True
         finally:
             self._stop.set()
-            self._drain()
-            if reading.ident is not None:
-                reading.join(timeout=5)
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join(timeout=_PATIENCE_S)
         return False
 
-    # --- the thread that reads ahead ---
-
-    def _found(self) -> Iterator[FoundFile]:
-        found = find_images(self._paths, include_hidden=self._config.include_hidden)
-        return islice(found, self._config.limit)
+    # --- the threads that go ahead ---
 
     def _count(self) -> None:
         total = 0
-        for _ in self._found():
+        for _ in _found(self._paths, self._config):
             if self._stop.is_set():
                 return
             total += 1
         self._total = total
 
-    def _read_ahead(self, pool: DecoderPool) -> None:
+    def _read_ahead(self) -> None:
+        positions: dict[str, int] = {}
         try:
-            for index, found in enumerate(self._found()):
-                if not self._offer(self._prepare(index, found, pool)):
+            for position, found in enumerate(_found(self._paths, self._config)):
+                if not self._offer(self._prepare(found, position, positions)):
                     return
             self._offer(None)
         except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
             self._offer(error)
 
-    def _prepare(self, index: int, found: FoundFile, pool: DecoderPool) -> _Item:
-        if found.problem is not None:
-            return _Item(index, found.path, problem=found.problem)
+    def _prepare(self, found: FoundFile, position: int, positions: dict[str, int]) -> _Item:
+        """What is known of a file; `positions` holds that of the first one with each content."""
         try:
+            if found.problem is not None:
+                raise found.problem
             data = read_file(found.path, self._config.limits)
         except BadImage as problem:
-            return _Item(index, found.path, problem=problem)
+            return _Item(found.path, problem=problem)
         sha256 = content_id(data)
+        first = positions.setdefault(sha256, position)
+        if first != position:
+            return _Item(found.path, sha256, copy_of=first)
         stored = self._known(sha256)
         if stored is not None:
-            return _Item(index, found.path, sha256, stored=stored)
-        return _Item(index, found.path, sha256, picture=pool.submit(data))
+            return _Item(found.path, sha256, stored=stored)
+        return _Item(found.path, sha256, picture=self._pool.submit(data))
 
     def _known(self, sha256: str) -> StoredSignals | None:
-        if self._store is None:
+        store = self._store
+        if store is None:
             return None
         try:
-            return self._store.get_many(self._key, [sha256]).get(sha256)
+            return store.get_many(self._key, [sha256]).get(sha256)
         except StoreUnavailable as error:
             self._lose_store(error)
             return None
 
     def _offer(self, item: _Item | BaseException | None) -> bool:
         while not self._stop.is_set():
-            try:
+            with suppress(queue.Full):
                 self._queue.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
+                return True
         return False
-
-    def _drain(self) -> None:
-        while True:
-            try:
-                self._queue.get_nowait()
-            except queue.Empty:
-                return
 
     # --- the calling thread ---
 
@@ -354,112 +408,119 @@ class _Scoring:
 
     def _finish(self, batch: list[_Item]) -> None:
         """Embed what is new, keep it, score all, and add the rows."""
-        known: dict[str, StoredSignals] = {}
         fresh: dict[str, Prepared] = {}
-        waiting: list[_Item] = []
+        known: dict[str, StoredSignals] = {}
+        problems: dict[str, BadImage] = {}  # of files that could be read
         for item in batch:
-            try:
-                if item.problem is not None:
-                    raise item.problem
-                assert item.sha256 is not None
-                if item.stored is not None:
-                    known[item.sha256] = item.stored
-                    self.n_from_store += 1
-                elif item.picture is not None:
+            if item.sha256 is None:
+                continue
+            if item.stored is not None:
+                known[item.sha256] = item.stored
+            elif item.picture is not None:
+                try:
                     fresh[item.sha256] = item.picture.result()
-                waiting.append(item)
-            except BadImage as problem:
-                self._skip(item, problem.reason, problem.explanation)
-        signals, notes = self._signals(fresh)
-        notes |= {sha256: stored.notes for sha256, stored in known.items()}
-        self._add_rows(waiting, known, signals, notes)
+                except BadImage as problem:
+                    problems[item.sha256] = problem
+        signals = self._compute(fresh)
+        notes = {one: picture.notes for one, picture in fresh.items()}
+        notes |= {one: stored.notes for one, stored in known.items()}
+        ids = [*known, *(signals.image_ids if signals else ())]
+        scored: dict[str, Row] = {}
+        if ids:
+            both = stack_signals(ids, known, [signals] if signals else [])
+            scored = self._score(both, notes)
+        for one in fresh.keys() - scored.keys():
+            problems[one] = BadImage(
+                "no_embedding", "the encoder's embedding of it is zero, constant or not finite"
+            )
+        for item in batch:
+            self._add_row(item, scored, problems)
         self._on_progress(Progress(len(self.rows), self._total, self._n_skipped, self.n_from_store))
 
-    def _signals(
-        self, fresh: dict[str, Prepared]
-    ) -> tuple[Signals | None, dict[str, tuple[str, ...]]]:
+    def _compute(self, fresh: dict[str, Prepared]) -> Signals | None:
         """Signals of new pictures, those that can be compared; they are in the store then."""
-        notes = {sha256: picture.notes for sha256, picture in fresh.items()}
         if not fresh:
-            return None, notes
-        ids = list(fresh)
+            return None
         images = np.stack([picture.image.transpose(2, 0, 1) for picture in fresh.values()])
-        embeddings = self._embed(ids, images)
+        embeddings = self._embed(list(fresh), images)
         fine = usable(embeddings)
         if not fine.any():
-            return None, notes
-        kept = tuple(np.array(ids)[fine].tolist())
+            return None
+        kept = tuple(one for one, is_fine in zip(fresh, fine, strict=True) if is_fine)
         signals = measure(
-            replace(
-                embeddings,
-                image_ids=kept,
-                views=embeddings.views[fine],
-                plain=embeddings.plain[fine],
-            )
+            Embeddings(kept, views=embeddings.views[fine], plain=embeddings.plain[fine])
         )
-        if self._store is not None:
+        store = self._store
+        if store is not None:
             try:
-                self._store.put_many(self._key, signals, [notes[one] for one in kept])
+                store.put_many(self._key, signals, [fresh[one].notes for one in kept])
             except StoreUnavailable as error:
                 self._lose_store(error)
-        return signals, notes
+        return signals
 
-    def _add_rows(
-        self,
-        items: list[_Item],
-        known: dict[str, StoredSignals],
-        signals: Signals | None,
-        notes: dict[str, tuple[str, ...]],
-    ) -> None:
-        computed = set(signals.image_ids) if signals is not None else set()
-        scorable: list[tuple[_Item, str]] = []
-        for item in items:
-            if item.sha256 in known or item.sha256 in computed:
-                assert item.sha256 is not None
-                scorable.append((item, item.sha256))
-            else:
-                self._skip(item, "no_embedding", _NO_EMBEDDING)
-        if not scorable:
-            return
-        ids = [sha256 for _, sha256 in scorable]
-        both = stack_signals(ids, known, [] if signals is None else [signals])
-        means = both.pairs(self.shown).mean(axis=1, dtype=np.float64)
-        scores = [self._score(inferrer, both) for inferrer in self._inferrers]
-        for position, (item, sha256) in enumerate(scorable):
-            self.rows[item.index] = Row(
-                path=item.path,
-                sha256=sha256,
+    def _score(self, signals: Signals, notes: dict[str, tuple[str, ...]]) -> dict[str, Row]:
+        """A row for each picture, by its content and without a path."""
+        means = signals.pairs(self.shown).astype(np.float64).mean(axis=1)
+        columns = [self._scores(inferrer, signals) for inferrer in self._inferrers]
+        return {
+            one: Row(
+                path="",
+                sha256=one,
                 status="ok",
                 mean_similarity=float(means[position]),
                 findings=tuple(
                     Finding(
                         inferrer.card.name,
-                        float(column[position]),
+                        column[position],
                         "member" if column[position] >= inferrer.card.threshold else "non-member",
                     )
-                    for inferrer, column in zip(self._inferrers, scores, strict=True)
+                    for inferrer, column in zip(self._inferrers, columns, strict=True)
                 ),
-                notes=notes[sha256],
+                notes=notes[one],
             )
+            for position, one in enumerate(signals.image_ids)
+        }
 
-    def _score(self, inferrer: Inferrer, signals: Signals) -> np.ndarray[Any, np.dtype[np.float64]]:
-        reads = replace(inferrer.card.reads, output=self._encoder.info.output)
-        return inferrer.score(Features.of(signals, reads))
+    def _scores(self, inferrer: Inferrer, signals: Signals) -> list[float]:
+        """Picture by picture, because matrix products round by the number of their rows.
 
-    def _skip(self, item: _Item, reason: str, explanation: str) -> None:
-        if self._config.strict:
-            raise InputError(
-                f"{item.path!r} cannot be scored: {explanation}",
-                "Leave out --strict to skip such files; each is listed with its reason.",
-            )
-        self._n_skipped += 1
-        self.rows[item.index] = Row(
-            item.path, item.sha256, status="skipped", error=f"{reason}: {explanation}"
-        )
+        So a picture has the same score, to the bit, from the store and in any company there.
+        """
+        similarity = inferrer.card.reads.similarity
+        config, output = self._config, self._encoder.info.output
+        made_by = Reads(similarity, config.n_views, config.recipe, output)
+        values = signals.pairs(similarity)
+        return [
+            float(inferrer.score(Features((one,), values[position, None], made_by))[0])
+            for position, one in enumerate(signals.image_ids)
+        ]
+
+    def _add_row(self, item: _Item, scored: dict[str, Row], problems: dict[str, BadImage]) -> None:
+        is_known = item.stored is not None
+        if item.copy_of is not None:
+            row = replace(self.rows[item.copy_of], path=item.path)
+            is_known = self._was_known[item.copy_of]
+        elif item.sha256 in scored:
+            row = replace(scored[item.sha256], path=item.path)
+        else:
+            problem = problems[item.sha256] if item.sha256 else item.problem
+            row = Row(item.path, item.sha256, status="skipped", error=str(problem))
+        if row.status == "skipped":
+            if self._config.strict:
+                raise InputError(
+                    f"{item.path!r} cannot be scored: {row.error}",
+                    "Leave out --strict to skip such files; each is listed with its reason.",
+                )
+            self._n_skipped += 1
+        self.rows.append(row)
+        self._was_known.append(is_known)
+        self.n_from_store += is_known
 
     def _lose_store(self, error: StoreUnavailable) -> None:
-        logger.warning("going on without the store: %s %s", error, error.hint)
-        self._store = None
+        with self._store_lock:  # both threads may find out
+            if self._store is not None:
+                logger.warning("going on without the store: %s %s", error, error.hint)
+            self._store = None
 
 
 def _open_store(open_things: ExitStack) -> FeatureStore | None:
@@ -468,12 +529,6 @@ def _open_store(open_things: ExitStack) -> FeatureStore | None:
     except StoreUnavailable as error:
         logger.warning("going on without the store: %s %s", error, error.hint)
         return None
-
-
-def _default_workers() -> int:
-    import os
-
-    return min(8, os.cpu_count() or 1)
 
 
 def _facts(inferrer: Inferrer) -> InferrerFacts:
@@ -493,16 +548,13 @@ def _facts(inferrer: Inferrer) -> InferrerFacts:
 
 
 def _versions() -> dict[str, str]:
-    import PIL
-    import torch
-
+    """Of this package, of the system, and of every library that may have touched a number."""
+    libraries = {name: sys.modules[name] for name in _LIBRARIES if name in sys.modules}
     return {
         "clipaudit": __version__,
         "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "pillow": PIL.__version__,
         "platform": platform.platform(),
+        **{name: str(module.__version__) for name, module in libraries.items()},
     }
 
 
