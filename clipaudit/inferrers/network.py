@@ -98,7 +98,7 @@ def fit(
     if not 0 < is_member.sum() < len(is_member):
         raise ValueError("a network needs members and non-members")
     weight = torch.where(y > 0, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
-    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
     order = torch.Generator().manual_seed(seed)
     for _ in range(EPOCHS):
         for batch in torch.randperm(len(x), generator=order).split(BATCH):
