@@ -20,7 +20,9 @@ def derive(seed: int, subject: str, purpose: str) -> int:
         subject: What the numbers are for, such as the SHA-256 of a picture in hex.
         purpose: What they decide, such as the name of a recipe.
     """
-    key = blake2b(f"{seed}/{purpose}/{subject}".encode(), digest_size=16).digest()
+    text = f"{seed}/{purpose}/{subject}"
+    # Names of files may hold bytes that are no text, as lone surrogates.
+    key = blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
     return int.from_bytes(key, "big")
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from clipaudit.cli import messages
+from clipaudit.cli.progress import LINE_EVERY_S
 from clipaudit.encoders.base import OUTPUTS
 from clipaudit.errors import UsageError
 from clipaudit.inferrers.base import KINDS
@@ -19,6 +23,9 @@ from clipaudit.pipelines.train import TrainConfig
 from clipaudit.shadow.architectures import Architecture
 from clipaudit.shadow.pretrain import Algorithm, Epoch, Precision, PretrainConfig
 from clipaudit.similarity import SIMILARITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 Word = TypeVar("Word", bound=str)
 
@@ -30,6 +37,7 @@ BOTH_OUTPUTS: list[str] = list(DEFAULT.outputs)
 
 
 def train(
+    ctx: typer.Context,
     data: Annotated[
         str,
         typer.Argument(
@@ -49,7 +57,7 @@ def train(
     ] = DEFAULT.n_nonmembers,
     size: Annotated[int, typer.Option(help="Side of the pictures, in pixels.")] = DEFAULT.size_px,
     architecture: Annotated[
-        Architecture, typer.Option(help="resnet18, or resnet-small for CPUs.")
+        Architecture, typer.Option(help="resnet18; resnet-small or resnet-tiny for CPUs.")
     ] = PRETRAIN.architecture,
     algorithm: Annotated[Algorithm, typer.Option(help="simclr or mocov2.")] = PRETRAIN.algorithm,
     epochs: Annotated[int, typer.Option(help="Passes over the members.")] = PRETRAIN.epochs,
@@ -78,6 +86,9 @@ def train(
         list[Path] | None,
         typer.Option(help="Folder of an earlier run whose pictures must not be used."),
     ] = None,
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0, help="Seconds between checkpoints of the pre-training.")
+    ] = DEFAULT.checkpoint_every_s,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = DEFAULT.device,
     seed: Annotated[int, typer.Option(help="Of the split, the training and the fits.")] = 0,
 ) -> None:
@@ -109,28 +120,66 @@ def train(
         outputs=_among(encoder_output, OUTPUTS, "--encoder-output"),
         n_views=views,
         without=tuple(without or ()),
+        checkpoint_every_s=checkpoint_every,
         device=device,
         seed=seed,
-        command=shlex.join(["clipaudit", *sys.argv[1:]]),
+        command=shlex.join(ctx.obj or ("clipaudit", *sys.argv[1:])),
     )
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("pre-training, epoch {task.completed} of {task.total}"),
-        BarColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("pre-training", total=epochs, loss=float("nan"))
-
-        def on_epoch(epoch: Epoch) -> None:
-            bar.update(task, completed=epoch.number, loss=epoch.loss)
-
+    with _progress(messages.set_up()) as on_epoch:
         trained = pipeline.train(config, on_epoch)
     for inferrer in trained.inferrers:
         card = inferrer.card
         typer.echo(f"{trained.folder / card.name}: accuracy {card.evidence.accuracy}")
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[Epoch], None]]:
+    """A function to call after every epoch: a bar on a terminal, now and then a line in a log."""
+    if not console.is_terminal:
+        yield _Lines(console).add
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("reading pictures", total=None, loss="")
+
+        def on_epoch(epoch: Epoch) -> None:
+            is_last = epoch.number == epoch.of
+            bar.update(
+                task,
+                description="training inferrers"
+                if is_last
+                else f"pre-training, epoch {epoch.number} of {epoch.of}",
+                completed=epoch.number,
+                total=None if is_last else epoch.of,
+                loss=f"loss {epoch.loss:.3f}",
+            )
+
+        yield on_epoch
+
+
+class _Lines:
+    """A line every `LINE_EVERY_S`, for logs and batch systems."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said_at = time.monotonic()
+
+    def add(self, epoch: Epoch) -> None:
+        now = time.monotonic()
+        if now - self._said_at >= LINE_EVERY_S or epoch.number == epoch.of:
+            self._said_at = now
+            self._console.print(
+                f"pre-training: epoch {epoch.number} of {epoch.of}, loss {epoch.loss:.3f}, "
+                f"{epoch.seconds:.1f} s an epoch",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def _among(words: list[str], allowed: tuple[Word, ...], option: str) -> tuple[Word, ...]:

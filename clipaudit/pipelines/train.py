@@ -1,7 +1,8 @@
 """Shadow data set → shadow encoder → features → inferrers with their cards.
 
-Every step leaves a file, and a step whose file is there is not done again: a run that was
-killed continues where it was, with the same command.
+The split, the checkpoints, the shadow encoder and the finished run each leave a file, and what is
+there is not done again: a run that was killed continues with the same command, and a run that
+was finished does nothing. Features and fits are a matter of minutes, and are not kept half done.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ import numpy as np
 from clipaudit._version import __version__
 from clipaudit.cache_dir import cache_dir
 from clipaudit.encoders.base import EncoderOptions, InputSpec, Output
-from clipaudit.errors import InputError, UsageError
-from clipaudit.files import replace_file
+from clipaudit.errors import EncoderError, InferrerError, InputError, UsageError
+from clipaudit.files import append_line, make_folder, replace_file
 from clipaudit.inferrers.base import KINDS, Card, Features, Inferrer, Kind, Reads, ShadowFacts
+from clipaudit.inferrers.library import CARD, RULES, load, save
 from clipaudit.metrics import judge
-from clipaudit.pipelines.embed import Embedder
+from clipaudit.pipelines.embed import Embedder, usable
 from clipaudit.seeding import derive, stream
 from clipaudit.shadow.datasets import ShadowData, Split, open_data, split
-from clipaudit.shadow.pretrain import Epoch, PretrainConfig, pretrain
+from clipaudit.shadow.pretrain import Epoch, PretrainConfig, pretrain, require_same
 from clipaudit.similarity import Signals, Similarity, concatenate, measure
 from clipaudit.views import RECIPES
 
@@ -45,6 +47,8 @@ CHECKPOINTS = "checkpoints"
 
 _HELD_OUT = 0.2
 _IMAGES_AT_ONCE = 64
+_SMALLEST_PX = 8
+_MOST_VIEWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class TrainConfig:
         n_draws: How many times each picture's views are drawn for the fit; more draws are more
             examples from the same pictures.
         without: Folders of earlier runs whose pictures must not be used.
+        checkpoint_every_s: Least time between checkpoints of the pre-training.
         device: Where to train.
         seed: Of the split, the pre-training and the fits.
         command: For the card.
@@ -84,6 +89,7 @@ class TrainConfig:
     n_views: int = 10
     n_draws: int = 4
     without: tuple[Path, ...] = ()
+    checkpoint_every_s: float = 60
     device: str = "auto"
     seed: int = 0
     command: str = ""
@@ -94,8 +100,22 @@ class TrainConfig:
                 "a shadow data set needs at least 10 members and 10 non-members",
                 "Raise --members and --nonmembers; hundreds give figures worth having.",
             )
-        if self.n_views < 2:
-            raise UsageError("a similarity needs two views", "Pass --views 2 or more.")
+        if not 2 <= self.n_views <= _MOST_VIEWS:
+            raise UsageError(
+                f"{self.n_views} views do not work", f"Pass --views within 2 and {_MOST_VIEWS}."
+            )
+        if self.n_draws < 1:
+            raise UsageError("views must be drawn at least once", "Set n_draws to 1 or more.")
+        if self.size_px < _SMALLEST_PX:
+            raise UsageError(
+                f"pictures of {self.size_px} pixels are too small",
+                f"Pass --size {_SMALLEST_PX} or more.",
+            )
+        if self.data_name is not None and Path(f"x{self.data_name}").name != f"x{self.data_name}":
+            raise UsageError(
+                f"{self.data_name!r} is no name for a data set",
+                "It becomes part of a folder's name: pass --data-name without slashes.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,25 +140,32 @@ def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch:
         ClipAuditError: The data set is missing or too small, the folder holds another run, the
             disk is full, or the loss is not finite.
     """
-    config.output.mkdir(parents=True, exist_ok=True)
+    finished = _finished(config)
+    if finished is not None:
+        return finished
+    make_folder(config.output)
     clock = _Clock()
     data = open_data(config.data, config.data_name, cache_dir() / "data")
     parts = _split(data, config)
+    encoder_folder = config.output / ENCODER
+    has_encoder = (encoder_folder / "encoder.json").exists()
+    if has_encoder:
+        require_same(config.output / CHECKPOINTS, config.pretrain)
+    images = data.pixels(parts.members + parts.nonmembers, config.size_px)
     clock.done("data")
 
-    encoder_folder = config.output / ENCODER
-    if not (encoder_folder / "encoder.json").exists():
-        _pretrain(data, parts, config, encoder_folder, on_epoch)
+    if not has_encoder:
+        _pretrain(images[: len(parts.members)], config, encoder_folder, on_epoch)
     clock.done("pre-training")
 
     held_out = _held_out(parts, config.seed)
     trained: list[Inferrer] = []
     for output in config.outputs:
-        encoder = _load(encoder_folder, output, config.device)
-        examples = _examples(data, parts, encoder, config)
+        encoder = _load_encoder(encoder_folder, output, config.device)
+        draws = _examples(parts, images, encoder, config)
         clock.done("features")
         shadow = ShadowFacts(
-            data=data.name,
+            data=_printable(data.name),
             n_members=len(parts.members),
             n_nonmembers=len(parts.nonmembers),
             architecture=config.pretrain.architecture,
@@ -147,10 +174,39 @@ def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch:
             size_px=config.size_px,
             encoder=encoder.info.fingerprint,
         )
-        trained += _fit_all(examples, held_out, shadow, output, config)
+        trained += _fit_all(draws, held_out, shadow, output, config)
         clock.done("inferrers")
     _write_json(config.output / RUN, {"config": _plain(config), "seconds": clock.seconds})
     return Trained(tuple(trained), config.output / INFERRERS, clock.seconds)
+
+
+def _finished(config: TrainConfig) -> Trained | None:
+    """What a finished run with these very options made; None where there is none."""
+    try:
+        recorded = json.loads((config.output / RUN).read_text(encoding="utf-8"))
+        has_encoder = (config.output / ENCODER / "encoder.json").exists()
+        if recorded["config"] != _plain(config) or not has_encoder:
+            return None
+        folders = sorted(card.parent for card in (config.output / INFERRERS).glob(f"*/{CARD}"))
+        inferrers = {_what(one.card): one for one in map(load, folders)}
+        wanted = [
+            (output, similarity, kind, config.n_views, config.pretrain.recipe)
+            for output in config.outputs
+            for similarity in config.similarities
+            for kind in config.kinds
+        ]
+        return Trained(
+            tuple(inferrers[one] for one in wanted),
+            config.output / INFERRERS,
+            dict(recorded["seconds"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, InferrerError):
+        return None
+
+
+def _what(card: Card) -> tuple[Output, Similarity, Kind, int, str]:
+    reads = card.reads
+    return reads.output, reads.similarity, card.kind, reads.n_views, reads.recipe
 
 
 class _Clock:
@@ -175,7 +231,7 @@ def read_split(run: Path) -> Split:
     try:
         saved = json.loads((run / SPLIT).read_text(encoding="utf-8"))
         return Split(tuple(saved["members"]), tuple(saved["nonmembers"]))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{run} holds no run of `clipaudit train`: {error}",
             "Pass the folder that was its --output.",
@@ -191,45 +247,50 @@ def _split(data: ShadowData, config: TrainConfig) -> Split:
         "seed": config.seed,
         "size_px": config.size_px,
     }
+    used: set[str] = set()
+    for run in config.without:
+        earlier = read_split(run)
+        used |= {*earlier.members, *earlier.nonmembers}
     path = config.output / SPLIT
     if path.exists():
         saved = read_split(config.output)
-        recorded = json.loads(path.read_text(encoding="utf-8"))["options"]
+        recorded = json.loads(path.read_text(encoding="utf-8")).get("options", {})
         if recorded != options:
             differs = ", ".join(k for k in options if recorded.get(k) != options[k])
             raise UsageError(
                 f"{config.output} holds a run with other options ({differs})",
                 "Pass the options of that run to continue it, or another --output.",
             )
-        missing = set(saved.members + saved.nonmembers) - set(data.ids)
+        pictures = set(saved.members + saved.nonmembers)
+        if pictures & used:
+            raise UsageError(
+                f"the run in {config.output} has {len(pictures & used)} pictures that --without "
+                "rules out",
+                "Start a new run with another --output.",
+            )
+        missing = pictures - set(data.ids)
         if missing:
             raise InputError(
                 f"{len(missing)} pictures of the run in {config.output} are not in {data.name}",
                 "The data set has changed; start a new run with another --output.",
             )
         return saved
-    used: set[str] = set()
-    for run in config.without:
-        earlier = read_split(run)
-        used |= {*earlier.members, *earlier.nonmembers}
     fresh = split(data, config.n_members, config.n_nonmembers, config.seed, frozenset(used))
     _write_json(path, {"options": options, **asdict(fresh)})
     return fresh
 
 
 def _pretrain(
-    data: ShadowData,
-    parts: Split,
+    members: npt.NDArray[np.uint8],
     config: TrainConfig,
     folder: Path,
     on_epoch: Callable[[Epoch], None],
 ) -> None:
     import torch
 
+    from clipaudit.encoders import shadow
     from clipaudit.encoders.devices import resolve
-    from clipaudit.encoders.shadow import save
 
-    members = data.pixels(parts.members, config.size_px)
     mean = members.mean(axis=(0, 2, 3), dtype=np.float64) / 255
     std = np.maximum(members.std(axis=(0, 2, 3), dtype=np.float64) / 255, 1e-3)
     spec = InputSpec(
@@ -238,29 +299,44 @@ def _pretrain(
         std=(round(std[0], 4), round(std[1], 4), round(std[2], 4)),
         interpolation="bicubic",
     )
-    with (config.output / LOG).open("a", encoding="utf-8") as log:
+    log = _Log(config.output / LOG)
 
-        def note(epoch: Epoch) -> None:
-            log.write(json.dumps(asdict(epoch)) + "\n")
-            log.flush()
-            on_epoch(epoch)
+    def note(epoch: Epoch) -> None:
+        log.add(epoch)
+        on_epoch(epoch)
 
-        net = pretrain(
-            torch.from_numpy(members),
-            spec.mean,
-            spec.std,
-            config.pretrain,
-            device=str(resolve(config.device)),
-            checkpoints=config.output / CHECKPOINTS,
-            on_epoch=note,
-        )
-    save(net, folder, config.pretrain.architecture, spec)
+    net = pretrain(
+        torch.from_numpy(members),
+        spec.mean,
+        spec.std,
+        config.pretrain,
+        device=str(resolve(config.device)),
+        checkpoints=config.output / CHECKPOINTS,
+        checkpoint_every_s=config.checkpoint_every_s,
+        on_epoch=note,
+    )
+    shadow.save(net, folder, config.pretrain.architecture, spec)
 
 
-def _load(folder: Path, output: Output, device: str) -> Encoder:
-    from clipaudit.encoders.shadow import load
+class _Log:
+    """A line of JSON an epoch. Epochs that a killed run did in vain are forgotten."""
 
-    return load(str(folder), EncoderOptions(output=output, device=device))
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is_first = True
+
+    def add(self, epoch: Epoch) -> None:
+        if self._is_first:
+            lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
+            replace_file(self._path, b"".join(lines[: epoch.number - 1]))
+            self._is_first = False
+        append_line(self._path, json.dumps(asdict(epoch)))
+
+
+def _load_encoder(folder: Path, output: Output, device: str) -> Encoder:
+    from clipaudit.encoders import shadow
+
+    return shadow.load(str(folder), EncoderOptions(output=output, device=device))
 
 
 def _held_out(parts: Split, seed: int) -> npt.NDArray[np.bool_]:
@@ -273,20 +349,25 @@ def _held_out(parts: Split, seed: int) -> npt.NDArray[np.bool_]:
 
 
 def _examples(
-    data: ShadowData, parts: Split, encoder: Encoder, config: TrainConfig
+    parts: Split, images: npt.NDArray[np.uint8], encoder: Encoder, config: TrainConfig
 ) -> list[Signals]:
     """Signals of all pictures, members first, once for each draw of their views."""
     ids = parts.members + parts.nonmembers
-    images = data.pixels(ids, config.size_px)
     recipe = RECIPES[config.pretrain.recipe]
     draws = []
     for draw in range(config.n_draws):
         embedder = Embedder(encoder, recipe, config.n_views, config.seed + draw)
-        batches = [
-            measure(embedder(ids[start:end], images[start:end]))
-            for start in range(0, len(ids), _IMAGES_AT_ONCE)
-            for end in [start + _IMAGES_AT_ONCE]
-        ]
+        batches = []
+        for start in range(0, len(ids), _IMAGES_AT_ONCE):
+            some = slice(start, start + _IMAGES_AT_ONCE)
+            embeddings = embedder(ids[some], images[some])
+            if not usable(embeddings).all():
+                raise EncoderError(
+                    f"the {encoder.info.output} output of the shadow encoder has collapsed: it "
+                    "is zero, constant or not finite for some pictures",
+                    "Pre-train with another --learning-rate or --seed, and another --output.",
+                )
+            batches.append(measure(embeddings))
         draws.append(concatenate(batches))
     return draws
 
@@ -298,8 +379,6 @@ def _fit_all(
     output: Output,
     config: TrainConfig,
 ) -> list[Inferrer]:
-    from clipaudit.inferrers.library import save
-
     is_member = np.arange(len(held_out)) < shadow.n_members
     fitted = []
     for similarity in config.similarities:
@@ -321,21 +400,11 @@ def _fit(
     config: TrainConfig,
 ) -> Inferrer:
     """One inferrer: fitted to four fifths of the pictures, judged on the first draw of the rest."""
-    from clipaudit.inferrers.deepset import DeepSetRule
-    from clipaudit.inferrers.threshold import MeanRule, best_threshold
-    from clipaudit.inferrers.vector import VectorRule
-
     known = ~held_out
     values = np.concatenate([draw[known] for draw in draws])
     truth = np.tile(is_member[known], len(draws))
-    seed = derive(config.seed, kind, "inferrer") % 2**63
-    rule: VectorRule | DeepSetRule | MeanRule
-    if kind == "T":
-        rule = MeanRule()
-        threshold = best_threshold(rule.score(values), truth)
-    else:
-        rule = (VectorRule if kind == "V" else DeepSetRule).train(values, truth, seed)
-        threshold = 0.0
+    rule = RULES[kind].train(values, truth, derive(config.seed, kind, "inferrer") % 2**63)
+    threshold = rule.threshold(values, truth)
     evidence = judge(rule.score(draws[0][held_out]), is_member[held_out], threshold)
     words = [shadow.data]
     words += [] if reads.output == "embedding" else [reads.output]
@@ -349,15 +418,23 @@ def _fit(
         evidence=evidence,
         n_fitted=int(known.sum()),
         seed=config.seed,
-        command=config.command,
+        command=_printable(config.command),
         created=datetime.now(UTC).date().isoformat(),
         clipaudit_version=__version__,
     )
     return Inferrer(card, rule)
 
 
+def _printable(text: str) -> str:
+    """The text as a card can hold it: bytes of file names that are no text become �."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def _plain(config: TrainConfig) -> dict[str, object]:
+    """The options that decide what comes out."""
     document: dict[str, object] = json.loads(json.dumps(asdict(config), default=str))
+    for name in ("output", "checkpoint_every_s", "device", "command"):
+        del document[name]
     return document
 
 
