@@ -13,17 +13,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+_HUB = "huggingface_hub"
+"""It logs each of its five retries on a handler of its own; how they end, our error says."""
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Warnings are dropped, and log lines reach only handlers that were there before."""
     silent = logging.NullHandler()
-    root = logging.getLogger()
+    root, hub = logging.getLogger(), logging.getLogger(_HUB)
+    level = hub.level
     root.addHandler(silent)
+    hub.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        hub.setLevel(level)
         root.removeHandler(silent)
 
 

@@ -285,5 +285,6 @@ def test_nobody_listening_says_so(refused):
     out, err = refused.communicate(timeout=60)
     got = json.loads(out)
     assert "http://127.0.0.1:9 refused the connection" in got["error"]
+    assert "Retrying" not in err  # what the hub library says of each attempt is no news
     assert "HF_ENDPOINT is http://127.0.0.1:9" in got["hint"]
     assert "Traceback" not in err
