@@ -34,8 +34,7 @@ def download(repo: str, names: Sequence[str], by_path: str, *, offline: bool) ->
     Raises:
         EncoderError: No such file, no network, no space; says what to fetch, and from where.
     """
-    import huggingface_hub
-    from huggingface_hub import constants, errors
+    from huggingface_hub import constants, errors, hf_hub_download
 
     offline = offline or constants.HF_HUB_OFFLINE
     endpoint = constants.ENDPOINT
@@ -44,7 +43,7 @@ def download(repo: str, names: Sequence[str], by_path: str, *, offline: bool) ->
     for name in names:
         try:
             with quiet():
-                path = huggingface_hub.hf_hub_download(repo, name, local_files_only=offline)
+                path = hf_hub_download(repo, name, local_files_only=offline)
             return Path(path)
         except errors.GatedRepoError as error:
             raise EncoderError(

@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
 _HUB = "huggingface_hub"
 """It logs each of its five retries on a handler of its own; how they end, our error says."""
 
