@@ -320,8 +320,11 @@ class _Scoring:
             with self._pool:
                 for thread in threads:
                     thread.start()
-                for batch in self._batches():
-                    self._finish(batch)
+                try:
+                    for batch in self._batches():
+                        self._finish(batch)
+                finally:
+                    self._stop.set()
         except KeyboardInterrupt:
             return True
         finally:
@@ -350,6 +353,9 @@ class _Scoring:
             self._offer(None)
         except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
             self._offer(error)
+        if self._stop.is_set():
+            # A file that was handed over while the pool closed can swallow its wake-up call.
+            self._pool.close()
 
     def _prepare(self, found: FoundFile, position: int, positions: dict[str, int]) -> _Item:
         """What is known of a file; `positions` holds that of the first one with each content."""
