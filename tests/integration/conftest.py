@@ -66,6 +66,7 @@ def run(world, warm, tmp_path):
             "CLIPAUDIT_CACHE_DIR": str(tmp_path / "cache"),
             "PROBE_LOG": str(tmp_path / "calls"),
             "COLUMNS": "100",
+            "HF_HUB_OFFLINE": "1",  # a mistake in a test must not reach out
             **(env or {}),
         }
         given = ["score", *arguments, *world.arguments(*inferrers, encoder=encoder)]

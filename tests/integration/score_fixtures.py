@@ -30,7 +30,8 @@ N_VIEWS = 4
 class Probe:
     """An `Encoder` with habits: `probe:slow=0.1,most=20,error=cpu,black=nan`.
 
-    slow: seconds a call. most: views a call, above which memory is short. error: `torch`, `cpu`
+    size: side of its input. room: megabytes that the process may take from now on. slow: seconds
+    a call. most: views a call, above which memory is short. error: `torch`, `cpu`
     or `python`, which is how it says so. black: what it makes of black views: `nan`, `inf`,
     `zero`, `constant`, `huge`, `odd` (nan in one of its numbers). Every call adds a line with
     the number of its views to the file that PROBE_LOG names.
@@ -42,14 +43,18 @@ class Probe:
         from clipaudit.encoders.base import EncoderInfo, InputSpec
 
         self.habits = dict(habit.split("=") for habit in name.split(",") if habit != "plain")
-        unknown = self.habits.keys() - {"slow", "most", "error", "black"}
+        unknown = self.habits.keys() - {"size", "room", "slow", "most", "error", "black"}
         assert not unknown, unknown
+        if room := int(self.habits.get("room", 0)):
+            _limit_memory(room)
         self.weights = torch.randn(48, DIM, generator=torch.Generator().manual_seed(0))
         self.device = torch.device("cpu")
         self.info = EncoderInfo(
             spec=f"probe:{name}",
             output=options.output or "embedding",
-            input=InputSpec(SIZE_PX, (0.5,) * 3, (0.5,) * 3, "bicubic"),
+            input=InputSpec(
+                int(self.habits.get("size", SIZE_PX)), (0.5,) * 3, (0.5,) * 3, "bicubic"
+            ),
             dim=DIM,
             fingerprint="0123456789abcdef" * 4,
             backend="torch",
@@ -83,8 +88,16 @@ class Probe:
             case "constant":
                 made[black] = 0.7
             case "huge":
-                made[black] *= 1e38 / made[black].abs().amax()
+                made[black] *= 5e37
         return made
+
+
+def _limit_memory(megabytes):
+    import resource
+
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = held + megabytes * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def plugin(folder):
@@ -196,13 +209,43 @@ class Running:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
-    def wait(self):
+    def is_alive(self):
+        """Whether it still runs; one that ended and was not waited for does not."""
+        state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX"
+
+    def wait(self, seconds=60):
+        """What came out; a run that does not end is killed, and a failure."""
+        give_up = time.monotonic() + seconds
+        while self.is_alive() and time.monotonic() < give_up:
+            time.sleep(0.01)
+        hangs = self.is_alive()
+        if hangs:
+            self.signal(signal.SIGKILL)
         code = self._server.ask({"wait": self.pid})
+        assert not hangs, f"the run did not end within {seconds} s"
         return Done(
             code,
             (self.scratch / "out").read_bytes(),
             (self.scratch / "err").read_text(errors="surrogateescape"),
         )
+
+
+def wait_for(condition, running, seconds=30):
+    """Look again and again until something is so; a run that ends before is a failure."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert running.is_alive(), "the run was over too early"
+        assert time.monotonic() < give_up, "it never came to that"
+        time.sleep(0.002)
+
+
+def children(pid):
+    """Process ids of the decoders of a run, on Linux."""
+    tasks = Path(f"/proc/{pid}/task")
+    return sorted(
+        {int(one) for each in tasks.iterdir() for one in (each / "children").read_text().split()}
+    )
 
 
 class WarmCommand:
@@ -226,6 +269,7 @@ class WarmCommand:
         self._answers = os.fdopen(theirs[0])
 
     def ask(self, request):
+        """Send a request to the server, and wait for its answer."""
         self._requests.write(json.dumps(request) + "\n")
         self._requests.flush()
         return json.loads(self._answers.readline())
