@@ -140,6 +140,14 @@ def test_members_and_non_members_are_apart_and_never_among_those_ruled_out(
     assert {*drawn.members, *drawn.nonmembers} <= IDS - without
 
 
+def test_the_split_is_a_permutation_of_the_sorted_hashes(tmp_path):
+    key = hashlib.blake2b(b"3/split/pictures", digest_size=16).digest()
+    order = np.random.Generator(np.random.PCG64(int.from_bytes(key, "big"))).permutation(20)
+    expected = tuple(sorted(IDS)[place] for place in order)
+    drawn = split(data_of(folder_of(tmp_path)), 12, 8, 3, NOTHING)
+    assert drawn.members + drawn.nonmembers == expected
+
+
 def test_every_seed_and_every_name_draws_another_split(tmp_path):
     folder_of(tmp_path)
     drawn = [split(data_of(tmp_path), 10, 10, seed, NOTHING) for seed in (0, 1)]

@@ -13,8 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from clipaudit.errors import EncoderError, UsageError
 from clipaudit.files import FileError
+from clipaudit.seeding import stream
 from clipaudit.shadow.architectures import build
 from clipaudit.shadow.pretrain import ALGORITHMS, PretrainConfig, pretrain
+from clipaudit.views import ENCODERMI, draw_for_training, make_views
 
 ROOT = Path(__file__).parents[3]
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
@@ -155,6 +157,44 @@ def test_only_the_pictures_given_are_learned():
     other[3] = 255 - other[3]
     one_batch = replace(QUICK, batch_size=10, epochs=2)
     assert_different(weights(run(one_batch)), weights(run(one_batch, other)))
+
+
+def slow_nt_xent(first, second, temperature):
+    """Chen et al. (2020), equation 1, pair by pair."""
+    both = torch.nn.functional.normalize(torch.cat([first, second]), dim=1)
+    n = len(first)
+    terms = []
+    for i in range(2 * n):
+        others = [k for k in range(2 * n) if k != i]
+        similarities = torch.stack([both[i] @ both[k] / temperature for k in others])
+        partner = others.index((i + n) % (2 * n))
+        terms.append(similarities.logsumexp(0) - similarities[partner])
+    return torch.stack(terms).mean()
+
+
+def test_simclr_is_what_the_paper_says_step_by_step():
+    """A second version: order and views of each epoch, loss, AdamW, rate along half a cosine."""
+    config = replace(QUICK, epochs=3, learning_rate=1e-3, seed=2)
+    images, n_steps = members(), 2
+    net = build("resnet-tiny", 8, config.seed).train()
+    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=config.weight_decay)
+    step = 0
+    for epoch in range(config.epochs):
+        numbers = stream(config.seed, f"epoch {epoch}", "pre-training")
+        order = numbers.permutation(len(images))
+        for batch in (order[:4], order[4:8]):
+            views = make_views(images[batch], draw_for_training(4, 2, ENCODERMI, 8, numbers))
+            embedded = net(((views - 0.5) / 0.25).transpose(0, 1).flatten(0, 1))
+            loss = slow_nt_xent(embedded[:4], embedded[4:], config.temperature)
+            done = step / (config.epochs * n_steps)
+            optimizer.param_groups[0]["lr"] = 1e-3 * (0.5 + 0.5 * math.cos(math.pi * done))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step += 1
+    ours = run(config, images).state_dict()
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-3, atol=1e-4)
 
 
 # --- MoCo's momentum encoder and queue -----------------------------------------------------------
