@@ -45,7 +45,7 @@ encoder was trained on, and {evidence.fpr.n} of the same kind that it was not tr
 {_line("right answers (accuracy)", evidence.accuracy)}
 {_line("used pictures that it found (TPR)", evidence.tpr)}
 {_line("unused pictures that it called used (FPR)", evidence.fpr)}
-{_line("used above unused, pair by pair (AUC; 50 % is guessing)", evidence.auc)}
+{_line("used above unused, pair by pair (AUC; 50% is guessing)", evidence.auc)}
 
 The interval says how far chance in the choice of test pictures may have moved a figure. It does \
 not cover the change to another encoder, which is larger.
