@@ -353,9 +353,10 @@ class _Scoring:
             self._offer(None)
         except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
             self._offer(error)
-        if self._stop.is_set():
-            # A file that was handed over while the pool closed can swallow its wake-up call.
-            self._pool.close()
+        finally:
+            if self._stop.is_set():
+                # A file that was handed over while the pool closed can swallow its wake-up call.
+                self._pool.close()
 
     def _prepare(self, found: FoundFile, position: int, positions: dict[str, int]) -> _Item:
         """What is known of a file; `positions` holds that of the first one with each content."""

@@ -197,8 +197,12 @@ def test_inferrers_for_another_number_of_views_are_refused(warm, world):
     assert "got 8" in refused(warm("score", world.pictures, "--views=8", *nowhere), 5)
     none_fits = refused(warm("score", world.pictures, "--views=3", nowhere[0]), 5)
     assert "no shipped inferrer reads 3 views" in none_fits
-    trunk = refused(warm("score", world.pictures, "--output=trunk", "--views=4", *fixed), 5)
-    assert "trained on the embedding output" in trunk
+
+
+def test_an_inferrer_of_another_output_is_refused_before_a_view_is_embedded(run, world, calls):
+    error = refused(run(world.pictures, "--output=trunk"), 5)
+    assert "trained on the embedding output" in error
+    assert calls() == []
 
 
 def test_pearson_needs_an_inferrer_that_reads_it(run, world):

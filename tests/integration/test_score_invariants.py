@@ -268,6 +268,34 @@ def test_a_store_that_breaks_under_way_is_given_up_once(api, tmp_path, caplog, m
     assert "going on without the store: no space is left Free some space." in caplog.text
 
 
+def test_both_threads_may_find_out_that_the_store_is_broken(api, tmp_path, caplog, monkeypatch):
+    """One reads ahead while the other writes; still there is one warning."""
+    draw_pictures(tmp_path / "many", 20)
+    is_writing, reading_failed = threading.Event(), threading.Event()
+
+    def broken_put(self, *arguments):
+        is_writing.set()
+        assert reading_failed.wait(timeout=20)
+        raise store_module.StoreUnavailable("cannot write", "Free some space.")
+
+    def broken_get(self, key, image_ids):
+        n_reads.append(1)
+        if len(n_reads) < 4:
+            return {}
+        assert is_writing.wait(timeout=20)
+        reading_failed.set()
+        raise store_module.StoreUnavailable("cannot read", "Look at the disk.")
+
+    n_reads = []
+    monkeypatch.setattr(store_module.FeatureStore, "put_many", broken_put)
+    monkeypatch.setattr(store_module.FeatureStore, "get_many", broken_get)
+    assert len(api(tmp_path / "many", batch_size=2).scored) == 20
+    assert len(n_reads) == 4
+    assert [record.getMessage() for record in caplog.records] == [
+        "going on without the store: cannot read Look at the disk."
+    ]
+
+
 def test_only_the_row_that_was_damaged_is_made_again(api, tmp_path, caplog, calls):
     expected = api()
     n_views = sum(calls())

@@ -121,13 +121,13 @@ def test_ctrl_c_ends_a_run_that_waits_for_slow_decoders(run, tmp_path, calls):
     """The thread that reads ahead is in the middle of handing over a file then."""
     folder = tmp_path / "large"
     folder.mkdir()
-    for number in range(12):
-        Image.new("RGB", (6000, 5000), (number, 0, 99)).save(folder / f"{number:02}.jpg")
-    running = run(folder, "-f", "json", "--workers=1", "--batch-size=1", start=True)
+    for number in range(14):
+        Image.new("RGB", (5000, 4000), (number, 0, 99)).save(folder / f"{number:02}.jpg")
+    running = run(folder, "-f", "json", "--workers=1", "--batch-size=3", start=True)
     wait_for(lambda: len(calls()) >= 2, running)
     running.signal(signal.SIGINT)
     done = clean(running.wait(seconds=10), 130)
-    assert 1 <= len(done.document["rows"]) < 12
+    assert 3 <= len(done.document["rows"]) < 14
 
 
 def test_a_second_ctrl_c_makes_no_noise(go, calls):
