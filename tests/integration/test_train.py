@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import clipaudit
 from clipaudit.cli.app import main
@@ -30,7 +31,7 @@ from clipaudit.metrics import auc
 from clipaudit.pipelines.score import ScoreConfig, score
 from clipaudit.pipelines.train import TrainConfig, read_split, train
 from clipaudit.seeding import stream
-from clipaudit.shadow.pretrain import PretrainConfig
+from clipaudit.shadow.pretrain import PretrainConfig, pretrain
 from clipaudit.shadow.procedural import draw_picture
 from tests.unit.inferrers.examples import card
 
@@ -165,6 +166,19 @@ def test_every_card_says_what_was_done(run):
         "embedding": 1,
         "trunk": 1,
     }
+
+
+def test_the_shadow_encoder_saw_the_members_and_nothing_else(small_run, pictures):
+    paths = {sha256(path): path for path in pictures.rglob("*.png")}
+    seen = np.stack([np.array(Image.open(paths[one])) for one in read_split(small_run).members])
+    mean, std = (
+        tuple(of.round(4)) for of in (seen.mean((0, 1, 2)) / 255, seen.std((0, 1, 2)) / 255)
+    )
+    how = config(pictures, small_run).pretrain
+    net = pretrain(torch.from_numpy(seen.transpose(0, 3, 1, 2).copy()), mean, std, how)
+    saved = load_file(small_run / "encoder/encoder.safetensors")
+    assert saved.keys() == net.state_dict().keys()
+    assert all(torch.equal(saved[name], value) for name, value in net.state_dict().items())
 
 
 def test_scoring_with_what_was_trained_gives_the_evidence_on_the_card(run, pictures):
