@@ -70,6 +70,12 @@ def train(
     temperature: Annotated[
         float, typer.Option(help="Of the contrastive loss.")
     ] = PRETRAIN.temperature,
+    queue: Annotated[
+        int,
+        typer.Option(
+            help="For mocov2: earlier keys that serve as negatives; at most half of the members."
+        ),
+    ] = PRETRAIN.queue,
     precision: Annotated[
         Precision, typer.Option(help="float32, or bfloat16 where the processor has it.")
     ] = PRETRAIN.precision,
@@ -112,6 +118,7 @@ def train(
             batch_size=batch_size,
             learning_rate=learning_rate,
             temperature=temperature,
+            queue=queue,
             precision=precision,
             seed=seed,
         ),

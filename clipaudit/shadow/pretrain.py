@@ -52,7 +52,8 @@ class PretrainConfig:
         learning_rate: Of AdamW at the start; it falls to zero along half a cosine.
         weight_decay: Of AdamW.
         temperature: Of the contrastive loss.
-        queue: For `mocov2`: how many earlier keys serve as negatives.
+        queue: For `mocov2`: how many earlier keys serve as negatives. With more of them than
+            half of the members, a picture often is its own negative.
         momentum: For `mocov2`: of the momentum encoder.
         recipe: Augmentations, by name and version.
         precision: `bfloat16` runs the forward pass of the encoder in mixed precision.
@@ -66,7 +67,7 @@ class PretrainConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     temperature: float = 0.2
-    queue: int = 1024
+    queue: int = 512
     momentum: float = 0.99
     recipe: str = ENCODERMI.id
     precision: Precision = "float32"
