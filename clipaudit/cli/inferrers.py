@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -13,6 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from clipaudit.reports.names import shown
+
+if TYPE_CHECKING:
+    from clipaudit.inferrers import Card
 
 app = typer.Typer(
     add_completion=False,
@@ -39,17 +42,32 @@ def list_() -> None:
         typer.echo("No inferrer came with this package; `clipaudit train` makes some.")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
-    for name in ("name", "reads", "trained on", "accuracy on held-out shadow data"):
-        table.add_column(name, overflow="fold")
+    table.add_column("name", no_wrap=True)
+    table.add_column("output", no_wrap=True)
+    table.add_column("similarity", no_wrap=True)
+    table.add_column("accuracy, 95 % interval")
     for card in cards:
-        reads = card.reads
+        accuracy = card.evidence.accuracy
         table.add_row(
             Text(shown(card.name), style="bold"),
-            Text(f"{reads.n_views} views, {reads.similarity}, {reads.output}, {reads.recipe}"),
-            Text(shown(str(card.shadow))),
-            Text(str(card.evidence.accuracy)),
+            card.reads.output,
+            card.reads.similarity,
+            f"{accuracy.value:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f})",
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for where in dict.fromkeys(_where(card) for card in cards):
+        console.print(Text(shown(where)))
+    console.print("On another encoder expect more errors: `clipaudit inferrers show NAME` says why.")
+
+
+def _where(card: Card) -> str:
+    """What the figures of a card were measured on; one line serves all cards of one run."""
+    n, reads = card.evidence.accuracy.n, card.reads
+    return (
+        f"Accuracy on {n} held-out pictures with the shadow encoder itself: {card.shadow}. "
+        f"Each reads {reads.n_views} views of recipe {reads.recipe}."
+    )
 
 
 @app.command()
