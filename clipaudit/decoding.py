@@ -151,7 +151,7 @@ class DecoderPool:
                 self._jobs.put(_Job(data, future), timeout=_LONGEST_TICK_S)
                 break
         if self._is_closed.is_set():  # closed by another thread, which may have missed this one
-            self._drop_queued()
+            future.cancel()  # it stays in the queue, behind what wakes the threads up
         return future
 
     def close(self) -> None:

@@ -58,7 +58,9 @@ def list_() -> None:
     console.print(table)
     for where in dict.fromkeys(_where(card) for card in cards):
         console.print(Text(shown(where)))
-    console.print("On another encoder expect more errors: `clipaudit inferrers show NAME` says why.")
+    console.print(
+        "On another encoder expect more errors: `clipaudit inferrers show NAME` says why."
+    )
 
 
 def _where(card: Card) -> str:

@@ -140,14 +140,16 @@ def score(
     gives the rows that are done, with `run.interrupted` set.
 
     Raises:
-        ClipAuditError: The encoder or an inferrer cannot be loaded or does not fit, or, where
-            `strict`, a file cannot be scored. Never for a bad file otherwise.
+        ClipAuditError: The encoder or an inferrer cannot be loaded or does not fit, no path leads
+            to a file, or, where `strict`, a file cannot be scored. Never for a bad file otherwise.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     paths = list(paths)
+    n_files_ahead = _look_ahead(paths, config)
     named = _named_inferrers(config)
     encoder = load_encoder(
-        config.encoder, replace(config.options, n_views_ahead=_n_views_ahead(paths, config))
+        config.encoder,
+        replace(config.options, n_views_ahead=n_files_ahead * (config.n_views + 1)),
     )
     inferrers = _fitting_inferrers(config, named, encoder.info.output)
     config = replace(
@@ -234,10 +236,24 @@ def _found(paths: Sequence[AnyPath], config: ScoreConfig) -> Iterator[FoundFile]
     return islice(found, config.limit)
 
 
-def _n_views_ahead(paths: Sequence[AnyPath], config: ScoreConfig) -> int:
-    """How many views there are to embed at most, as far as that is worth counting."""
-    n_files = sum(1 for _ in islice(_found(paths, config), _ENOUGH_TO_PLAN))
-    return n_files * (config.n_views + 1)
+def _look_ahead(paths: Sequence[AnyPath], config: ScoreConfig) -> int:
+    """How many files there are, as far as that is worth counting.
+
+    Raises:
+        InputError: None of them can be a picture, so an encoder need not be loaded, let alone
+            be downloaded.
+    """
+    ahead = list(islice(_found(paths, config), _ENOUGH_TO_PLAN))
+    if len(ahead) < _ENOUGH_TO_PLAN and all(found.problem is not None for found in ahead):
+        reasons = [
+            f"{found.path!r}: {found.problem.explanation}" for found in ahead if found.problem
+        ]
+        more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+        raise InputError(
+            "no picture to score: " + ("; ".join(reasons[:3]) or "no paths were given") + more,
+            "Name pictures, or folders that hold some.",
+        )
+    return len(ahead)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -353,10 +369,6 @@ class _Scoring:
             self._offer(None)
         except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
             self._offer(error)
-        finally:
-            if self._stop.is_set():
-                # A file that was handed over while the pool closed can swallow its wake-up call.
-                self._pool.close()
 
     def _prepare(self, found: FoundFile, position: int, positions: dict[str, int]) -> _Item:
         """What is known of a file; `positions` holds that of the first one with each content."""

@@ -151,7 +151,7 @@ def test_strict_stops_at_the_first_bad_file(run, world, tmp_path):
     assert (
         clean(run(world.pictures, "--strict", "-f", "json")).document["summary"]["n_scored"] == 12
     )
-    assert "missing" in refused(run(tmp_path / "nowhere", "--strict"), 3)
+    assert "no such file" in refused(run(tmp_path / "nowhere", "--strict"), 3)
 
 
 def test_without_a_usable_picture_the_result_is_there_and_the_exit_code_says_so(run, tmp_path):
@@ -168,6 +168,14 @@ def test_without_a_usable_picture_the_result_is_there_and_the_exit_code_says_so(
     ]
     assert done.document["summary"]["n_scored"] == 0
     assert "no picture could be scored: 1 empty, 1 missing, 1 not an image" in done.err
+
+
+def test_paths_that_lead_nowhere_are_named_before_an_encoder_is_loaded(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    arguments = (tmp_path / "empty", tmp_path / "missing", "--encoder", "ViT-B-99/nothing")
+    message = refused(run(*arguments), 3)
+    assert "the folder holds no files" in message
+    assert "there is no such file or folder" in message
 
 
 def test_a_missing_path_is_a_row_among_others(run, world, tmp_path):
