@@ -8,6 +8,7 @@ import threading
 import pytest
 
 import clipaudit
+from clipaudit.errors import InputError
 from clipaudit.verdicts import Audit, Finding, Row
 from tests.integration.score_fixtures import N_VIEWS
 
@@ -80,8 +81,9 @@ def test_one_inferrer_need_not_be_in_a_list(api, world, monkeypatch):
         assert [facts.name for facts in audit.run.inferrers] == ["t"]
 
 
-def test_no_paths_give_no_rows(api):
-    assert len(api([])) == 0
+def test_no_paths_are_an_error_before_an_encoder_is_loaded(api):
+    with pytest.raises(InputError, match="no paths were given"):
+        api([], encoder="ViT-B-99/nothing")
 
 
 def test_a_script_without_a_guard_runs_once(world, tmp_path):

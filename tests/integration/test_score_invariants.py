@@ -251,7 +251,7 @@ def test_a_store_that_another_process_locks_is_given_up_once(api, tmp_path, capl
 def test_a_store_that_breaks_under_way_is_given_up_once(api, tmp_path, caplog, monkeypatch):
     """The disk fills up after some batches: no later batch tries again."""
     draw_pictures(tmp_path / "many", 20)
-    expected = api(tmp_path / "many", use_store=False)
+    expected = api(tmp_path / "many", use_store=False, batch_size=2)
     put, n_puts = store_module.FeatureStore.put_many, []
 
     def full(self, *arguments):

@@ -106,14 +106,20 @@ def test_no_paths_at_all_is_a_usage_error(score):
     assert "no pictures are named" in err
 
 
-@pytest.mark.parametrize("what", ["missing folder", "empty folder", "no picture"])
-def test_no_usable_picture_exits_3_with_the_rows_printed(score, tmp_path, what):
+@pytest.mark.parametrize("what", ["missing folder", "empty folder"])
+def test_paths_that_lead_to_no_file_exit_3_at_once(score, tmp_path, what):
     folder = tmp_path / "folder"
-    if what != "missing folder":
+    if what == "empty folder":
         folder.mkdir()
-    if what == "no picture":
-        (folder / "a.txt").write_text("text")
     code, out, err = score(folder)
+    assert (code, out) == (3, "")
+    assert "no picture to score" in err
+    assert "hint:" in err
+
+
+def test_no_usable_picture_exits_3_with_the_rows_printed(score, tmp_path):
+    (tmp_path / "a.txt").write_text("text")
+    code, out, err = score(tmp_path)
     assert code == 3
     assert "No image was scored" in out
     assert "no picture could be scored: 1 " in err
