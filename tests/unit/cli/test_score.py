@@ -118,8 +118,9 @@ def test_paths_that_lead_to_no_file_exit_3_at_once(score, tmp_path, what):
 
 
 def test_no_usable_picture_exits_3_with_the_rows_printed(score, tmp_path):
-    (tmp_path / "a.txt").write_text("text")
-    code, out, err = score(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.txt").write_text("text")
+    code, out, err = score(tmp_path / "folder")
     assert code == 3
     assert "No image was scored" in out
     assert "no picture could be scored: 1 " in err
