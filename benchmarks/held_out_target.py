@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clipaudit.encoders.base import EncoderOptions
+from clipaudit.encoders.base import OUTPUTS, EncoderOptions, Output
 from clipaudit.images import content_id
 from clipaudit.metrics import judge
 from clipaudit.pipelines.score import ScoreConfig, score
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="zip file that the run was trained on")
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--inferrer", action="append", default=[])
-    parser.add_argument("--output", action="append", choices=("embedding", "trunk"))
+    parser.add_argument("--output", action="append", choices=OUTPUTS)
     arguments = parser.parse_args()
     truth = read_split(arguments.run)
     wanted = dict.fromkeys(truth.members, True) | dict.fromkeys(truth.nonmembers, False)
@@ -38,18 +38,18 @@ def main() -> None:
                 data = archive.read(entry)
                 if content_id(data) in wanted:
                     (folder / content_id(data)).write_bytes(data)
-        for output in arguments.output or ("embedding", "trunk"):
+        for output in arguments.output or OUTPUTS:
             report(folder, arguments.run, output, wanted, arguments.inferrer)
 
 
 def report(
-    folder: Path, run: Path, output: str, is_member: dict[str, bool], inferrers: list[str]
+    folder: Path, run: Path, output: Output, is_member: dict[str, bool], inferrers: list[str]
 ) -> None:
     audit = score(
         [folder],
         ScoreConfig(
             encoder=f"shadow:{run}",
-            options=EncoderOptions(output=output, offline=True),  # type: ignore[arg-type]
+            options=EncoderOptions(output=output, offline=True),
             inferrers=tuple(inferrers),
             use_store=False,
         ),
