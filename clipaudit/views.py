@@ -7,12 +7,13 @@ changes are then applied to all views of all images at once, on the device of th
 
 Source: EncoderMI (Liu et al., CCS 2021), Section 4 and Fig. 3: random resized crop, random
 horizontal flip, colour jitter, random grayscale; the ranges are those of MoCo v2 (Chen et al.,
-2020) without its blur. Each augmentation means what it means in `torchvision.transforms`.
+2020) without its blur, which recipes for pre-training alone may have. Each augmentation means
+what it means in `torchvision.transforms`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 
 _CROP_ATTEMPTS = 10
 _UNIFORMS = 4 * _CROP_ATTEMPTS + 11
-"""A view's row: 10 × (area, ratio, top, left), flip, jitter, 4 factors, 4 ranks, grayscale."""
+"""A view's row: 10 × (area, ratio, top, left), flip, jitter, 4 factors, 4 ranks, grayscale. A
+recipe with blur has two more, whether and how much."""
+
+_BLUR_RADIUS = 6
+"""Pixels on either side of a blurred one that count: three times the widest blur of MoCo v2."""
 
 _GRAY = (0.2989, 0.587, 0.114)
 """ITU-R 601 luma, to the digits that torchvision uses."""
@@ -51,6 +56,8 @@ class Recipe:
         brightness: The factor is uniform in 1 ± this; likewise contrast and saturation.
         hue: The shift is uniform in ± this, as a share of the colour circle; at most 0.5.
         grayscale: Probability of losing all colour.
+        blur: Probability of a Gaussian blur.
+        blur_sigma: Its standard deviation is uniform between these, in pixels.
     """
 
     name: str
@@ -64,6 +71,13 @@ class Recipe:
     saturation: float
     hue: float
     grayscale: float
+    blur: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+
+    @property
+    def n_uniforms(self) -> int:
+        """How many uniform numbers decide a view."""
+        return _UNIFORMS + (2 if self.blur else 0)
 
     @property
     def id(self) -> str:
@@ -85,7 +99,37 @@ ENCODERMI = Recipe(
     grayscale=0.2,
 )
 
-RECIPES = {recipe.id: recipe for recipe in (ENCODERMI,)}
+_BLUR = Recipe(
+    name="blur",
+    version=1,
+    crop_scale=(1.0, 1.0),
+    crop_ratio=(1.0, 1.0),
+    flip=0.0,
+    jitter=0.0,
+    brightness=ENCODERMI.brightness,
+    contrast=ENCODERMI.contrast,
+    saturation=ENCODERMI.saturation,
+    hue=ENCODERMI.hue,
+    grayscale=0.0,
+    blur=0.5,
+)
+_BLUR_GRAY = replace(_BLUR, name="blur+gray", grayscale=ENCODERMI.grayscale)
+_BLUR_GRAY_CROP = replace(
+    _BLUR_GRAY,
+    name="blur+gray+crop",
+    crop_scale=ENCODERMI.crop_scale,
+    crop_ratio=ENCODERMI.crop_ratio,
+)
+_BLUR_GRAY_CROP_FLIP = replace(_BLUR_GRAY_CROP, name="blur+gray+crop+flip", flip=ENCODERMI.flip)
+_BLUR_GRAY_CROP_FLIP_JITTER = replace(
+    _BLUR_GRAY_CROP_FLIP, name="blur+gray+crop+flip+jitter", jitter=ENCODERMI.jitter
+)
+
+OVERLAPS = (_BLUR, _BLUR_GRAY, _BLUR_GRAY_CROP, _BLUR_GRAY_CROP_FLIP, _BLUR_GRAY_CROP_FLIP_JITTER)
+"""What the paper's Figure 3 pre-trains with: first nothing of what the inferrer's views have, then
+one augmentation more at a time. The last is MoCo v2's own recipe."""
+
+RECIPES = {recipe.id: recipe for recipe in (ENCODERMI, *OVERLAPS)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,6 +143,8 @@ class ViewParameters:
         factors: (…, 4) float32: brightness, contrast, saturation, hue shift.
         order: (…, 4) int64: which of those four comes first, second, …
         grayscale: (…) bool.
+        blur: (…) bool.
+        sigma: (…) float32: standard deviation of the blur, in pixels.
     """
 
     box: npt.NDArray[np.int64]
@@ -107,6 +153,8 @@ class ViewParameters:
     factors: npt.NDArray[np.float32]
     order: npt.NDArray[np.int64]
     grayscale: npt.NDArray[np.bool_]
+    blur: npt.NDArray[np.bool_]
+    sigma: npt.NDArray[np.float32]
 
 
 def draw(
@@ -122,7 +170,7 @@ def draw(
         seed: The user's seed.
     """
     purpose = f"views/{recipe.id}"
-    rows = [stream(seed, one, purpose).random((n_views, _UNIFORMS)) for one in image_ids]
+    rows = [stream(seed, one, purpose).random((n_views, recipe.n_uniforms)) for one in image_ids]
     return interpret(np.stack(rows), recipe, size_px)
 
 
@@ -130,11 +178,11 @@ def draw_for_training(
     n_images: int, n_views: int, recipe: Recipe, size_px: int, generator: np.random.Generator
 ) -> ViewParameters:
     """Parameters for a training batch, from one generator for all of it."""
-    return interpret(generator.random((n_images, n_views, _UNIFORMS)), recipe, size_px)
+    return interpret(generator.random((n_images, n_views, recipe.n_uniforms)), recipe, size_px)
 
 
 def interpret(uniforms: npt.NDArray[np.float64], recipe: Recipe, size_px: int) -> ViewParameters:
-    """Uniform numbers in [0, 1), shape (…, 51) → what they mean under a recipe.
+    """Uniform numbers in [0, 1), shape (…, recipe.n_uniforms) → what they mean under a recipe.
 
     Source: `RandomResizedCrop.get_params`, `ColorJitter.get_params` of torchvision: a crop's
     area is uniform, its ratio log-uniform, the first of ten draws that fits counts.
@@ -167,13 +215,21 @@ def interpret(uniforms: npt.NDArray[np.float64], recipe: Recipe, size_px: int) -
         ],
         axis=-1,
     )
+    flip = rest[..., 0] < recipe.flip
+    blur, sigma = np.zeros_like(flip), np.ones(flip.shape)
+    if recipe.blur:
+        blur = rest[..., 11] < recipe.blur
+        least, most = recipe.blur_sigma
+        sigma = least + (most - least) * rest[..., 12]
     return ViewParameters(
         box=np.stack([top, left, height, width], axis=-1),
-        flip=rest[..., 0] < recipe.flip,
+        flip=flip,
         jitter=rest[..., 1] < recipe.jitter,
         factors=factors.astype(np.float32),
         order=rest[..., 6:10].argsort(axis=-1),
         grayscale=rest[..., 10] < recipe.grayscale,
+        blur=blur,
+        sigma=sigma.astype(np.float32),
     )
 
 
@@ -232,7 +288,7 @@ def _crop_resize_flip(images: Tensor, parameters: ViewParameters) -> Tensor:
 
 
 def _change_colours(views: Tensor, parameters: ViewParameters) -> Tensor:
-    """Jitter in each view's own order, then grayscale; in place on views it owns."""
+    """Jitter in each view's own order, then grayscale, then blur; in place on views it owns."""
     import torch
 
     views = views.contiguous()
@@ -249,6 +305,10 @@ def _change_colours(views: Tensor, parameters: ViewParameters) -> Tensor:
     index = _positions(parameters.grayscale.reshape(-1), views.device)
     if len(index):
         views[index] = _luma(views[index]).expand(-1, 3, -1, -1)
+    index = _positions(parameters.blur.reshape(-1), views.device)
+    if len(index):
+        sigma = torch.from_numpy(parameters.sigma.reshape(-1)).to(views.device)
+        views[index] = _blur(views[index], sigma[index])
     return views
 
 
@@ -274,6 +334,25 @@ def _contrast(rgb: Tensor, factor: Tensor) -> Tensor:
 
 def _saturation(rgb: Tensor, factor: Tensor) -> Tensor:
     return (rgb * factor + _luma(rgb) * (1 - factor)).clamp_(0, 1)
+
+
+def _blur(rgb: Tensor, sigma: Tensor) -> Tensor:
+    """Each view with its own Gaussian, mirrored at the border: down the columns, then across.
+
+    A blur and a flip may change places, so it does not matter that the flip came first.
+    """
+    import torch
+    from torch.nn import functional
+
+    radius = min(_BLUR_RADIUS, rgb.shape[-1] - 1)
+    steps = torch.arange(-radius, radius + 1, device=rgb.device, dtype=rgb.dtype)
+    weights = torch.exp(-0.5 * (steps / sigma[:, None]) ** 2)
+    weights = (weights / weights.sum(dim=1, keepdim=True)).repeat_interleave(3, dim=0)
+    rows = rgb.reshape(1, -1, *rgb.shape[-2:])
+    padded = functional.pad(rows, [radius] * 4, mode="reflect")
+    n_rows = rows.shape[1]
+    down = functional.conv2d(padded, weights[:, None, :, None], groups=n_rows)
+    return functional.conv2d(down, weights[:, None, None, :], groups=n_rows).reshape(rgb.shape)
 
 
 def _hue(rgb: Tensor, shift: Tensor) -> Tensor:
