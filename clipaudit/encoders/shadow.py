@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, device, nn
 
     from clipaudit.encoders.base import Encoder
-    from clipaudit.shadow.architectures import Architecture
+    from clipaudit.shadow.architectures import Architecture, Head
 
 _FORMAT = 1
 _CARD = "encoder.json"
@@ -73,7 +73,13 @@ class ShadowEncoder:
             return embeddings.float()
 
 
-def save(net: nn.Module, folder: Path, architecture: Architecture, input_spec: InputSpec) -> None:
+def save(
+    net: nn.Module,
+    folder: Path,
+    architecture: Architecture,
+    input_spec: InputSpec,
+    head: Head = "mlp",
+) -> None:
     """Write a net made by `clipaudit.shadow.architectures.build`, so that `load` finds it.
 
     Raises:
@@ -85,7 +91,12 @@ def save(net: nn.Module, folder: Path, architecture: Architecture, input_spec: I
 
     make_folder(folder)
     weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    card = {"format": _FORMAT, "architecture": architecture, "input": asdict(input_spec)}
+    card = {
+        "format": _FORMAT,
+        "architecture": architecture,
+        "head": head,
+        "input": asdict(input_spec),
+    }
     replace_file(folder / _WEIGHTS, to_bytes(weights))
     replace_file(folder / _CARD, json.dumps(card, indent=2).encode())
 
@@ -100,7 +111,7 @@ def load(path: str, options: EncoderOptions) -> Encoder:
     from safetensors.torch import load_file
 
     from clipaudit.encoders.devices import resolve
-    from clipaudit.shadow.architectures import ARCHITECTURES, build
+    from clipaudit.shadow.architectures import ARCHITECTURES, HEADS, build
 
     folder = Path(path)
     if options.backend == "onnx":
@@ -113,6 +124,9 @@ def load(path: str, options: EncoderOptions) -> Encoder:
         card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
         if card["format"] != _FORMAT or card["architecture"] not in ARCHITECTURES:
             raise ValueError(f"format {card['format']}, architecture {card['architecture']}")
+        head = card.get("head", "mlp")  # the only one that there was before it was written down
+        if head not in HEADS:
+            raise ValueError(f"head {head}")
         raw = card["input"]
         if not 1 <= int(raw["size_px"]) <= _LARGEST_PX:
             raise ValueError(f"size_px {raw['size_px']}")
@@ -122,7 +136,7 @@ def load(path: str, options: EncoderOptions) -> Encoder:
             std=tuple(map(float, raw["std"])),  # type: ignore[arg-type]  # length checked inside
             interpolation=interpolation(raw["interpolation"], str(folder / _CARD)),
         )
-        net = build(card["architecture"], input_spec.size_px, seed=0)
+        net = build(card["architecture"], input_spec.size_px, seed=0, head=head)
         net.load_state_dict(load_file(folder / _WEIGHTS))
     except (
         *(OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError),

@@ -24,14 +24,14 @@ from clipaudit.shadow import architectures
 from clipaudit.views import ENCODERMI, RECIPES, draw_for_training, make_views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-    from clipaudit.shadow.architectures import Architecture
+    from clipaudit.shadow.architectures import Architecture, Head
 
-Algorithm = Literal["simclr", "mocov2"]
+Algorithm = Literal["simclr", "mocov1", "mocov2", "byol"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -41,20 +41,57 @@ _STATE = "checkpoint.json"
 
 
 @dataclass(frozen=True, slots=True)
+class _Method:
+    """What sets an algorithm apart.
+
+    Attributes:
+        head: The projection head that it ends in.
+        has_momentum: Whether a second network follows the first.
+        has_queue: Whether keys of earlier steps are the negatives.
+        has_predictor: Whether a network on the projection foretells the other view's, and there
+            are no negatives at all.
+        temperature: Of the contrastive loss, where none is given.
+    """
+
+    head: Head
+    has_momentum: bool = False
+    has_queue: bool = False
+    has_predictor: bool = False
+    temperature: float = 0.2
+
+
+_METHODS: dict[Algorithm, _Method] = {
+    "simclr": _Method("mlp"),
+    "mocov1": _Method("linear", has_momentum=True, has_queue=True, temperature=0.07),
+    "mocov2": _Method("mlp", has_momentum=True, has_queue=True),
+    "byol": _Method("mlp-bn", has_momentum=True, has_predictor=True),
+}
+
+
+def head_of(algorithm: Algorithm) -> Head:
+    """The projection head that an algorithm ends in."""
+    return _METHODS[algorithm].head
+
+
+@dataclass(frozen=True, slots=True)
 class PretrainConfig:
     """How a shadow encoder is pre-trained.
 
     Attributes:
         architecture: One of `ARCHITECTURES`.
-        algorithm: `simclr`: in-batch negatives. `mocov2`: a momentum encoder and a queue.
+        algorithm: `simclr` (Chen et al., 2020): in-batch negatives. `mocov1` (He et al., 2020): a
+            momentum encoder, a queue and a linear head. `mocov2` (Chen et al., 2020): the same
+            with SimCLR's head. `byol` (Grill et al., 2020): a momentum encoder and a predictor,
+            without negatives.
         epochs: Passes over the members.
         batch_size: Images a step; two views of each. At most the number of members is used.
         learning_rate: Of AdamW at the start; it falls to zero along half a cosine.
         weight_decay: Of AdamW.
-        temperature: Of the contrastive loss.
-        queue: For `mocov2`: how many earlier keys serve as negatives. With more of them than
-            half of the members, a picture often is its own negative.
-        momentum: For `mocov2`: of the momentum encoder.
+        temperature: Of the contrastive loss, which `byol` does not have; None takes the
+            algorithm's own, 0.07 for `mocov1` and 0.2 for the others.
+        queue: For `mocov1` and `mocov2`: how many earlier keys serve as negatives. With more of
+            them than half of the members, a picture often is its own negative.
+        momentum: Of the momentum encoder, which all but `simclr` have.
         recipe: Augmentations, by name and version.
         precision: `bfloat16` runs the forward pass of the encoder in mixed precision.
         seed: Of the weights, the order and the augmentations.
@@ -66,7 +103,7 @@ class PretrainConfig:
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
-    temperature: float = 0.2
+    temperature: float | None = None
     queue: int = 512
     momentum: float = 0.99
     recipe: str = ENCODERMI.id
@@ -84,18 +121,26 @@ class PretrainConfig:
                 raise UsageError(
                     f"unknown {name}: {getattr(self, name)}", f"Choose one of {', '.join(allowed)}."
                 )
+        if self.temperature is None:
+            object.__setattr__(self, "temperature", _METHODS[self.algorithm].temperature)
         for name, fits, wanted in (
             ("epochs", self.epochs >= 1, "1 or more"),
             ("batch_size", self.batch_size >= 2, "2 or more: others in it are the negatives"),
             ("learning_rate", 0 < self.learning_rate <= 1e30, "a number above 0, such as 0.001"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more"),
-            ("temperature", 1e-8 <= self.temperature < math.inf, "a number above 0, such as 0.2"),
+            ("temperature", 1e-8 <= self.tau < math.inf, "a number above 0, such as 0.2"),
             ("queue", self.queue >= 1, "1 or more"),
             ("momentum", 0 <= self.momentum <= 1, "a number within 0 and 1"),
             ("seed", 0 <= self.seed < 2**63, "a number within 0 and 2^63 - 1"),
         ):
             if not fits:
                 raise UsageError(f"{name} cannot be {getattr(self, name)}", f"Pass {wanted}.")
+
+    @property
+    def tau(self) -> float:
+        """The temperature, which is never None once an algorithm is chosen."""
+        assert self.temperature is not None
+        return self.temperature
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +168,7 @@ class _Trainer:
 
     net: nn.Module
     momentum_net: nn.Module | None
+    predictor: nn.Module | None
     optimizer: Optimizer
     loss: nn.Module
     epochs_done: int = field(default=0)
@@ -138,6 +184,8 @@ def pretrain(
     checkpoints: Path | None = None,
     checkpoint_every_s: float = 60,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    snapshots: Collection[int] = (),
+    on_snapshot: Callable[[int, nn.Module], None] = lambda epoch, net: None,
 ) -> nn.Module:
     """Pre-train a shadow encoder on its members.
 
@@ -150,6 +198,9 @@ def pretrain(
         checkpoints: Folder for checkpoints; a run found there is continued.
         checkpoint_every_s: Least time between checkpoints; the last epoch always makes one.
         on_epoch: Called after each epoch, before its checkpoint; may raise to stop.
+        snapshots: Epochs after which the network is handed over as it is then; a run that is
+            continued does not hand over those that lie before its checkpoint again.
+        on_snapshot: Called with the epoch and a copy in evaluation mode, on the CPU.
 
     Returns:
         The network, in evaluation mode, on the CPU.
@@ -173,8 +224,8 @@ def pretrain(
     members = images.to(device)
     batch_size = min(config.batch_size, len(members))
     n_steps = len(members) // batch_size
-    shift = torch.tensor(mean, device=device).view(1, 1, 3, 1, 1)
-    scale = torch.tensor(std, device=device).view(1, 1, 3, 1, 1)
+    shift = torch.tensor(mean, dtype=torch.float32, device=device).view(1, 1, 3, 1, 1)
+    scale = torch.tensor(std, dtype=torch.float32, device=device).view(1, 1, 3, 1, 1)
     recipe = RECIPES[config.recipe]
     saved_at = time.monotonic()
 
@@ -201,39 +252,57 @@ def pretrain(
             raise EncoderError(
                 f"pre-training got out of hand in epoch {epoch + 1}: the loss is {loss}, and "
                 "weights may be infinite",
-                "Lower --learning-rate or raise --temperature, with another --output. The "
-                "checkpoint of an earlier epoch is kept.",
+                "Lower the learning rate (--learning-rate, with another --output; learning_rate in "
+                "a matrix) or raise the temperature. The checkpoint of an earlier epoch is kept.",
             )
         trainer.epochs_done = epoch + 1
         on_epoch(Epoch(epoch + 1, config.epochs, loss, time.perf_counter() - began, outside))
+        if epoch + 1 in snapshots:
+            on_snapshot(epoch + 1, _finished(copy.deepcopy(trainer.net)))
         if checkpoints is not None and (
             time.monotonic() - saved_at >= checkpoint_every_s or epoch + 1 == config.epochs
         ):
             _save(trainer, checkpoints, config)
             saved_at = time.monotonic()
-    return trainer.net.eval().to("cpu").to(memory_format=torch.contiguous_format)
+    return _finished(trainer.net)
+
+
+def _finished(net: nn.Module) -> nn.Module:
+    import torch
+
+    return net.eval().to("cpu").to(memory_format=torch.contiguous_format)
 
 
 def _start(size_px: int, config: PretrainConfig, device: str) -> _Trainer:
     import torch
-    from lightly.loss import NTXentLoss
+    from lightly.loss import NegativeCosineSimilarity, NTXentLoss
+    from lightly.models.modules.heads import BYOLPredictionHead
     from lightly.models.utils import deactivate_requires_grad
 
-    net = architectures.build(config.architecture, size_px, config.seed)
+    method = _METHODS[config.algorithm]
+    net = architectures.build(config.architecture, size_px, config.seed, method.head)
     net = net.to(device).to(memory_format=torch.channels_last)
-    momentum_net = None
-    queue: tuple[int, int] | int = 0
-    if config.algorithm == "mocov2":
+    momentum_net = predictor = None
+    if method.has_momentum:
         momentum_net = copy.deepcopy(net)
         deactivate_requires_grad(momentum_net)
-        queue = (config.queue, architectures.PROJECTION_DIM)
-    with lent_to_torch(derive(config.seed, "queue", "pre-training") % 2**63):
-        # The queue starts as random unit vectors.
-        loss = NTXentLoss(config.temperature, queue).to(device)
+    trained = list(net.parameters())
+    dim = architectures.PROJECTION_DIM
+    loss: nn.Module
+    if method.has_predictor:
+        with lent_to_torch(derive(config.seed, "predictor", "pre-training") % 2**63):
+            predictor = BYOLPredictionHead(dim, 2 * dim, dim).to(device).train()
+        trained += list(predictor.parameters())
+        loss = NegativeCosineSimilarity()
+    else:
+        with lent_to_torch(derive(config.seed, "queue", "pre-training") % 2**63):
+            # The queue starts as random unit vectors.
+            queue = (config.queue, dim) if method.has_queue else 0
+            loss = NTXentLoss(config.tau, queue).to(device)
     optimizer = torch.optim.AdamW(
-        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        trained, lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    return _Trainer(net.train(), momentum_net, optimizer, loss)
+    return _Trainer(net.train(), momentum_net, predictor, optimizer, loss)
 
 
 def _step(trainer: _Trainer, views: Tensor, config: PretrainConfig) -> float:
@@ -245,19 +314,27 @@ def _step(trainer: _Trainer, views: Tensor, config: PretrainConfig) -> float:
     mixed = torch.autocast(
         views.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"
     )
+
+    def embed(net: nn.Module, *batches: Tensor) -> Tensor:
+        both = torch.cat(batches).contiguous(memory_format=torch.channels_last)
+        with mixed:
+            embedded: Tensor = net(both)
+        return embedded.float()
+
     if trainer.momentum_net is None:
-        both = torch.cat([first, second]).contiguous(memory_format=torch.channels_last)
-        with mixed:
-            projected = trainer.net(both)
-        queries, keys = projected.float().chunk(2)
-    else:
-        with mixed:
-            queries = trainer.net(first.contiguous(memory_format=torch.channels_last)).float()
+        loss = trainer.loss(*embed(trainer.net, first, second).chunk(2))
+    elif trainer.predictor is None:
+        queries = embed(trainer.net, first)
         update_momentum(trainer.net, trainer.momentum_net, config.momentum)
-        with torch.no_grad(), mixed:
-            keys = trainer.momentum_net(second.contiguous(memory_format=torch.channels_last))
-        keys = keys.float()
-    loss = trainer.loss(queries, keys)
+        with torch.no_grad():
+            keys = embed(trainer.momentum_net, second)
+        loss = trainer.loss(queries, keys)
+    else:
+        foretold = trainer.predictor(embed(trainer.net, first, second))
+        update_momentum(trainer.net, trainer.momentum_net, config.momentum)
+        with torch.no_grad():
+            keys = embed(trainer.momentum_net, second, first)
+        loss = trainer.loss(foretold, keys)  # the mean of both directions
     trainer.optimizer.zero_grad()
     loss.backward()
     trainer.optimizer.step()
@@ -276,6 +353,8 @@ def _tensors(trainer: _Trainer) -> dict[str, Tensor]:
     if trainer.momentum_net is not None:
         state |= {f"momentum.{k}": v for k, v in trainer.momentum_net.state_dict().items()}
         state |= {f"loss.{k}": v for k, v in trainer.loss.named_buffers() if v.numel()}
+    if trainer.predictor is not None:
+        state |= {f"predictor.{k}": v for k, v in trainer.predictor.state_dict().items()}
     moments = trainer.optimizer.state_dict()["state"]
     for parameter, values in moments.items():
         state |= {f"optimizer.{parameter}.{k}": v for k, v in values.items()}
@@ -349,6 +428,8 @@ def _load(trainer: _Trainer, tensors: dict[str, Tensor]) -> None:
         for name, buffer in trainer.loss.named_buffers():
             if buffer.numel():
                 buffer.copy_(part("loss.")[name])
+    if trainer.predictor is not None:
+        trainer.predictor.load_state_dict(part("predictor."))
     whole = trainer.optimizer.state_dict()
     whole["state"] = {}
     for name, value in part("optimizer.").items():

@@ -50,7 +50,8 @@ def seeded(build: Callable[[], nn.Module], touch: Touch) -> nn.Module:
         torch.manual_seed(0)
         model = build().eval()
         for layer in model.modules():
-            if isinstance(layer, nn.BatchNorm2d):  # else its statistics hide that it runs at all
+            # Else the statistics of a batch norm hide that it runs at all.
+            if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 nn.init.uniform_(layer.running_mean, -0.1, 0.1)
                 nn.init.uniform_(layer.running_var, 0.5, 1.5)
     touch(model)
@@ -269,6 +270,16 @@ def from_shadow(folder: Path, touch: Touch) -> Made:
     return Made(f"shadow:{folder / 'shadow'}", EncoderOptions(), net)
 
 
+def from_shadow_of_byol(folder: Path, touch: Touch) -> Made:
+    """Another trunk, and a head with batch norm."""
+    from clipaudit.encoders.shadow import save
+    from clipaudit.shadow.architectures import build
+
+    net = seeded(lambda: build("vgg-tiny", SIDE, seed=0, head="mlp-bn").eval(), touch)
+    save(net, folder / "shadow", "vgg-tiny", INPUT, head="mlp-bn")
+    return Made(f"shadow:{folder / 'shadow'}", EncoderOptions(), net)
+
+
 EVERY = [
     from_folder,
     from_folder_trunk,
@@ -284,6 +295,7 @@ EVERY = [
     from_timm,
     from_torchvision,
     from_shadow,
+    from_shadow_of_byol,
 ]
 
 pytestmark = [
