@@ -13,7 +13,7 @@ import zipfile
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from http.client import HTTPException
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -30,17 +30,18 @@ from clipaudit.images import (
     read_file,
     resize_to_square,
 )
+from clipaudit.near_duplicates import Seen, perceptual_hash
 from clipaudit.seeding import stream
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
 UInt8Array = npt.NDArray[np.uint8]
 
-NAMED = ("cifar10", "cifar100", "stl10", "tiny-imagenet")
-"""Data sets that are fetched by name."""
+NAMED = ("cifar10", "cifar100", "stl10", "stl10-labelled", "tiny-imagenet")
+"""Data sets that are fetched by name; `stl10` is its 100,000 pictures without labels."""
 
 _TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 _TINY_IMAGENET_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
@@ -61,6 +62,21 @@ class Split:
     nonmembers: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Pictures of one data set in groups, by content hash; no hash is in two.
+
+    Attributes:
+        groups: SHA-256 in hex by the name of the group, in an order that the seed decides.
+        n_unreadable: Files that were passed over since they cannot be decoded.
+        n_near_duplicates: Pictures that were passed over since they are near-duplicates.
+    """
+
+    groups: dict[str, tuple[str, ...]]
+    n_unreadable: int
+    n_near_duplicates: int
+
+
 class ShadowData(Protocol):
     """A data set that can be split and read."""
 
@@ -72,8 +88,11 @@ class ShadowData(Protocol):
     def ids(self) -> Sequence[str]:
         """Content hash of each file, or of each picture's pixels, in hex; none twice."""
 
-    def is_picture(self, one: str) -> bool:
-        """Whether the file with this content hash can be decoded."""
+    def perceptual_hash(self, one: str) -> int | None:
+        """What picture the file with this content hash shows; None if it cannot be decoded."""
+
+    def labels(self, ids: Sequence[str]) -> tuple[str, ...] | None:
+        """The class of each picture; None where the data set has no classes."""
 
     def pixels(self, ids: Sequence[str], size_px: int) -> UInt8Array:
         """Pictures by content hash: (n, 3, size_px, size_px), RGB."""
@@ -97,9 +116,10 @@ def open_data(source: str, name: str | None, folder: Path) -> ShadowData:
     if path.is_file():
         return _Files(name or path.stem, _zip_entries(path))
     if source == "tiny-imagenet":
-        return _Files(name or source, _zip_entries(_download_tiny_imagenet(folder)))
+        entries = _zip_entries(_download_tiny_imagenet(folder))
+        return _Files(name or source, [one for one in entries if "/train/" in one[0]])
     if source in NAMED:
-        return _Arrays(name or source, _torchvision_pixels(source, folder))
+        return _Arrays(name or source, *_from_torchvision(source, folder))
     raise SourceError(
         f"there is no data set {source}",
         f"Pass a folder, a zip file, or one of {', '.join(NAMED)}.",
@@ -111,42 +131,75 @@ def split(
 ) -> Split:
     """Members and non-members drawn at random from one data set.
 
-    A file that cannot be decoded is passed over; exact copies of a file count once.
+    As `draw_groups`, for these two.
+
+    Raises:
+        InputError: The data set is too small.
+    """
+    counts = {"members": n_members, "non-members": n_nonmembers}
+    groups = draw_groups(data, counts, seed, without).groups
+    return Split(groups["members"], groups["non-members"])
+
+
+def draw_groups(
+    data: ShadowData,
+    counts: Mapping[str, int],
+    seed: int,
+    without: frozenset[str] = frozenset(),
+) -> Groups:
+    """Groups of pictures drawn at random from one data set, none in two of them.
+
+    A file that cannot be decoded is passed over; so is one that is a copy or a near-duplicate of
+    a picture that was drawn before, in whatever group.
 
     Args:
         data: To draw from.
-        n_members: How many pictures pre-train the encoder.
-        n_nonmembers: How many do not.
+        counts: How many pictures for each group, by its name.
         seed: Decides the draw, together with the content and the name of the data set; names and
             order of its files do not.
-        without: Content hashes that must be in neither.
+        without: Content hashes that must be in no group. Their near-duplicates may be.
 
     Raises:
         InputError: The data set is too small.
     """
     pool = sorted(set(data.ids) - without)
     order = stream(seed, data.name, "split").permutation(len(pool))
-    n_wanted = n_members + n_nonmembers
+    n_wanted = sum(counts.values())
     chosen: list[str] = []
-    n_unreadable = 0
-    if len(pool) >= n_wanted:
-        for position in order:
-            if len(chosen) == n_wanted:
-                break
-            if data.is_picture(pool[position]):
-                chosen.append(pool[position])
-            else:
-                n_unreadable += 1
+    seen = Seen()
+    n_unreadable = n_near_duplicates = 0
+    for position in order:
+        if len(chosen) == n_wanted:
+            break
+        fingerprint = data.perceptual_hash(pool[position])
+        if fingerprint is None:
+            n_unreadable += 1
+        elif seen.add(fingerprint):
+            chosen.append(pool[position])
+        else:
+            n_near_duplicates += 1
     if len(chosen) < n_wanted:
-        n_left = len(pool) - n_unreadable
+        asked = " and ".join(f"{count} {name}" for name, count in counts.items())
         raise InputError(
-            f"{data.name} has {n_left} different pictures that may be used, and "
-            f"{n_members} members and {n_nonmembers} non-members were asked for",
-            f"Lower --members and --nonmembers to {n_left} together, or add pictures.",
+            f"{data.name} has {len(chosen)} different pictures that may be used, and {asked} were "
+            "asked for",
+            f"Ask for {len(chosen)} together at most (--members and --nonmembers of `train`, the "
+            "split of a matrix of `lab`), or add pictures.",
         )
     if n_unreadable:
         logger.warning("%d files of %s cannot be decoded, passed over", n_unreadable, data.name)
-    return Split(tuple(chosen[:n_members]), tuple(chosen[n_members:]))
+    if n_near_duplicates:
+        logger.info("%d near-duplicates in %s, passed over", n_near_duplicates, data.name)
+    ends = np.cumsum(list(counts.values())).tolist()
+    starts = [0, *ends[:-1]]
+    return Groups(
+        {
+            name: tuple(chosen[start:end])
+            for name, start, end in zip(counts, starts, ends, strict=True)
+        },
+        n_unreadable,
+        n_near_duplicates,
+    )
 
 
 class _Entry(Protocol):
@@ -156,14 +209,17 @@ class _Entry(Protocol):
 class _Files:
     """Pictures in files: those of a folder, or of a zip file."""
 
-    def __init__(self, name: str, entries: Sequence[_Entry]) -> None:
+    def __init__(self, name: str, entries: Sequence[tuple[str, _Entry]]) -> None:
         self.name = name
         self._by_id: dict[str, _Entry] = {}
-        for entry in entries:
+        self._label_by_id: dict[str, str] = {}
+        for path, entry in entries:
             try:
-                self._by_id.setdefault(content_id(entry()), entry)
+                one = content_id(entry())
             except BadImage:
                 continue  # an unreadable file is no picture of the set
+            self._by_id.setdefault(one, entry)
+            self._label_by_id.setdefault(one, _class_of(path))
         if not self._by_id:
             raise SourceError(
                 f"{name} holds no pictures", "Pass a folder or a zip file of JPEG or PNG files."
@@ -173,12 +229,17 @@ class _Files:
     def ids(self) -> Sequence[str]:
         return tuple(self._by_id)
 
-    def is_picture(self, one: str) -> bool:
+    def perceptual_hash(self, one: str) -> int | None:
         try:
-            decode(self._by_id[one](), _LIMITS)
+            return perceptual_hash(decode(self._by_id[one](), _LIMITS).pixels)
         except BadImage:
-            return False
-        return True
+            return None
+
+    def labels(self, ids: Sequence[str]) -> tuple[str, ...] | None:
+        """Told by folders; None if all pictures lie in one."""
+        if len(set(self._label_by_id.values())) < 2:
+            return None
+        return tuple(self._label_by_id[one] for one in ids)
 
     def pixels(self, ids: Sequence[str], size_px: int) -> UInt8Array:
         pixels = np.empty((len(ids), 3, size_px, size_px), dtype=np.uint8)
@@ -194,12 +255,19 @@ class _Files:
         return pixels
 
 
+def _class_of(path: str) -> str:
+    """The folder that a picture lies in, or the one above where that is just called `images`."""
+    folder = PurePath(path).parent
+    return (folder.parent if folder.name == "images" else folder).name
+
+
 class _Arrays:
     """Pictures that a library gives as one array, (n, height, width, 3), uint8."""
 
-    def __init__(self, name: str, pixels: UInt8Array) -> None:
+    def __init__(self, name: str, pixels: UInt8Array, labels: Sequence[str] | None) -> None:
         self.name = name
         self._pixels = pixels
+        self._labels = labels
         self._by_id = {
             hashlib.sha256(picture.tobytes()).hexdigest(): row for row, picture in enumerate(pixels)
         }
@@ -208,8 +276,13 @@ class _Arrays:
     def ids(self) -> Sequence[str]:
         return tuple(self._by_id)
 
-    def is_picture(self, one: str) -> bool:
-        return one in self._by_id
+    def perceptual_hash(self, one: str) -> int | None:
+        return perceptual_hash(self._pixels[self._by_id[one]])
+
+    def labels(self, ids: Sequence[str]) -> tuple[str, ...] | None:
+        if self._labels is None:
+            return None
+        return tuple(self._labels[self._by_id[one]] for one in ids)
 
     def pixels(self, ids: Sequence[str], size_px: int) -> UInt8Array:
         from PIL import Image
@@ -222,15 +295,16 @@ class _Arrays:
         return np.stack(rows).transpose(0, 3, 1, 2).copy()
 
 
-def _folder_entries(folder: Path) -> list[_Entry]:
+def _folder_entries(folder: Path) -> list[tuple[str, _Entry]]:
     def entry(path: str) -> _Entry:
         return lambda: read_file(path, _LIMITS)
 
     found = find_images([folder])
-    return [entry(one.path) for one in found if Path(one.path).suffix.lower() in _ENDINGS]
+    pictures = [one.path for one in found if Path(one.path).suffix.lower() in _ENDINGS]
+    return [(path, entry(path)) for path in pictures]
 
 
-def _zip_entries(path: Path) -> list[_Entry]:
+def _zip_entries(path: Path) -> list[tuple[str, _Entry]]:
     """Readers of the pictures in a zip file; nothing is ever extracted."""
     try:
         archive = zipfile.ZipFile(path)
@@ -244,6 +318,8 @@ def _zip_entries(path: Path) -> list[_Entry]:
         def read() -> bytes:
             if member.file_size > _LIMITS.max_file_bytes:
                 raise BadImage("too_large", f"{member.file_size} bytes")
+            if not member.file_size:
+                raise BadImage("empty", "the file has no bytes")
             try:
                 return archive.read(member)
             except Exception as error:  # zipfile's, zlib's, lzma's, …
@@ -251,8 +327,9 @@ def _zip_entries(path: Path) -> list[_Entry]:
 
         return read
 
-    members = sorted(archive.infolist(), key=lambda member: member.filename)
-    return [entry(one) for one in members if _is_named_as_picture(one)]
+    # As a folder is walked, so that the first of several copies is the same one.
+    members = sorted(archive.infolist(), key=lambda member: member.filename.split("/"))
+    return [(one.filename, entry(one)) for one in members if _is_named_as_picture(one)]
 
 
 def _is_named_as_picture(member: zipfile.ZipInfo) -> bool:
@@ -261,19 +338,29 @@ def _is_named_as_picture(member: zipfile.ZipInfo) -> bool:
     return path.suffix.lower() in _ENDINGS and not is_litter and not member.is_dir()
 
 
-def _torchvision_pixels(name: str, folder: Path) -> UInt8Array:
+def _from_torchvision(name: str, folder: Path) -> tuple[UInt8Array, list[str] | None]:
+    """Pixels, shape (n, height, width, 3), and the class of each picture, if it is known."""
     from torchvision import datasets
 
     make_folder(folder)
+    place = str(folder)
     try:
         with redirect_stdout(sys.stderr):  # torchvision prints
             if name == "stl10":
-                unlabelled = datasets.STL10(str(folder), split="unlabeled", download=True)
-                return np.ascontiguousarray(unlabelled.data.transpose(0, 2, 3, 1))
+                return _channels_last(datasets.STL10(place, "unlabeled", download=True).data), None
+            if name == "stl10-labelled":
+                labelled = datasets.STL10(place, "train", download=True)
+                classes = [labelled.classes[label] for label in labelled.labels]
+                return _channels_last(labelled.data), classes
             kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-            return np.asarray(kind(str(folder), train=True, download=True).data)
+            found = kind(place, train=True, download=True)
+            return np.asarray(found.data), [found.classes[label] for label in found.targets]
     except (OSError, HTTPException, RuntimeError) as error:
         raise _cannot_download(name, folder, error) from error
+
+
+def _channels_last(pixels: UInt8Array) -> UInt8Array:
+    return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
 
 
 def _download_tiny_imagenet(folder: Path) -> Path:
@@ -292,6 +379,6 @@ def _download_tiny_imagenet(folder: Path) -> Path:
 def _cannot_download(name: str, folder: Path, error: Exception) -> SourceError:
     return SourceError(
         f"{name} is not in {folder} and cannot be downloaded: {error}",
-        "Check the network, or pass a folder or zip file that holds its pictures: "
-        f"clipaudit train PATH --data-name {name}",
+        "Check the network, or pass a folder or zip file that holds its pictures: clipaudit train "
+        f"PATH --data-name {name}, clipaudit lab run … --data {name}=PATH",
     )

@@ -1,22 +1,31 @@
 import hashlib
 import io
+import logging
 import os
+import pickle
 import random
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
+import imagehash
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageEnhance
+from torchvision.datasets import CIFAR10, CIFAR100, STL10
 
 from clipaudit.errors import InputError, SourceError
-from clipaudit.shadow.datasets import NAMED, open_data, split
+from clipaudit.seeding import stream
+from clipaudit.shadow import datasets
+from clipaudit.shadow.datasets import NAMED, draw_groups, open_data, split
+from clipaudit.shadow.procedural import draw_picture
 
 ROOT = Path(__file__).parents[3]
 NOTHING = frozenset()
@@ -72,7 +81,7 @@ def test_pixels_are_those_of_the_files_in_the_order_asked_for(source):
     for number in (7, 3):
         encoded, pixels = png(number)
         one = hashlib.sha256(encoded).hexdigest()
-        assert data.is_picture(one)
+        assert data.perceptual_hash(one) is not None
         np.testing.assert_array_equal(data.pixels([one], 8)[0], pixels.transpose(2, 0, 1))
     ids = sorted(IDS)
     together = data.pixels(ids, 16)
@@ -194,8 +203,10 @@ def test_files_that_cannot_be_decoded_are_passed_over(tmp_path, caplog):
     assert {*drawn.members, *drawn.nonmembers} == IDS
     data.pixels(drawn.members, 8)
     assert "files of pictures cannot be decoded" in caplog.text
-    with pytest.raises(InputError, match="has 20 different pictures"):
-        split(data, 11, 10, 0, NOTHING)
+    for n_asked in (21, 24, 25):  # of 24 files
+        with pytest.raises(InputError, match="has 20 different pictures") as caught:
+            split(data, n_asked - 10, 10, 0, NOTHING)
+        assert "20 together" in caught.value.hint
 
 
 def test_a_picture_that_breaks_later_is_named(tmp_path):
@@ -205,6 +216,243 @@ def test_a_picture_that_breaks_later_is_named(tmp_path):
     with pytest.raises(InputError) as caught:
         data.pixels([sorted(IDS)[0]], 8)
     assert sorted(IDS)[0] in str(caught.value)
+
+
+# --- groups, and pictures that look the same -----------------------------------------------------
+
+N_FAMILIES = 12
+
+
+@cache
+def family(number):
+    """A picture as PNG, and three copies that look the same: as JPEG, larger, brighter."""
+    picture = Image.fromarray(draw_picture(stream(0, f"family {number}", "data sets"), 32))
+    brighter = ImageEnhance.Brightness(picture).enhance(1.05)
+    copies = []
+    for one, form in (
+        (picture, "PNG"),
+        (picture, "JPEG"),
+        (picture.resize((48, 48)), "PNG"),
+        (brighter, "PNG"),
+    ):
+        file = io.BytesIO()
+        one.save(file, form)
+        copies.append(file.getvalue())
+    return tuple(copies)
+
+
+def families():
+    return {
+        f"{copy}/{number:02}.png": data
+        for number in range(N_FAMILIES)
+        for copy, data in enumerate(family(number))
+    }
+
+
+FAMILY = {
+    hashlib.sha256(data).hexdigest(): number
+    for number in range(N_FAMILIES)
+    for data in family(number)
+}
+
+
+def look(data):
+    """The hash of imagehash itself, whose distances count bits; None of what is no picture."""
+    try:
+        return imagehash.phash(Image.open(io.BytesIO(data)).convert("RGB"))
+    except OSError:
+        return None
+
+
+LOOKS = {
+    hashlib.sha256(data).hexdigest(): look(data)
+    for data in (*families().values(), *FILES.values(), *BROKEN.values())
+}
+
+
+def slow_draw(ids, counts, seed, name):
+    """The groups, and how many were passed over: unreadable, and near-duplicates."""
+    key = hashlib.blake2b(f"{seed}/split/{name}".encode(), digest_size=16).digest()
+    order = np.random.Generator(np.random.PCG64(int.from_bytes(key, "big"))).permutation(len(ids))
+    waiting = [sorted(ids)[place] for place in order]
+    kept, n_unreadable, n_near = [], 0, 0
+    while len(kept) < sum(counts.values()):
+        one = waiting.pop(0)
+        if LOOKS[one] is None:
+            n_unreadable += 1
+        elif any(LOOKS[one] - LOOKS[other] <= 6 for other in kept):
+            n_near += 1
+        else:
+            kept.append(one)
+    groups = {name: tuple(kept.pop(0) for _ in range(count)) for name, count in counts.items()}
+    return groups, n_unreadable, n_near
+
+
+def test_the_families_are_what_these_tests_take_them_for():
+    for one, number in FAMILY.items():
+        for other, other_number in FAMILY.items():
+            assert (LOOKS[one] - LOOKS[other] <= 6) == (number == other_number)
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory):
+    """A folder of twelve pictures, each in four copies that look the same, and broken files."""
+    return folder_of(tmp_path_factory.mktemp("alike"), families() | BROKEN)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 4), min_size=1),
+    st.integers(0, 2**63 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_groups_are_drawn_as_a_comparison_with_each_picture_would(alike, counts, seed):
+    data = data_of(alike)
+    if sum(counts.values()) > N_FAMILIES:
+        with pytest.raises(InputError, match="has 12 different pictures"):
+            draw_groups(data, counts, seed)
+        return
+    drawn = draw_groups(data, counts, seed)
+    groups, n_unreadable, n_near = slow_draw(data.ids, counts, seed, "pictures")
+    assert drawn.groups == groups
+    assert list(drawn.groups) == list(counts)
+    assert (drawn.n_unreadable, drawn.n_near_duplicates) == (n_unreadable, n_near)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_group_has_a_picture_that_looks_like_one_of_another(alike, seed):
+    counts = {"shadow": 3, "target": 5, "probe": 4}
+    groups = draw_groups(data_of(alike), counts, seed).groups
+    drawn = [one for group in groups.values() for one in group]
+    assert [len(group) for group in groups.values()] == [3, 5, 4]
+    assert sorted(FAMILY[one] for one in drawn) == list(range(N_FAMILIES))
+
+
+def test_copies_that_were_passed_over_are_counted_and_said(alike, caplog):
+    caplog.set_level(logging.INFO)
+    drawn = draw_groups(data_of(alike), {"a": 6, "b": 6}, 0)
+    assert drawn.n_near_duplicates > 0
+    assert f"{drawn.n_near_duplicates} near-duplicates in pictures, passed over" in caplog.text
+    caplog.clear()
+    assert split(data_of(alike), 6, 6, 0, NOTHING)
+    assert "near-duplicates" in caplog.text
+
+
+def test_without_copies_nothing_is_passed_over(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    drawn = draw_groups(data_of(folder_of(tmp_path)), {"a": 20}, 0)
+    assert (drawn.n_unreadable, drawn.n_near_duplicates) == (0, 0)
+    assert set(drawn.groups["a"]) == IDS
+    assert not caplog.records
+
+
+def test_a_split_is_the_draw_of_two_groups(alike):
+    drawn = draw_groups(data_of(alike), {"one": 5, "other": 4}, 3).groups
+    halves = split(data_of(alike), 5, 4, 3, NOTHING)
+    assert (halves.members, halves.nonmembers) == (drawn["one"], drawn["other"])
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=5), st.integers(0, 2**63 - 1))
+@settings(max_examples=30, deadline=None)
+def test_however_they_are_cut_into_groups_the_same_pictures_come_in_the_same_order(
+    alike, sizes, seed
+):
+    data = data_of(alike)
+    together = draw_groups(data, {"all": N_FAMILIES}, seed).groups["all"]
+    sizes = sizes if sum(sizes) <= N_FAMILIES else sizes[:2]
+    groups = draw_groups(data, dict(zip("abcde", sizes, strict=False)), seed).groups
+    assert sum(groups.values(), ()) == together[: sum(sizes)]
+
+
+def test_groups_do_not_depend_on_names_or_order_of_files(alike, tmp_path):
+    counts = {"a": 5, "b": 4, "c": 2}
+    before = draw_groups(data_of(alike), counts, 1)
+    shuffled = list((families() | BROKEN).values())
+    random.Random(2).shuffle(shuffled)
+    renamed = {f"{number % 3}/{number}.png": data for number, data in enumerate(shuffled)}
+    for path in (folder_of(tmp_path / "other", renamed), zip_of(tmp_path / "other.zip", renamed)):
+        assert draw_groups(data_of(path), counts, 1) == before
+
+
+def test_a_set_that_is_too_small_says_how_many_are_left_without_copies(alike):
+    for last in (3, 30, 300):  # fewer than there are files, and more
+        with pytest.raises(InputError) as caught:
+            draw_groups(data_of(alike), {"red": 6, "green": 4, "blue": last}, 0)
+        assert "pictures has 12 different pictures" in str(caught.value)
+        assert f"6 red and 4 green and {last} blue were asked for" in str(caught.value)
+        assert "12 together at most" in caught.value.hint
+    without = frozenset(one for one, number in FAMILY.items() if number < 5)
+    with pytest.raises(InputError, match="has 7 different pictures"):
+        draw_groups(data_of(alike), {"red": 8}, 0, without)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_ruled_out_is_in_no_group_but_its_copies_may_be(alike, seed):
+    originals = frozenset(hashlib.sha256(family(k)[0]).hexdigest() for k in range(N_FAMILIES))
+    groups = draw_groups(data_of(alike), {"a": 7, "b": 5}, seed, originals).groups
+    drawn = {*groups["a"], *groups["b"]}
+    assert not drawn & originals
+    assert {FAMILY[one] for one in drawn} == set(range(N_FAMILIES))
+
+
+# --- classes -------------------------------------------------------------------------------------
+
+
+def in_both(tmp_path, files):
+    """The same files as folder and as zip; the zip in another order."""
+    shuffled = list(files.items())
+    random.Random(3).shuffle(shuffled)
+    yield data_of(folder_of(tmp_path / "set", files))
+    yield data_of(zip_of(tmp_path / "set.zip", dict(shuffled)))
+
+
+def id_of(number):
+    return hashlib.sha256(png(number)[0]).hexdigest()
+
+
+def test_the_class_of_a_picture_is_its_folder_or_the_one_above_images(tmp_path):
+    folders = ("cat", "cat", "train/dog", "val/dog", "cat/young", "train/n01/images", "a/images/b")
+    classes = ("cat", "cat", "dog", "dog", "young", "n01", "b")
+    files = {f"{one}/{number}.png": png(number)[0] for number, one in enumerate(folders)}
+    ids = [id_of(number) for number in range(len(files))]
+    for data in in_both(tmp_path, files):
+        assert data.labels(ids) == classes
+        assert data.labels(ids[::-1]) == classes[::-1]
+        assert data.labels([ids[2], ids[0], ids[2]]) == ("dog", "cat", "dog")
+        assert data.labels([]) == ()
+
+
+def test_pictures_in_no_folder_are_of_one_class(tmp_path):
+    files = {"0.png": png(0)[0], "images/1.png": png(1)[0], "cat/2.png": png(2)[0]}
+    for data in in_both(tmp_path, files):
+        first, second, third = data.labels([id_of(number) for number in range(3)])
+        assert first == second != third == "cat"
+
+
+@pytest.mark.parametrize("folder", ["", "cat/", "cat/images/"])
+def test_pictures_in_one_folder_have_no_classes(tmp_path, folder):
+    files = {f"{folder}{number}.png": png(number)[0] for number in range(3)}
+    for data in in_both(tmp_path, files):
+        assert data.labels([id_of(1), id_of(0)]) is None
+
+
+def test_a_set_has_classes_even_if_the_pictures_asked_for_are_of_one(tmp_path):
+    files = {"cat/0.png": png(0)[0], "cat/1.png": png(1)[0], "dog/2.png": png(2)[0]}
+    for data in in_both(tmp_path, files):
+        assert data.labels([id_of(0), id_of(1)]) == ("cat", "cat")
+
+
+def test_a_picture_in_two_folders_is_of_the_first(tmp_path):
+    """By name, folder by folder: a-b comes after a, though a-b/0.png comes before a/0.png."""
+    files = {"b/0.png": png(0)[0], "a-b/0.png": png(0)[0], "a/z.png": png(0)[0]}
+    files |= {"b/1.png": png(1)[0], "a-b/c/1.png": png(1)[0]}
+    for data in in_both(tmp_path, files):
+        assert data.labels([id_of(0), id_of(1)]) == ("a", "c")
+
+
+def test_a_broken_copy_or_a_file_of_another_kind_makes_no_class(tmp_path):
+    files = {"cat/0.png": png(0)[0], "cat/1.png": png(1)[0], "words/2.txt": b"dog"}
+    for data in in_both(tmp_path, files):
+        assert data.labels([id_of(0)]) is None
 
 
 # --- what is no data set -------------------------------------------------------------------------
@@ -301,7 +549,7 @@ for name in NAMED:
     try:
         open_data(name, None, Path(sys.argv[1]))
     except SourceError as error:
-        print(f"{error} | {error.hint}")
+        print(f"{error} | {error.hint} | {error.exit_code}")
 """
 
 
@@ -318,8 +566,241 @@ def test_without_a_network_a_named_set_says_what_to_pass(tmp_path):
     lines = done.stdout.splitlines()
     assert len(lines) == len(NAMED), done.stdout + done.stderr
     for name, line in zip(NAMED, lines, strict=True):
-        assert line.startswith(f"{name} is not in")
-        assert f"clipaudit train PATH --data-name {name}" in line
+        assert line.startswith(f"{name} is not in {tmp_path / 'data'} and cannot be downloaded: ")
+        assert "refused" in line
+        assert "Check the network, or pass a folder" in line
+        assert f"clipaudit train PATH --data-name {name}, " in line
+        assert line.endswith(f"clipaudit lab run … --data {name}=PATH | 6")
+
+
+# --- what is downloaded, from a server on this machine -------------------------------------------
+
+
+def tar_of(files):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return file.getvalue()
+
+
+def md5(data):
+    return hashlib.md5(data).hexdigest()
+
+
+def drawn_pictures(what, n, side):
+    return [draw_picture(stream(0, f"{what} {number}", "data sets"), side) for number in range(n)]
+
+
+def cifar_file(pictures, **more):
+    """Rows of 3,072 bytes: a picture's red, then its green, then its blue, line by line."""
+    rows = [
+        [int(one[y, x, c]) for c in range(3) for y in range(32) for x in range(32)]
+        for one in pictures
+    ]
+    return pickle.dumps({"data": np.array(rows, np.uint8), **more}, protocol=2)
+
+
+def stl_file(pictures):
+    """A channel at a time, each column by column."""
+    return bytes(
+        int(one[y, x, c])
+        for one in pictures
+        for c in range(3)
+        for x in range(96)
+        for y in range(96)
+    )
+
+
+def as_jpeg(picture):
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG")
+    return file.getvalue()
+
+
+CIFAR = drawn_pictures("cifar", 7, 32)
+TESTED = drawn_pictures("cifar test", 2, 32)
+STL = drawn_pictures("stl", 4, 96)
+UNLABELLED = drawn_pictures("stl unlabelled", 3, 96)
+TINY = [as_jpeg(one) for one in drawn_pictures("tiny", 6, 64)]
+
+
+def cifar10_tar():
+    parts = (CIFAR[:3], CIFAR[3:4], CIFAR[4:5], CIFAR[5:6], CIFAR[6:])
+    labels = ([2, 0, 1], [2], [0], [1], [1])
+    batches = {
+        f"data_batch_{number}": cifar_file(pictures, labels=classes)
+        for number, (pictures, classes) in enumerate(zip(parts, labels, strict=True), start=1)
+    }
+    rest = {"test_batch": cifar_file(TESTED, labels=[0, 0])}
+    rest["batches.meta"] = pickle.dumps({"label_names": ["cat", "dog", "ship"]}, protocol=2)
+    return "cifar-10-batches-py", batches | rest
+
+
+def cifar100_tar():
+    classes = {"fine_labels": [2, 0, 1, 2, 0, 1, 1], "coarse_labels": [1, 0, 0, 1, 0, 0, 0]}
+    names = {"fine_label_names": ["cat", "dog", "ship"], "coarse_label_names": ["pet", "boat"]}
+    return "cifar-100-python", {
+        "train": cifar_file(CIFAR, **classes),
+        "test": cifar_file(TESTED, fine_labels=[0, 0], coarse_labels=[0, 0]),
+        "meta": pickle.dumps(names, protocol=2),
+    }
+
+
+def stl10_tar():
+    return (
+        "stl10_binary",
+        {
+            "train_X.bin": stl_file(STL),
+            "train_y.bin": bytes([10, 1, 3, 1]),  # counted from one
+            "unlabeled_X.bin": stl_file(UNLABELLED),
+            "test_X.bin": stl_file(STL[:1]),
+            "test_y.bin": bytes([2]),
+            "class_names.txt": b"airplane\nbird\ncar\ncat\ndeer\ndog\nhorse\nmonkey\nship\ntruck\n",
+            "fold_indices.txt": b"0 1 \n" * 10,
+        },
+    )
+
+
+def tiny_imagenet_zip():
+    names = [f"train/n0{k // 2}/images/n0{k // 2}_{k}.JPEG" for k in range(4)]
+    names += ["val/images/val_0.JPEG", "test/images/test_0.JPEG"]
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("tiny-imagenet-200/wnids.txt", "n00\nn01\n")
+        archive.writestr("tiny-imagenet-200/train/n00/n00_boxes.txt", "n00_0.JPEG\t0\t0\t9\t9\n")
+        for name, data in zip(names, TINY, strict=True):
+            archive.writestr(f"tiny-imagenet-200/{name}", data)
+    return file.getvalue()
+
+
+TARS = {CIFAR10: cifar10_tar, CIFAR100: cifar100_tar, STL10: stl10_tar}
+
+
+@pytest.fixture(scope="session")
+def archives():
+    """What the server has at each of its paths, and the files in the tar files of each library."""
+    files = {kind: make() for kind, make in TARS.items()}
+    served = {
+        f"/{kind.filename}": tar_of({f"{folder}/{name}": data for name, data in inside.items()})
+        for kind, (folder, inside) in files.items()
+    }
+    return served | {"/tiny-imagenet-200.zip": tiny_imagenet_zip()}, files
+
+
+@pytest.fixture
+def server(httpserver, archives, monkeypatch):
+    """A server that has all that is named, only smaller; the libraries know its checksums."""
+    monkeypatch.setenv("no_proxy", "*")
+    served, files = archives
+    for kind, (_, inside) in files.items():
+        path = f"/{kind.filename}"
+        monkeypatch.setattr(kind, "url", httpserver.url_for(path))
+        monkeypatch.setattr(kind, "tgz_md5", md5(served[path]))
+        for name in ("train_list", "test_list"):
+            known = [[file, md5(inside[file])] for file, _ in getattr(kind, name)]
+            monkeypatch.setattr(kind, name, known)
+        if kind is not STL10:
+            meta = kind.meta | {"md5": md5(inside[kind.meta["filename"]])}
+            monkeypatch.setattr(kind, "meta", meta)
+    path = "/tiny-imagenet-200.zip"
+    monkeypatch.setattr(datasets, "_TINY_IMAGENET_URL", httpserver.url_for(path))
+    monkeypatch.setattr(datasets, "_TINY_IMAGENET_MD5", md5(served[path]))
+    return httpserver
+
+
+def serve(server, archives):
+    for path, data in archives[0].items():
+        server.expect_request(path).respond_with_data(data)
+
+
+ARRAYS = {
+    "cifar10": (CIFAR, ("ship", "cat", "dog", "ship", "cat", "dog", "dog")),
+    "cifar100": (CIFAR, ("ship", "cat", "dog", "ship", "cat", "dog", "dog")),
+    "stl10": (UNLABELLED, None),
+    "stl10-labelled": (STL, ("truck", "airplane", "car", "airplane")),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_named_set_has_the_pixels_and_classes_that_were_published(
+    server, archives, tmp_path, name
+):
+    serve(server, archives)
+    data = open_data(name, None, tmp_path / "new" / "folder")
+    pictures, classes = ARRAYS[name]
+    ids = [hashlib.sha256(one.tobytes()).hexdigest() for one in pictures]
+    assert data.name == name
+    assert set(data.ids) == set(ids)
+    side = pictures[0].shape[0]
+    np.testing.assert_array_equal(data.pixels(ids, side), np.stack(pictures).transpose(0, 3, 1, 2))
+    assert data.labels(ids) == classes
+    assert data.labels(ids[:0:-1]) == (classes and classes[:0:-1])
+    for one, picture in zip(ids, pictures, strict=True):
+        assert data.perceptual_hash(one) == int(str(imagehash.phash(Image.fromarray(picture))), 16)
+    n = len(pictures) // 2
+    drawn = draw_groups(data, {"a": n, "b": n}, 0)
+    assert len({*drawn.groups["a"], *drawn.groups["b"]} & set(ids)) == 2 * n
+
+
+def test_tiny_imagenet_is_its_pictures_for_training(server, archives, tmp_path):
+    serve(server, archives)
+    data = open_data("tiny-imagenet", "tiny", tmp_path)
+    ids = [hashlib.sha256(one).hexdigest() for one in TINY[:4]]
+    assert data.name == "tiny"
+    assert set(data.ids) == set(ids)
+    assert data.labels(ids) == ("n00", "n00", "n01", "n01")
+    for one, encoded in zip(ids, TINY, strict=False):
+        expected = np.asarray(Image.open(io.BytesIO(encoded))).transpose(2, 0, 1)
+        np.testing.assert_array_equal(data.pixels([one], 64)[0], expected)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_named_set_is_downloaded_once(server, archives, tmp_path, capfd, name):
+    serve(server, archives)
+    first = open_data(name, None, tmp_path)
+    assert server.log
+    server.clear()
+    again = open_data(name, "again", tmp_path)
+    assert again.ids == first.ids
+    assert not server.log
+    assert not capfd.readouterr().out  # that is for results
+
+
+@pytest.mark.parametrize("side", [8, 32, 48])
+def test_an_array_is_resized_as_a_file_is(server, archives, tmp_path, side):
+    serve(server, archives)
+    data = open_data("cifar100", None, tmp_path)
+    ids = [hashlib.sha256(one.tobytes()).hexdigest() for one in CIFAR]
+    files = {}
+    for number, picture in enumerate(CIFAR):
+        Image.fromarray(picture).save(file := io.BytesIO(), "PNG")
+        files[f"{number}.png"] = file.getvalue()
+    same = data_of(folder_of(tmp_path / "files", files))
+    file_ids = [hashlib.sha256(one).hexdigest() for one in files.values()]
+    np.testing.assert_array_equal(data.pixels(ids, side), same.pixels(file_ids, side))
+    for one, other in zip(ids, file_ids, strict=True):
+        assert data.perceptual_hash(one) == same.perceptual_hash(other)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_download_that_fails_is_an_error_of_ours_and_may_be_tried_again(
+    server, archives, tmp_path, name
+):
+    for path in archives[0]:
+        server.expect_oneshot_request(path).respond_with_data("gone", status=404)
+        server.expect_oneshot_request(path).respond_with_data(b"nothing of the kind")
+        server.expect_oneshot_request(path).respond_with_data(b"nothing of the kind")
+    for reason in ("404", "corrupted"):
+        with pytest.raises(SourceError, match=f"cannot be downloaded: .*{reason}") as caught:
+            open_data(name, None, tmp_path)
+        assert caught.value.exit_code == 6
+        assert "Check the network" in caught.value.hint
+    server.clear()
+    serve(server, archives)
+    assert open_data(name, None, tmp_path).ids
 
 
 def test_cifar_from_its_zip(cifar_zip):
@@ -327,3 +808,6 @@ def test_cifar_from_its_zip(cifar_zip):
     assert 49_900 < len(data.ids) <= 50_000
     drawn = split(data, 10, 10, 0, NOTHING)
     assert data.pixels(drawn.members, 32).shape == (10, 3, 32, 32)
+    classes = data.labels(data.ids)
+    assert len(set(classes)) == 10
+    assert {"airplane", "truck"} < set(classes)

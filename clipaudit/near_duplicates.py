@@ -1,0 +1,62 @@
+"""Pictures that are the same to the eye: one scaled, brightened or encoded anew from the other.
+
+Two pictures are near-duplicates where their perceptual hashes differ in few bits. The hash is
+pHash of the imagehash library: which of the lowest 64 frequencies of the picture in grey are
+above their median. Colour does not count; a copy that was mirrored, turned or cut by more than a
+few percent is another picture.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MOST_BITS = 6
+"""Of 64 bits, how many may differ; strangers differ in about 32."""
+
+
+def perceptual_hash(pixels: npt.NDArray[np.uint8]) -> int:
+    """The 64-bit pHash of a picture.
+
+    Args:
+        pixels: Shape (height, width, 3), RGB.
+    """
+    import imagehash
+    from PIL import Image
+
+    bits = imagehash.phash(Image.fromarray(pixels)).hash
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+class Seen:
+    """The pictures that were met so far.
+
+    >>> seen = Seen()
+    >>> seen.add(0b1111), seen.add(0b1110), seen.add(2**40 - 1)
+    (True, False, True)
+    """
+
+    def __init__(self, hashes: Iterable[int] = (), most_bits: int = MOST_BITS) -> None:
+        self._most_bits = most_bits
+        self._hashes = np.array(list(hashes), dtype=np.uint64)
+        self._n = len(self._hashes)
+
+    def add(self, one: int) -> bool:
+        """Remember a picture by its hash, unless it is a near-duplicate of one that was met.
+
+        Returns:
+            Whether it was new.
+        """
+        key = np.uint64(one)
+        if np.any(np.bitwise_count(self._hashes[: self._n] ^ key) <= self._most_bits):
+            return False
+        if self._n == len(self._hashes):
+            self._hashes = np.resize(self._hashes, max(64, 2 * self._n))
+        self._hashes[self._n] = key
+        self._n += 1
+        return True
