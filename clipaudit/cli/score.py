@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.console import Console
 from clipaudit import reports
 from clipaudit.cli import messages
 from clipaudit.cli.progress import progress
+from clipaudit.cli.words import command_line
 from clipaudit.encoders.base import EncoderOptions, InputOverrides, Output
 from clipaudit.errors import ClipAuditError, InputError, UsageError
 from clipaudit.images import Interpolation, Limits, read_path_list
@@ -252,7 +252,7 @@ def score(
         strict=strict,
         include_hidden=include_hidden,
         limits=replace(DEFAULT.limits, max_pixels=_pixels(max_megapixels)),
-        command=shlex.join(ctx.obj),
+        command=command_line(ctx),
     )
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"  # also for what open_clip and timm do by themselves

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,8 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clipaudit.cli import messages
 from clipaudit.cli.progress import LINE_EVERY_S
+from clipaudit.cli.words import among, command_line
 from clipaudit.encoders.base import OUTPUTS
-from clipaudit.errors import UsageError
 from clipaudit.inferrers.base import KINDS
 from clipaudit.pipelines import train as pipeline
 from clipaudit.pipelines.train import TrainConfig
@@ -26,8 +24,6 @@ from clipaudit.similarity import SIMILARITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-Word = TypeVar("Word", bound=str)
 
 PRETRAIN = PretrainConfig()
 DEFAULT = TrainConfig(data="", output=Path())
@@ -57,9 +53,12 @@ def train(
     ] = DEFAULT.n_nonmembers,
     size: Annotated[int, typer.Option(help="Side of the pictures, in pixels.")] = DEFAULT.size_px,
     architecture: Annotated[
-        Architecture, typer.Option(help="resnet18; resnet-small or resnet-tiny for CPUs.")
+        Architecture,
+        typer.Option(help="resnet18 or vgg11; their small and tiny versions are for CPUs."),
     ] = PRETRAIN.architecture,
-    algorithm: Annotated[Algorithm, typer.Option(help="simclr or mocov2.")] = PRETRAIN.algorithm,
+    algorithm: Annotated[
+        Algorithm, typer.Option(help="simclr, mocov1, mocov2, or byol, which has no negatives.")
+    ] = PRETRAIN.algorithm,
     epochs: Annotated[int, typer.Option(help="Passes over the members.")] = PRETRAIN.epochs,
     batch_size: Annotated[
         int, typer.Option(help="Pictures a step; two views of each.")
@@ -68,12 +67,13 @@ def train(
         float, typer.Option(help="Of AdamW, at the start.")
     ] = PRETRAIN.learning_rate,
     temperature: Annotated[
-        float, typer.Option(help="Of the contrastive loss.")
-    ] = PRETRAIN.temperature,
+        float | None,
+        typer.Option(help="Of the contrastive loss; 0.07 for mocov1 and else 0.2, if not given."),
+    ] = None,
     queue: Annotated[
         int,
         typer.Option(
-            help="For mocov2: earlier keys that serve as negatives; at most half of the members."
+            help="For MoCo: earlier keys that serve as negatives; at most half of the members."
         ),
     ] = PRETRAIN.queue,
     precision: Annotated[
@@ -122,15 +122,15 @@ def train(
             precision=precision,
             seed=seed,
         ),
-        kinds=_among(kind, KINDS, "--kind"),
-        similarities=_among(similarity, SIMILARITIES, "--similarity"),
-        outputs=_among(encoder_output, OUTPUTS, "--encoder-output"),
+        kinds=among(kind, KINDS, "--kind"),
+        similarities=among(similarity, SIMILARITIES, "--similarity"),
+        outputs=among(encoder_output, OUTPUTS, "--encoder-output"),
         n_views=views,
         without=tuple(without or ()),
         checkpoint_every_s=checkpoint_every,
         device=device,
         seed=seed,
-        command=shlex.join(ctx.obj or ("clipaudit", *sys.argv[1:])),
+        command=command_line(ctx),
     )
     with _progress(messages.set_up()) as on_epoch:
         trained = pipeline.train(config, on_epoch)
@@ -187,12 +187,3 @@ class _Lines:
                 highlight=False,
                 soft_wrap=True,
             )
-
-
-def _among(words: list[str], allowed: tuple[Word, ...], option: str) -> tuple[Word, ...]:
-    """The given words as the ones that are allowed, in the order given, none twice."""
-    known: dict[str, Word] = {word: word for word in allowed}
-    for word in words:
-        if word not in known:
-            raise UsageError(f"{option} {word} is not known", f"Choose among {', '.join(allowed)}.")
-    return tuple(known[word] for word in dict.fromkeys(words))

@@ -18,16 +18,26 @@ import numpy as np
 
 from clipaudit._version import __version__
 from clipaudit.cache_dir import cache_dir
-from clipaudit.encoders.base import EncoderOptions, InputSpec, Output
+from clipaudit.encoders.base import EncoderOptions, Output
 from clipaudit.errors import EncoderError, InferrerError, InputError, UsageError
-from clipaudit.files import append_line, make_folder, replace_file
-from clipaudit.inferrers.base import KINDS, Card, Features, Inferrer, Kind, Reads, ShadowFacts
+from clipaudit.files import make_folder, replace_file
+from clipaudit.inferrers.base import (
+    KINDS,
+    Card,
+    Features,
+    Inferrer,
+    Kind,
+    Reads,
+    ShadowFacts,
+    card_name,
+)
 from clipaudit.inferrers.library import CARD, RULES, load, save
 from clipaudit.metrics import judge
 from clipaudit.pipelines.embed import Embedder, usable
 from clipaudit.seeding import derive, stream
 from clipaudit.shadow.datasets import ShadowData, Split, open_data, split
-from clipaudit.shadow.pretrain import Epoch, PretrainConfig, pretrain, require_same
+from clipaudit.shadow.pretrain import Epoch, PretrainConfig
+from clipaudit.shadow.run import ENCODER, has_encoder, pretrain_in
 from clipaudit.similarity import Signals, Similarity, concatenate, measure
 from clipaudit.views import RECIPES
 
@@ -39,11 +49,8 @@ if TYPE_CHECKING:
     from clipaudit.encoders.base import Encoder
 
 SPLIT = "split.json"
-LOG = "log.jsonl"
 RUN = "run.json"
-ENCODER = "encoder"
 INFERRERS = "inferrers"
-CHECKPOINTS = "checkpoints"
 
 _HELD_OUT = 0.2
 _IMAGES_AT_ONCE = 64
@@ -148,14 +155,17 @@ def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch:
     data = open_data(config.data, config.data_name, cache_dir() / "data")
     parts = _split(data, config)
     encoder_folder = config.output / ENCODER
-    has_encoder = (encoder_folder / "encoder.json").exists()
-    if has_encoder:
-        require_same(config.output / CHECKPOINTS, config.pretrain)
     images = data.pixels(parts.members + parts.nonmembers, config.size_px)
     clock.done("data")
 
-    if not has_encoder:
-        _pretrain(images[: len(parts.members)], config, encoder_folder, on_epoch)
+    pretrain_in(
+        config.output,
+        images[: len(parts.members)],
+        config.pretrain,
+        device=config.device,
+        checkpoint_every_s=config.checkpoint_every_s,
+        on_epoch=on_epoch,
+    )
     clock.done("pre-training")
 
     held_out = _held_out(parts, config.seed)
@@ -184,8 +194,7 @@ def _finished(config: TrainConfig) -> Trained | None:
     """What a finished run with these very options made; None where there is none."""
     try:
         recorded = json.loads((config.output / RUN).read_text(encoding="utf-8"))
-        has_encoder = (config.output / ENCODER / "encoder.json").exists()
-        if recorded["config"] != _plain(config) or not has_encoder:
+        if recorded["config"] != _plain(config) or not has_encoder(config.output):
             return None
         folders = sorted(card.parent for card in (config.output / INFERRERS).glob(f"*/{CARD}"))
         inferrers = {_what(one.card): one for one in map(load, folders)}
@@ -280,59 +289,6 @@ def _split(data: ShadowData, config: TrainConfig) -> Split:
     return fresh
 
 
-def _pretrain(
-    members: npt.NDArray[np.uint8],
-    config: TrainConfig,
-    folder: Path,
-    on_epoch: Callable[[Epoch], None],
-) -> None:
-    import torch
-
-    from clipaudit.encoders import shadow
-    from clipaudit.encoders.devices import resolve
-
-    mean = members.mean(axis=(0, 2, 3), dtype=np.float64) / 255
-    std = np.maximum(members.std(axis=(0, 2, 3), dtype=np.float64) / 255, 1e-3)
-    spec = InputSpec(
-        size_px=config.size_px,
-        mean=(round(mean[0], 4), round(mean[1], 4), round(mean[2], 4)),
-        std=(round(std[0], 4), round(std[1], 4), round(std[2], 4)),
-        interpolation="bicubic",
-    )
-    log = _Log(config.output / LOG)
-
-    def note(epoch: Epoch) -> None:
-        log.add(epoch)
-        on_epoch(epoch)
-
-    net = pretrain(
-        torch.from_numpy(members),
-        spec.mean,
-        spec.std,
-        config.pretrain,
-        device=str(resolve(config.device)),
-        checkpoints=config.output / CHECKPOINTS,
-        checkpoint_every_s=config.checkpoint_every_s,
-        on_epoch=note,
-    )
-    shadow.save(net, folder, config.pretrain.architecture, spec)
-
-
-class _Log:
-    """A line of JSON an epoch. Epochs that a killed run did in vain are forgotten."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._is_first = True
-
-    def add(self, epoch: Epoch) -> None:
-        if self._is_first:
-            lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
-            replace_file(self._path, b"".join(lines[: epoch.number - 1]))
-            self._is_first = False
-        append_line(self._path, json.dumps(asdict(epoch)))
-
-
 def _load_encoder(folder: Path, output: Output, device: str) -> Encoder:
     from clipaudit.encoders import shadow
 
@@ -406,11 +362,8 @@ def _fit(
     rule = RULES[kind].train(values, truth, derive(config.seed, kind, "inferrer") % 2**63)
     threshold = rule.threshold(values, truth)
     evidence = judge(rule.score(draws[0][held_out]), is_member[held_out], threshold)
-    words = [shadow.data]
-    words += [] if reads.output == "embedding" else [reads.output]
-    words += [] if reads.similarity == "cosine" else [reads.similarity]
     card = Card(
-        name="-".join([*words, kind.lower()]),
+        name=card_name(shadow.data, reads, kind),
         kind=kind,
         reads=reads,
         threshold=threshold,

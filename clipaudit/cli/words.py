@@ -1,0 +1,32 @@
+"""Words that were typed: those that an option takes, and the whole line."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+from clipaudit.errors import UsageError
+
+if TYPE_CHECKING:
+    import typer
+
+Word = TypeVar("Word", bound=str)
+
+
+def among(words: list[str], allowed: tuple[Word, ...], option: str) -> tuple[Word, ...]:
+    """The given words as the ones that are allowed, in the order given, none twice.
+
+    Raises:
+        UsageError: One is not allowed; the message names the option.
+    """
+    known: dict[str, Word] = {word: word for word in allowed}
+    for word in words:
+        if word not in known:
+            raise UsageError(f"{option} {word} is not known", f"Choose among {', '.join(allowed)}.")
+    return tuple(known[word] for word in dict.fromkeys(words))
+
+
+def command_line(ctx: typer.Context) -> str:
+    """The command as it was typed, for cards and results that say how to repeat them."""
+    return shlex.join(ctx.obj or ("clipaudit", *sys.argv[1:]))
