@@ -5,7 +5,7 @@ Arrays in, arrays out: no torch, no files, no randomness.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -113,6 +113,26 @@ def measure(batch: Embeddings) -> Signals:
         euclidean=-np.minimum(distances, 2).astype(np.float32),
         norms=norms.astype(np.float32),
         plain_norm=plain_norm.astype(np.float32),
+    )
+
+
+def first_views(signals: Signals, n_views: int) -> Signals:
+    """What the first views alone would have given.
+
+    Raises:
+        ValueError: There are not as many views, or fewer than two are asked for.
+    """
+    n_there = signals.norms.shape[1]
+    if not 2 <= n_views <= n_there:
+        raise ValueError(f"cannot take {n_views} of {n_there} views")
+    first, second = np.triu_indices(n_there, k=1)
+    kept = np.flatnonzero((first < n_views) & (second < n_views))
+    return replace(
+        signals,
+        cosine=signals.cosine[:, kept],
+        pearson=signals.pearson[:, kept],
+        euclidean=signals.euclidean[:, kept],
+        norms=signals.norms[:, :n_views],
     )
 
 

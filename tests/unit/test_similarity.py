@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from clipaudit.similarity import SIMILARITIES, Embeddings, Signals, concatenate, measure, n_pairs
+from clipaudit.similarity import (
+    SIMILARITIES,
+    Embeddings,
+    Signals,
+    concatenate,
+    first_views,
+    measure,
+    n_pairs,
+)
 
 NAMES = ("cosine", "pearson", "euclidean", "norms", "plain_norm")
 
@@ -169,6 +177,56 @@ def test_an_image_is_measured_alike_in_any_batch(seed, order, cut):
     assert parts.image_ids == tuple(batch.image_ids[i] for i in order)
     for name in NAMES:
         np.testing.assert_array_equal(getattr(parts, name), getattr(together, name)[list(order)])
+
+
+@given(st.integers(0, 2**32), st.integers(0, 4), st.integers(2, 9), st.data())
+@settings(deadline=None)
+def test_the_first_views_give_what_they_would_have_given_alone(seed, n_images, n_there, data):
+    n_views = data.draw(st.integers(2, n_there))
+    batch = embeddings(seed, n_images, n_there)
+    alone = measure(dataclasses.replace(batch, views=batch.views[:, :n_views]))
+    taken = first_views(measure(batch), n_views)
+    assert taken.image_ids == alone.image_ids
+    assert taken.cosine.shape == (n_images, n_pairs(n_views))
+    for name in NAMES:
+        got, expected = getattr(taken, name), getattr(alone, name)
+        assert got.shape == expected.shape
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
+
+
+@given(st.integers(2, 12), st.data())
+def test_the_pairs_of_the_first_views_are_those_that_name_no_other_view(n_there, data):
+    """Numbers that say which pair, or which view, they are: nothing may come from another place."""
+    n_views = data.draw(st.integers(2, n_there))
+    pairs = [(a, b) for a in range(n_there) for b in range(a + 1, n_there)]
+    named = np.array([[100 * image + a + b / 64 for a, b in pairs] for image in (1, 2)], np.float32)
+    norms = np.array([[100 * image + a for a in range(n_there)] for image in (1, 2)], np.float32)
+    plain = np.array([7, 8], np.float32)
+    signals = Signals(("a", "b"), named, named + 1000, named + 2000, norms, plain)
+    taken = first_views(signals, n_views)
+    kept = [place for place, (a, b) in enumerate(pairs) if a < n_views and b < n_views]
+    np.testing.assert_array_equal(taken.cosine, named[:, kept])
+    np.testing.assert_array_equal(taken.pearson, named[:, kept] + 1000)
+    np.testing.assert_array_equal(taken.euclidean, named[:, kept] + 2000)
+    np.testing.assert_array_equal(taken.norms, norms[:, :n_views])
+    np.testing.assert_array_equal(taken.plain_norm, plain)
+    assert taken.image_ids == ("a", "b")
+
+
+def test_all_views_are_the_signals_as_they_were():
+    signals = measure(embeddings(6))
+    for name in NAMES:
+        np.testing.assert_array_equal(
+            getattr(first_views(signals, 5), name), getattr(signals, name)
+        )
+
+
+@pytest.mark.parametrize("n_views", [-1, 0, 1, 6, 100])
+def test_more_views_than_there_are_or_fewer_than_make_a_pair_are_refused(n_views):
+    signals = measure(embeddings(7))
+    with pytest.raises(ValueError, match=f"cannot take {n_views} of 5 views"):
+        first_views(signals, n_views)
 
 
 def test_batches_that_do_not_fit_together_are_refused():
