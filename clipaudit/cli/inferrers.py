@@ -67,7 +67,7 @@ def _where(card: Card) -> str:
     """What the figures of a card were measured on; one line serves all cards of one run."""
     n, reads = card.evidence.accuracy.n, card.reads
     return (
-        f"Accuracy on {n} held-out pictures with the shadow encoder itself: {card.shadow}. "
+        f"Accuracy with {n} pictures, on {card.judged_on}. Trained on {card.shadow}. "
         f"Each reads {reads.n_views} views of recipe {reads.recipe}."
     )
 

@@ -51,6 +51,18 @@ class Features:
         return cls(signals.image_ids, signals.pairs(made_by.similarity), made_by)
 
 
+def card_name(data: str, reads: Reads, kind: Kind) -> str:
+    """How an inferrer is called; what is usual is left out.
+
+    >>> card_name("cifar10", Reads("pearson", 10, "encodermi@1", "trunk"), "V")
+    'cifar10-trunk-pearson-v'
+    """
+    words = [data]
+    words += [] if reads.output == "embedding" else [reads.output]
+    words += [] if reads.similarity == "cosine" else [reads.similarity]
+    return "-".join([*words, kind.lower()])
+
+
 class Rule(Protocol):
     """How features become scores: V, S or T. Plain arrays inside, no torch."""
 
@@ -83,17 +95,19 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ShadowFacts:
-    """The shadow encoder behind an inferrer.
+    """The shadow encoder behind an inferrer, or several that differ by their seed alone.
 
     Attributes:
         data: Name of the shadow data set, such as `cifar10`.
-        n_members: Pictures that pre-trained the shadow encoder.
+        n_members: Pictures that pre-trained each.
         n_nonmembers: Pictures of the same set that did not.
         architecture: As `clipaudit train --architecture` takes it.
         algorithm: As `clipaudit train --algorithm` takes it.
         epochs: Passes over the members.
         size_px: Side of the pictures.
-        encoder: Fingerprint of the shadow encoder for the output that is read.
+        encoder: Fingerprint of the shadow encoder for the output that is read; of several,
+            SHA-256 over theirs, one after the other.
+        n_encoders: How many there are.
     """
 
     data: str
@@ -104,11 +118,13 @@ class ShadowFacts:
     epochs: int
     size_px: int
     encoder: str
+    n_encoders: int = 1
 
     def __str__(self) -> str:
+        times = "" if self.n_encoders == 1 else f"{self.n_encoders} × "
         return (
-            f"{self.data} ({self.n_members} members), {self.architecture}, {self.algorithm}, "
-            f"{self.epochs} epochs"
+            f"{times}{self.data} ({self.n_members} members), {self.architecture}, "
+            f"{self.algorithm}, {self.epochs} epochs"
         )
 
 
@@ -122,14 +138,16 @@ class Card:
         reads: The features that it understands.
         threshold: A score equal to or above it reads as member.
         shadow: What it was trained on.
-        evidence: Its figures on held-out pictures of the shadow data set, which neither the
-            rule nor its threshold was fitted to.
+        evidence: Its figures on pictures that neither the rule nor its threshold was fitted to:
+            those of `n_targets` other encoders or, where that is 0, held-out ones of the shadow
+            encoder.
         n_fitted: Pictures that the rule was fitted to.
         seed: Of the split, the pre-training and the fit.
         command: What made it.
         created: UTC date, ISO 8601.
         clipaudit_version: The package that made it.
         weights_sha256: Of `weights.safetensors`.
+        n_targets: Encoders that the inferrer never met, and was judged on.
     """
 
     name: str
@@ -144,6 +162,14 @@ class Card:
     created: str
     clipaudit_version: str
     weights_sha256: str = ""
+    n_targets: int = 0
+
+    @property
+    def judged_on(self) -> str:
+        """What its evidence was measured on, to follow the word "on"."""
+        if not self.n_targets:
+            return f"held-out pictures of {self.shadow.data}, with its own shadow encoder"
+        return f"{self.n_targets} encoders that it never met, trained on {self.shadow.data}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ def render(card: Card) -> str:
 
     What specialists want comes after that: what it reads, and how it was made.
     """
-    shadow, reads, evidence = card.shadow, card.reads, card.evidence
+    reads, evidence = card.reads, card.evidence
     return f"""# {card.name}
 
 An image encoder turns a picture into a list of numbers, and learns to do so from millions of \
@@ -33,9 +33,7 @@ From {card.threshold:.6g} on the inferrer says *member*: probably used. Below, i
 *non-member*.
 
 ## How often it is right
-It was tested on an encoder that we trained ourselves, so that the truth was known, with \
-{evidence.accuracy.n} pictures that the inferrer had not seen before: {evidence.tpr.n} that the \
-encoder was trained on, and {evidence.fpr.n} of the same kind that it was not trained on.
+{_tested(card)}
 
 - It found {_count(evidence.tpr)} of the {evidence.tpr.n} used pictures.
 - It wrongly accused {_count(evidence.fpr)} of the {evidence.fpr.n} unused ones.
@@ -47,12 +45,12 @@ encoder was trained on, and {evidence.fpr.n} of the same kind that it was not tr
 {_line("unused pictures that it called used (FPR)", evidence.fpr)}
 {_line("used above unused, pair by pair (AUC; 50% is guessing)", evidence.auc)}
 
-The interval says how far chance in the choice of test pictures may have moved a figure. It does \
-not cover the change to another encoder, which is larger.
+{_caution(card)}
 
 ## Where it fails
 **A verdict of this inferrer is no proof that a picture was used.** The figures above hold for \
-the encoder that we trained and for pictures like its own. Another encoder finds copies more or \
+{"the encoder" if card.n_targets < 2 else "encoders"} that we trained and for pictures like \
+{"its" if card.n_targets < 2 else "their"} own. Another encoder finds copies more or \
 less alike for reasons that have nothing to do with its training pictures: its construction, how \
 it was trained, and what is in the picture (plain pictures look alike to any encoder). Large \
 encoders that saw each picture only a few times, such as CLIP, leave a much fainter trace: expect \
@@ -65,16 +63,69 @@ too, its verdicts mean little.
 views of recipe `{reads.recipe}`, from the `{reads.output}` output of an encoder.
 
 ## How it was made
-Shadow encoder: {shadow.architecture}, pre-trained with {shadow.algorithm} for {shadow.epochs} \
-epochs on {shadow.n_members} pictures of {shadow.data} at {shadow.size_px} × {shadow.size_px} \
-pixels; fingerprint `{shadow.encoder}`. The inferrer was fitted to {card.n_fitted} of its \
-{shadow.n_members} members and {shadow.n_nonmembers} non-members together, and tested on the rest.
+{_made(card)}
 
 ```
 {card.command}
 ```
 On {card.created} with clipaudit {card.clipaudit_version}, seed {card.seed}.
 """
+
+
+def _tested(card: Card) -> str:
+    evidence = card.evidence
+    if not card.n_targets:
+        return (
+            "It was tested on an encoder that we trained ourselves, so that the truth was known, "
+            f"with {evidence.accuracy.n} pictures that the inferrer had not seen before: "
+            f"{evidence.tpr.n} that the encoder was trained on, and {evidence.fpr.n} of the same "
+            "kind that it was not trained on."
+        )
+    return (
+        f"It was tested on {_encoders(card.n_targets)} that it had never met. We trained "
+        f"{'it' if card.n_targets == 1 else 'them'} ourselves, so that the truth was known, with "
+        f"{evidence.accuracy.n} pictures: {evidence.tpr.n} that "
+        f"{'it was' if card.n_targets == 1 else 'they were'} trained on, and {evidence.fpr.n} of "
+        "the same kind that none was trained on."
+    )
+
+
+def _caution(card: Card) -> str:
+    if not card.n_targets:
+        return (
+            "The interval says how far chance in the choice of test pictures may have moved a "
+            "figure. It does not cover the change to another encoder, which is larger."
+        )
+    return (
+        "The interval says how far chance may have moved a figure: in the choice of test pictures, "
+        "and in the encoders, which differ in their pictures and first weights alone. It does not "
+        "cover the change to an encoder of another construction, which is larger."
+    )
+
+
+def _made(card: Card) -> str:
+    shadow = card.shadow
+    several = shadow.n_encoders > 1
+    told = (
+        f"{'Shadow encoders' if several else 'Shadow encoder'}: "
+        f"{f'{shadow.n_encoders} × ' if several else ''}{shadow.architecture}, pre-trained with "
+        f"{shadow.algorithm} for {shadow.epochs} epochs on {shadow.n_members} pictures of "
+        f"{shadow.data}{' each' if several else ''} at {shadow.size_px} × {shadow.size_px} pixels; "
+        f"fingerprint {'of all ' if several else ''}`{shadow.encoder}`. The inferrer was fitted to "
+    )
+    if card.n_targets:
+        return (
+            f"{told}{card.n_fitted} pictures: {'their' if several else 'its'} members and as many "
+            "non-members."
+        )
+    return (
+        f"{told}{card.n_fitted} of its {shadow.n_members} members and {shadow.n_nonmembers} "
+        "non-members together, and tested on the rest."
+    )
+
+
+def _encoders(count: int) -> str:
+    return "an encoder" if count == 1 else f"{count} encoders"
 
 
 def _count(share: Estimate) -> int:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from contextlib import suppress
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
@@ -16,7 +16,7 @@ import numpy as np
 from clipaudit.encoders.nearest import nearest
 from clipaudit.errors import InferrerError
 from clipaudit.files import make_folder, replace_file
-from clipaudit.inferrers.base import Card, Inferrer, Kind, Reads, Rule
+from clipaudit.inferrers.base import KINDS, Card, Inferrer, Kind, Reads, Rule
 from clipaudit.inferrers.card_text import render
 from clipaudit.inferrers.deepset import DeepSetRule
 from clipaudit.inferrers.threshold import MeanRule
@@ -117,9 +117,11 @@ def read_card(folder: Path) -> Card:
 def _typed(kind: Any, value: Any, name: str) -> Any:
     """What a stranger's JSON says, if it is of the kind that we need; else a ValueError."""
     if isinstance(kind, type) and is_dataclass(kind):
-        wanted = {field.name for field in fields(kind)}
-        if not isinstance(value, dict) or value.keys() != wanted:
-            raise ValueError(f"{name} does not have the fields {', '.join(sorted(wanted))}")
+        known = {field.name for field in fields(kind)}
+        # A field with a default came later than the first cards, which lack it.
+        wanted = {field.name for field in fields(kind) if field.default is MISSING}
+        if not isinstance(value, dict) or not wanted <= value.keys() <= known:
+            raise ValueError(f"{name} does not have the fields {', '.join(sorted(known))}")
         hints = get_type_hints(kind)
         return kind(**{key: _typed(hints[key], value[key], key) for key in value})
     if get_origin(kind) is Literal:
@@ -180,7 +182,10 @@ def find(name: str) -> Inferrer:
 
 
 def shipped_for(made_by: Reads) -> Sequence[Inferrer]:
-    """All shipped inferrers that read features of this kind, V before S before T.
+    """The shipped inferrers that read features of this kind: V, S and T, in this order.
+
+    Where inferrers of several data sets do, those of one are taken: of the one with the most
+    kinds, then of the one with the best mean accuracy on its cards.
 
     Raises:
         InferrerError: There is none.
@@ -192,5 +197,14 @@ def shipped_for(made_by: Reads) -> Sequence[Inferrer]:
             f"similarities, the {made_by.output} output and recipe {made_by.recipe} together",
             "`clipaudit inferrers` lists what each reads; `clipaudit train` makes others.",
         )
-    fitting.sort(key=lambda card: ("VST".index(card.kind), card.name))
-    return [load(shipped_folder() / card.name) for card in fitting]
+    by_data: dict[str, list[Card]] = {}
+    for card in fitting:
+        by_data.setdefault(card.shadow.data, []).append(card)
+    best = max(by_data.values(), key=_worth)
+    best.sort(key=lambda card: KINDS.index(card.kind))
+    return [load(shipped_folder() / card.name) for card in best]
+
+
+def _worth(cards: Sequence[Card]) -> tuple[int, float]:
+    right = [card.evidence.accuracy.value for card in cards]
+    return len({card.kind for card in cards}), sum(right) / len(right)

@@ -558,10 +558,7 @@ def _facts(inferrer: Inferrer) -> InferrerFacts:
         kind=card.kind,
         threshold=card.threshold,
         trained_on=str(card.shadow),
-        evidence=(
-            f"on its own shadow encoder, held-out pictures of {card.shadow.data}: accuracy "
-            f"{accuracy}; non-members called members {fpr}"
-        ),
+        evidence=(f"on {card.judged_on}: accuracy {accuracy}; non-members called members {fpr}"),
         sha256=card.weights_sha256,
     )
 

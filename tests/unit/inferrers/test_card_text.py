@@ -57,9 +57,27 @@ def test_another_card_gives_another_text():
         {"command": "clipaudit train elsewhere"},
         {"created": "2020-01-01"},
         {"clipaudit_version": "9"},
+        {"n_targets": 1},
+        {"n_targets": 3},
     ]
     texts = [render(card("S", **change)) for change in changes]
     assert len({first, *texts}) == len(changes) + 1
+
+
+def test_a_card_says_on_how_many_encoders_it_was_tested():
+    assert "tested on an encoder that we trained ourselves" in render(card("V"))
+    one = render(card("V", n_targets=1))
+    assert "tested on an encoder that it had never met. We trained it ourselves" in one
+    several = render(card("V", n_targets=3))
+    assert "tested on 3 encoders that it had never met. We trained them ourselves" in several
+    assert "400 pictures: 200 that they were trained on, and 200 of the same kind" in several
+
+
+def test_a_card_says_how_many_shadow_encoders_it_learned_from():
+    text = render(card("V", shadow=replace(SHADOW, n_encoders=3), n_targets=3))
+    assert "Shadow encoders: 3 × resnet-small" in text
+    assert "on 1000 pictures of cifar10 each at 32 × 32" in text
+    assert "The inferrer was fitted to 1520 pictures: their members and as many" in text
 
 
 def test_it_says_that_it_proves_nothing_before_it_says_how_it_was_made():
