@@ -68,3 +68,11 @@ def known_truth(tmp_path_factory):
         net = pretrain(seen, spec.mean, spec.std, how)
         save(net, folder / name, how.architecture, spec)
     return KnownTruth(folder, f"shadow:{folder / 'overfitted'}", f"shadow:{folder / 'stranger'}")
+
+
+@pytest.fixture(scope="session")
+def small_lab(tmp_path_factory):
+    """Every encoder of a small matrix, made here in some 10 s of one core; no test changes it."""
+    from tests.unit.lab.labs import make_lab
+
+    return make_lab(tmp_path_factory.mktemp("small-lab"))

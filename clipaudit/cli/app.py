@@ -35,6 +35,10 @@ COMMANDS = {
         "clipaudit.cli.train:train",
         "Train inferrers of your own on a data set whose use you decide.",
     ),
+    "lab": (
+        "clipaudit.cli.lab:app",
+        "Run the experiments of the EncoderMI paper, and show them beside its own numbers.",
+    ),
     "encoders": ("clipaudit.cli.encoders:encoders", "List the encoders that can be audited."),
     "inferrers": ("clipaudit.cli.inferrers:app", "List the inferrers, and show their cards."),
     "cache": ("clipaudit.cli.cache:app", "See or empty the store of features."),

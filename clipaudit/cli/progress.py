@@ -91,14 +91,15 @@ class _Log:
         of = "" if step.total is None else f" of {step.total:,}"
         parts = [f"{step.done:,}{of} images", f"{speed:.1f} images/s"]
         if step.total is not None and speed > 0:
-            parts.append(f"{_duration((step.total - step.done) / speed)} left")
+            parts.append(f"{duration((step.total - step.done) / speed)} left")
         if notes := _notes(step):
             parts.append(notes)
         self._console.print(Text(", ".join(parts)), soft_wrap=True)
         self._time, self._done = now, step.done
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are some."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -38,6 +38,7 @@ def test_the_checkout_has_inferrers_to_ship():
 def test_the_wheel_holds_every_inferrer_and_the_mark_of_types(built: Path):
     names = names_in_wheel(built)
     assert "clipaudit/py.typed" in names
+    assert "clipaudit/lab/matrices/encodermi.toml" in names
     for card in CARDS:
         for file in FILES:
             assert f"clipaudit/pretrained_inferrers/{card}/{file}" in names

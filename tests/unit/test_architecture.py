@@ -15,9 +15,10 @@ LAYERS = (
     ("_version", "errors", "seeding", "cache_dir", "files"),
     (
         *("images", "decode_worker", "decoding", "views", "encoders", "similarity", "inferrers"),
-        *("metrics", "calibration", "blind", "verdicts", "store", "shadow"),
+        *("metrics", "calibration", "blind", "verdicts", "store", "shadow", "near_duplicates"),
     ),
     ("pipelines", "reports"),
+    ("lab",),
     ("doctor", "__init__"),
     ("cli",),
     ("__main__",),

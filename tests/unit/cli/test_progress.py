@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from clipaudit.cli.progress import _duration, _Log, progress
+from clipaudit.cli.progress import _Log, duration, progress
 from clipaudit.pipelines.score import Progress
 
 
@@ -48,5 +48,5 @@ def test_a_terminal_gets_a_bar_in_one_line(width):
 @pytest.mark.parametrize(
     ("seconds", "expected"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (7261, "2:01:01")]
 )
-def test_durations(seconds, expected):
-    assert _duration(seconds) == expected
+def testdurations(seconds, expected):
+    assert duration(seconds) == expected

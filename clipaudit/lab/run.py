@@ -1,0 +1,391 @@
+"""Runs a matrix: splits, then all encoders, several at a time, then what follows from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from filelock import FileLock, Timeout
+
+from clipaudit._version import __version__
+from clipaudit.cache_dir import cache_dir
+from clipaudit.encoders.devices import resolve
+from clipaudit.encoders.nearest import nearest
+from clipaudit.errors import ClipAuditError, InputError, UsageError
+from clipaudit.files import make_folder, replace_file
+from clipaudit.lab.experiments import facts, fill, is_ready
+from clipaudit.lab.plan import Plan, data_sets, make_plan
+from clipaudit.lab.results import (
+    Results,
+    read_results,
+    results_file,
+    with_earlier,
+    write_results,
+)
+from clipaudit.lab.splits import make_split, read_split, split_folder
+from clipaudit.lab.units import Unit
+from clipaudit.lab.worker import ERROR
+from clipaudit.shadow.datasets import ShadowData, open_data
+from clipaudit.shadow.run import LOG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from clipaudit.lab.matrix import Matrix, Scale
+    from clipaudit.lab.splits import LabSplit
+
+State = Literal["there", "waiting", "running", "done", "failed"]
+
+_POLL_S = 0.5
+_PATIENCE_S = 20.0
+_TAIL_BYTES = 4096
+_WORKER_LOG = "worker.log"
+
+
+@dataclass(frozen=True, slots=True)
+class LabConfig:
+    """How to run a matrix.
+
+    Attributes:
+        matrix: What is to be run.
+        scale: Name of one of its scales.
+        lab: Folder for all that is made; what is there is not made again.
+        data: Paths of data sets by name, in the place of those that the matrix names.
+        jobs: Encoders at a time; None takes one a processor core, or one in all on a GPU.
+        device: Where encoders are trained.
+        only: Experiments to run, by name or kind; empty runs all.
+    """
+
+    matrix: Matrix
+    scale: str
+    lab: Path
+    data: Mapping[str, str] = field(default_factory=dict)
+    jobs: int | None = None
+    device: str = "auto"
+    only: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one encoder is.
+
+    Attributes:
+        unit: The encoder.
+        state: `there`: it needs nothing. `done`: it was made in this run.
+        epoch: Epochs done.
+        loss: In the last of them; None before the first.
+        since: When it was started, by `time.monotonic`.
+        seconds: How long it took or has been taking.
+        error: What went wrong, and what to do.
+    """
+
+    unit: Unit
+    state: State
+    epoch: int = 0
+    loss: float | None = None
+    since: float = 0.0
+    seconds: float = 0.0
+    error: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a run of a matrix came to.
+
+    Attributes:
+        results: Of all cells that could be filled.
+        file: Where they are written.
+        n_filled: How many those are.
+        n_encoders: How many encoders the matrix needs.
+        failed: Those that could not be made.
+        exit_code: Of the first of them; 0 where there is none.
+    """
+
+    results: Results
+    file: Path
+    n_filled: int
+    n_encoders: int
+    failed: tuple[Progress, ...]
+    exit_code: int
+
+
+def run_lab(
+    config: LabConfig,
+    on_split: Callable[[str, int, LabSplit], None] = lambda data, seed, split: None,
+    on_progress: Callable[[list[Progress]], None] = lambda progress: None,
+) -> Ran:
+    """Run all that a matrix names, and is not there yet.
+
+    An encoder that fails is told of and does not keep the others from being made.
+
+    Args:
+        config: What, how large and where.
+        on_split: Called for every split that was drawn or found.
+        on_progress: Called about twice a second with the state of every encoder.
+
+    Raises:
+        ClipAuditError: The matrix does not fit, a data set is missing or too small, another run
+            is at work in the same folder, or the disk is full.
+    """
+    matrix, scale = _chosen(config)
+    make_folder(config.lab)
+    lock = FileLock(config.lab / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UsageError(
+            f"another `clipaudit lab run` is at work in {config.lab}",
+            "Wait until it ends, stop it, or pass another --output.",
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            f"{config.lab} cannot be written to: {error.strerror or error}",
+            "Name another folder with -o.",
+        ) from error
+    try:
+        splits = _splits(config, matrix, scale, on_split)
+        plan = make_plan(matrix, scale, config.lab, splits)
+        progress, exit_code = _make_all(plan, config, on_progress)
+        results = collect(plan, matrix, config)
+        file = _write(config, results)
+    finally:
+        lock.release()
+    failed = tuple(one for one in progress if one.state == "failed")
+    n_filled = sum(is_ready(cell, plan) for cell in plan.cells)
+    return Ran(results, file, n_filled, len(plan.units), failed, exit_code)
+
+
+def read_plan(config: LabConfig) -> Plan:
+    """The plan of a matrix whose splits are all drawn; opens no data set.
+
+    Raises:
+        UsageError: The matrix has no such scale, data set or experiment.
+        InputError: A split is missing or broken.
+    """
+    matrix, scale = _chosen(config)
+    splits = {
+        (name, seed): read_split(split_folder(config.lab, name, scale.split, scale.size_px, seed))
+        for name in data_sets(matrix)
+        for seed in scale.seeds
+    }
+    return make_plan(matrix, scale, config.lab, splits)
+
+
+def _chosen(config: LabConfig) -> tuple[Matrix, Scale]:
+    """The experiments and the scale that were asked for."""
+    matrix = config.matrix
+    if config.scale not in matrix.scale:
+        raise UsageError(
+            f"the matrix {matrix.name} has no scale {config.scale}",
+            f"Choose one of {', '.join(matrix.scale)}.",
+        )
+    for name in config.data:
+        if name not in matrix.data:
+            raise UsageError(
+                f"the matrix {matrix.name} has no data set {name}",
+                f"It has {', '.join(matrix.data)}: --data {next(iter(matrix.data))}=PATH.",
+            )
+    names = {one.name for one in matrix.experiment} | {one.kind for one in matrix.experiment}
+    for name in config.only:
+        if name not in names:
+            near = nearest(name, sorted(names), limit=3) or sorted(names)
+            raise UsageError(
+                f"the matrix {matrix.name} has no experiment {name}",
+                f"Choose among {', '.join(near)}.",
+            )
+    if config.only:
+        wanted = [
+            one for one in matrix.experiment if one.name in config.only or one.kind in config.only
+        ]
+        matrix = matrix.model_copy(update={"experiment": tuple(wanted)})
+    return matrix, matrix.scale[config.scale]
+
+
+def _splits(
+    config: LabConfig,
+    matrix: Matrix,
+    scale: Scale,
+    on_split: Callable[[str, int, LabSplit], None],
+) -> dict[tuple[str, int], LabSplit]:
+    """The splits of all data sets and seeds; a data set is opened only where one is missing."""
+    splits: dict[tuple[str, int], LabSplit] = {}
+    for name in data_sets(matrix):
+        opened: list[ShadowData] = []
+
+        def open_set(name: str = name, opened: list[ShadowData] = opened) -> ShadowData:
+            if not opened:
+                source = config.data.get(name, matrix.data[name])
+                opened.append(open_data(source, name, cache_dir() / "data"))
+            return opened[0]
+
+        for seed in scale.seeds:
+            folder = split_folder(config.lab, name, scale.split, scale.size_px, seed)
+            split = make_split(folder, name, open_set, scale.split, scale.size_px, seed)
+            splits[name, seed] = split
+            on_split(name, seed, split)
+    return splits
+
+
+def _make_all(
+    plan: Plan, config: LabConfig, on_progress: Callable[[list[Progress]], None]
+) -> tuple[list[Progress], int]:
+    """Every unit that is not done, each in a process of its own."""
+    progress = [
+        Progress(unit, "there" if unit.is_done else "waiting") for unit in plan.units.values()
+    ]
+    waiting = [one for one in progress if one.state == "waiting"]
+    jobs = config.jobs or _jobs(config.device)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    running: dict[str, tuple[Progress, subprocess.Popen[bytes]]] = {}
+    exit_code = 0
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                one = waiting.pop(0)
+                one.state, one.since = "running", time.monotonic()
+                running[one.unit.key] = one, _start(one.unit, threads, config.device)
+            time.sleep(_POLL_S)
+            for key, (one, process) in list(running.items()):
+                _follow(one)
+                code = process.poll()
+                if code is not None:
+                    del running[key]
+                    _finish(one, process, code)
+                    if one.state == "failed":
+                        exit_code = exit_code or _exit_code(code)
+            on_progress(progress)
+    finally:
+        _stop([process for _, process in running.values()])
+    on_progress(progress)
+    return progress, exit_code
+
+
+def _exit_code(code: int) -> int:
+    """Of the lab, by that of a worker: 1 is a traceback, so a bug, and below 0 is a signal."""
+    if code == 1:
+        return ClipAuditError.exit_code
+    return code if code > 0 else 4
+
+
+def _jobs(device: str) -> int:
+    return (os.cpu_count() or 1) if resolve(device).type == "cpu" else 1
+
+
+def _start(unit: Unit, threads: int, device: str) -> subprocess.Popen[bytes]:
+    """A worker. It hears no Ctrl-C of the terminal: the lab ends it, after an epoch."""
+    make_folder(unit.folder)
+    (unit.folder / ERROR).unlink(missing_ok=True)
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", "clipaudit.lab.worker", str(threads), device]
+    replace_file(unit.folder / _WORKER_LOG, b"")
+    with (unit.folder / _WORKER_LOG).open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own module, and words of ours
+            [*command, str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+        )
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):  # it is gone already, which is found out soon enough
+        process.stdin.write(unit.as_json().encode())
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    return process
+
+
+def _follow(one: Progress) -> None:
+    """Read how far a worker is from the end of its log."""
+    one.seconds = time.monotonic() - one.since
+    try:
+        with (one.unit.folder / LOG).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = file.read().splitlines()
+        last = json.loads(lines[-1])
+        one.epoch, one.loss = last["number"], last["loss"]
+    except (OSError, ValueError, IndexError, KeyError):
+        return  # there is no whole line yet
+
+
+def _finish(one: Progress, process: subprocess.Popen[bytes], code: int) -> None:
+    if code == 0:
+        one.state = "done"
+        return
+    one.state = "failed"
+    try:
+        said = json.loads((one.unit.folder / ERROR).read_text(encoding="utf-8"))
+        one.error = said["message"], said["hint"]
+    except (OSError, ValueError, KeyError):
+        how = f"it was killed by signal {-code}" if code < 0 else f"it ended with code {code}"
+        log = one.unit.folder / _WORKER_LOG
+        advice = f"Its checkpoint is kept: run the same command again. {log} has its last words"
+        one.error = (
+            f"the worker of {one.unit.folder} is gone: {how}",
+            f"{advice}; if memory was short, lower --jobs.",
+        )
+
+
+def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
+    """End what still runs; checkpoints are written so that nothing is lost but a minute."""
+    for process in processes:
+        process.terminate()
+    until = time.monotonic() + _PATIENCE_S
+    for process in processes:
+        try:
+            process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _write(config: LabConfig, results: Results) -> Path:
+    """Write results; those of experiments that were left out this time stay as they were.
+
+    Where no cell could be filled, earlier results stay too.
+    """
+    path = results_file(config.lab, results)
+    if not path.exists():
+        return write_results(config.lab, results)
+    if not results.outcomes:
+        return path
+    with suppress(InputError):  # of another version, or broken: replaced
+        order = [one.name for one in config.matrix.experiment]
+        others = [name for name in order if name not in results.experiments]
+        results = with_earlier(results, read_results(path), others)
+        told = {name: results.experiments[name] for name in order if name in results.experiments}
+        results = replace(results, experiments=told)
+    return write_results(config.lab, results)
+
+
+def collect(plan: Plan, matrix: Matrix, config: LabConfig) -> Results:
+    """The results of all cells whose encoders are there.
+
+    Raises:
+        EncoderError: A file of the lab cannot be read.
+    """
+    ready = [cell for cell in plan.cells if is_ready(cell, plan)]
+    found = [fill(cell, plan, matrix.outputs, matrix.kinds) for cell in ready]
+    encoders = [facts(unit) for unit in plan.units.values() if unit.is_trained]
+    return Results(
+        matrix=matrix.name,
+        scale=config.scale,
+        about=matrix.scale[config.scale].about,
+        experiments={
+            one.name: {"kind": one.kind, "data": one.data, "unknown_data": one.unknown_data or ""}
+            for one in matrix.experiment
+        },
+        n_cells=len(plan.cells),
+        outcomes=tuple(outcome for one in found for outcome in one.outcomes),
+        downstream=tuple(one for some in found for one in some.downstream),
+        encoders=tuple(encoders),
+        device=str(resolve(config.device)),
+        clipaudit_version=__version__,
+    )

@@ -1,0 +1,168 @@
+"""Which pictures each encoder of a lab sees: drawn once, written down, kept as pixels.
+
+LAB/splits/<data>-<seed>-<key>/split.json
+LAB/splits/<data>-<seed>-<key>/pixels.npy
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from clipaudit.errors import InputError
+from clipaudit.files import make_folder, replace_file, replacing
+from clipaudit.shadow.datasets import draw_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clipaudit.lab.matrix import SplitSizes
+    from clipaudit.shadow.datasets import ShadowData
+
+Role = Literal["target", "shadow"]
+
+_FORMAT = 1
+_SPLIT = "split.json"
+_PIXELS = "pixels.npy"
+_GROUPS = (
+    *("target-members", "target-nonmembers", "shadow-members", "shadow-nonmembers"),
+    *("probe-train", "probe-test"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LabSplit:
+    """The pictures of one data set for one seed.
+
+    Attributes:
+        folder: Where it is written down.
+        data: Name of the data set.
+        groups: SHA-256 in hex by group: members and non-members of `target` and `shadow`, and
+            those that train and test the downstream classifier. No picture and no near-duplicate
+            is in two of them.
+        labels: Classes of the pictures of `probe-train` and `probe-test`; None if there are none,
+            or all pictures to train with are of one.
+        n_near_duplicates: Pictures that were passed over for that reason.
+    """
+
+    folder: Path
+    data: str
+    groups: dict[str, tuple[str, ...]]
+    labels: dict[str, tuple[str, ...]] | None
+    n_near_duplicates: int
+
+    def pictures(self, role: Role, n_members: int) -> tuple[tuple[str, ...], int]:
+        """Ids of the members of an encoder, then of as many non-members; and where they begin."""
+        members = self.groups[f"{role}-members"][:n_members]
+        return members + self.groups[f"{role}-nonmembers"][:n_members], len(members)
+
+    def pixels(self, ids: tuple[str, ...]) -> npt.NDArray[np.uint8]:
+        """Pictures by id, shape (n, 3, size_px, size_px), RGB.
+
+        Raises:
+            InputError: The file is gone or broken.
+        """
+        path = self.folder / _PIXELS
+        try:
+            everything = np.load(path, mmap_mode="r")
+            row_of = {one: row for row, one in enumerate(self._ids())}
+            return np.ascontiguousarray(everything[[row_of[one] for one in ids]])
+        except (OSError, ValueError, EOFError, IndexError) as error:
+            raise _broken(self.folder, error) from error
+
+    def _ids(self) -> list[str]:
+        return [one for group in _GROUPS for one in self.groups[group]]
+
+
+def split_folder(lab: Path, data: str, sizes: SplitSizes, size_px: int, seed: int) -> Path:
+    """Where the split of a data set for a seed is, or will be."""
+    what = json.dumps([_FORMAT, data, sizes.counts, size_px, seed])
+    return lab / "splits" / f"{data}-{seed}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
+
+
+def make_split(
+    folder: Path,
+    name: str,
+    open_set: Callable[[], ShadowData],
+    sizes: SplitSizes,
+    size_px: int,
+    seed: int,
+) -> LabSplit:
+    """The split in a folder, drawn and written down if it is not there yet.
+
+    Args:
+        folder: As `split_folder` says.
+        name: Of the data set.
+        open_set: Called only where the split is not there yet.
+        sizes: Of the groups.
+        size_px: Side to which the pictures are resized.
+        seed: Of the draw.
+
+    Raises:
+        ClipAuditError: The data set is missing or too small, or the disk is full.
+    """
+    if (folder / _SPLIT).exists():
+        return read_split(folder)
+    data = open_set()
+    drawn = draw_groups(data, sizes.counts, seed)
+    probes = {group: drawn.groups[group] for group in ("probe-train", "probe-test")}
+    labels = {group: data.labels(ids) for group, ids in probes.items()}
+    make_folder(folder)
+    pixels = data.pixels([one for group in _GROUPS for one in drawn.groups[group]], size_px)
+    encoded = io.BytesIO()
+    np.save(encoded, pixels)  # straight into a file, a full disk is no error with a number
+    with replacing(folder / _PIXELS) as file:
+        file.write(encoded.getbuffer())
+    document = {
+        "format": _FORMAT,
+        "data": name,
+        "seed": seed,
+        "size_px": size_px,
+        "n_unreadable": drawn.n_unreadable,
+        "n_near_duplicates": drawn.n_near_duplicates,
+        "groups": drawn.groups,
+        "labels": labels if len(set(labels["probe-train"] or ())) > 1 else None,
+    }
+    replace_file(folder / _SPLIT, (json.dumps(document, indent=1) + "\n").encode())
+    return read_split(folder)
+
+
+def read_split(folder: Path) -> LabSplit:
+    """The split that was written down in a folder.
+
+    Raises:
+        InputError: There is none that can be read, or it overlaps.
+    """
+    try:
+        saved = json.loads((folder / _SPLIT).read_text(encoding="utf-8"))
+        if saved["format"] != _FORMAT:
+            raise ValueError(f"format {saved['format']}")
+        groups = {group: tuple(saved["groups"][group]) for group in _GROUPS}
+        labels = saved["labels"] and {name: tuple(some) for name, some in saved["labels"].items()}
+        made = LabSplit(folder, saved["data"], groups, labels, saved["n_near_duplicates"])
+        ids = [one for group in groups.values() for one in group]
+        n_twice = len(ids) - len(set(ids))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _broken(folder, error) from error
+    if n_twice:
+        raise InputError(
+            f"the split in {folder} overlaps: {n_twice} pictures are in it twice",
+            "It was changed by hand. Delete that folder; what was trained on it is then trained "
+            "anew.",
+        )
+    return made
+
+
+def _broken(folder: Path, error: Exception) -> InputError:
+    return InputError(
+        f"the split in {folder} cannot be read: {error}",
+        "Delete that folder to draw it again; the same data set gives the same split, and what "
+        "was trained on it stays.",
+    )

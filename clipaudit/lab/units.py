@@ -1,0 +1,182 @@
+"""A unit of work: one encoder, and all that is to be measured on it.
+
+An encoder's folder is named by the hash of what it is trained on and how: whatever experiment or
+matrix asks for the same encoder finds it there, and does not train it again.
+
+    LAB/encoders/<key>/about.json     what it is, for people
+    LAB/encoders/<key>/log.jsonl      a line an epoch
+    LAB/encoders/<key>/encoder/       spec `shadow:LAB/encoders/<key>`
+    LAB/encoders/<key>/signals/…      of its pictures, for one output, epoch and draw of the views
+    LAB/encoders/<key>/fits/…         inferrers fitted to those signals
+    LAB/encoders/<key>/probe-….json   how a downstream classifier does on it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipaudit.encoders.base import Output
+from clipaudit.inferrers.base import Kind
+from clipaudit.lab.splits import LabSplit, Role
+from clipaudit.shadow.pretrain import PretrainConfig
+from clipaudit.shadow.run import has_encoder, has_snapshot
+from clipaudit.similarity import Similarity
+from clipaudit.views import ENCODERMI
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FORMAT = 1
+VIEWS = ENCODERMI.id
+"""The inferrer's own augmentations, whatever an encoder was trained with."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fit:
+    """An inferrer to be fitted to a shadow encoder.
+
+    Attributes:
+        output: Of the encoder.
+        kind: V, S or T.
+        similarity: That it reads.
+        n_views: Likewise.
+        n_draws: How many draws of the views of each picture it learns from.
+    """
+
+    output: Output
+    kind: Kind
+    similarity: Similarity
+    n_views: int
+    n_draws: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Look:
+    """Signals to be measured on an encoder.
+
+    Attributes:
+        output: Of the encoder.
+        epoch: After which; None is the finished encoder.
+        draw: Which draw of the views.
+        n_views: How many.
+    """
+
+    output: Output
+    epoch: int | None
+    draw: int
+    n_views: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """An encoder, and what is wanted of it.
+
+    Attributes:
+        lab: Folder of the lab.
+        split: Folder of the split that its pictures come from.
+        data: Name of the data set.
+        role: Target or shadow: whose pictures it sees.
+        seed: Of the repetition.
+        n_members: How many.
+        pretrain: How it is trained.
+        key: What it is, in 16 hex digits.
+        looks: Signals that are wanted.
+        fits: Inferrers that are wanted.
+        probes: Epochs at which a downstream classifier is wanted; None is the finished encoder.
+    """
+
+    lab: Path
+    split: Path
+    data: str
+    role: Role
+    seed: int
+    n_members: int
+    pretrain: PretrainConfig
+    key: str
+    looks: tuple[Look, ...] = ()
+    fits: tuple[Fit, ...] = ()
+    probes: tuple[int | None, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where the encoder and all that was measured on it is kept."""
+        return self.lab / "encoders" / self.key
+
+    @property
+    def snapshots(self) -> tuple[int, ...]:
+        """Epochs at which the encoder is kept as it is then."""
+        wanted = {look.epoch for look in self.looks} | set(self.probes)
+        return tuple(sorted(epoch for epoch in wanted if epoch is not None))
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the encoder and its snapshots are there."""
+        return has_encoder(self.folder) and all(
+            has_snapshot(self.folder, epoch) for epoch in self.snapshots
+        )
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that is wanted is there."""
+        return self.is_trained and all(path.exists() for path in self.products())
+
+    def products(self) -> Iterable[Path]:
+        """The files that are wanted beside the encoder."""
+        yield from map(self.signals_file, self.looks)
+        yield from map(self.fit_file, self.fits)
+        yield from map(self.probe_file, self.probes)
+
+    def signals_file(self, look: Look) -> Path:
+        """Where the signals of a look are kept."""
+        name = f"{look.output}-{_when(look.epoch)}-draw{look.draw}-n{look.n_views}"
+        return self.folder / "signals" / f"{name}.safetensors"
+
+    def fit_file(self, fit: Fit) -> Path:
+        """Where an inferrer is kept."""
+        reads = f"{fit.output}-{fit.similarity}-n{fit.n_views}"
+        name = f"{reads}-draws{fit.n_draws}-{fit.kind}"
+        return self.folder / "fits" / f"{name}.safetensors"
+
+    def probe_file(self, epoch: int | None) -> Path:
+        """Where the figures of a downstream classifier are kept."""
+        return self.folder / f"probe-{_when(epoch)}.safetensors"
+
+    def as_json(self) -> str:
+        """All of it, for a worker."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Unit:
+        """What `as_json` gave."""
+        raw = json.loads(text)
+        return cls(
+            **{
+                **raw,
+                "lab": Path(raw["lab"]),
+                "split": Path(raw["split"]),
+                "pretrain": PretrainConfig(**raw["pretrain"]),
+                "looks": tuple(Look(**look) for look in raw["looks"]),
+                "fits": tuple(Fit(**fit) for fit in raw["fits"]),
+                "probes": tuple(raw["probes"]),
+            }
+        )
+
+
+def _when(epoch: int | None) -> str:
+    return "end" if epoch is None else f"epoch{epoch}"
+
+
+def encoder_key(
+    split: LabSplit, role: Role, n_members: int, pretrain: PretrainConfig, size_px: int
+) -> str:
+    """What an encoder is trained on and how, in 16 hex digits.
+
+    The non-members count too: what is kept beside the encoder was measured on both.
+    """
+    pictures, _ = split.pictures(role, n_members)
+    what = [_FORMAT, VIEWS, pictures, size_px, asdict(pretrain)]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
