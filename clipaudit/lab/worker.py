@@ -26,7 +26,7 @@ from clipaudit.files import make_folder, replace_file, replacing
 from clipaudit.inferrers.library import RULES
 from clipaudit.lab.splits import LabSplit, read_split
 from clipaudit.lab.units import VIEWS, Fit, Look, Unit
-from clipaudit.pipelines.embed import Embedder, usable
+from clipaudit.pipelines.embed import Embedder, measure_all
 from clipaudit.seeding import derive
 from clipaudit.shadow.run import (
     CHECKPOINTS,
@@ -36,7 +36,7 @@ from clipaudit.shadow.run import (
     pretrain_in,
     snapshot,
 )
-from clipaudit.similarity import Signals, concatenate, first_views, measure
+from clipaudit.similarity import Signals, first_views
 from clipaudit.views import RECIPES, to_unit_range
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ _ABOUT = "about.json"
 _LOCK = ".lock"
 _PLAIN = "plain"
 _COLUMNS = ("cosine", "pearson", "euclidean", "norms", "plain_norm")
-_IMAGES_AT_ONCE = 64
 _PROBE_AT_ONCE = 256
 
 
@@ -131,21 +130,10 @@ def _look(
     embedder = Embedder(
         _load(unit, look.output, look.epoch, device), RECIPES[VIEWS], look.n_views, look.draw
     )
-    batches, plain = [], []
-    for start in range(0, len(pictures), _IMAGES_AT_ONCE):
-        some = slice(start, start + _IMAGES_AT_ONCE)
-        embeddings = embedder(pictures[some], images[some])
-        if not usable(embeddings).all():
-            raise EncoderError(
-                f"the {look.output} output of the encoder in {unit.folder} has collapsed: it is "
-                "zero, constant or not finite for some pictures",
-                "Give its algorithm another learning_rate in the matrix.",
-            )
-        batches.append(measure(embeddings))
-        plain.append(embeddings.plain)
-    signals = concatenate(batches)
+    hint = "Give its algorithm another learning_rate in the matrix."
+    signals, plain = measure_all(embedder, pictures, images, hint)
     arrays = {name: getattr(signals, name) for name in _COLUMNS}
-    _write(unit.signals_file(look), {**arrays, _PLAIN: np.concatenate(plain)})
+    _write(unit.signals_file(look), {**arrays, _PLAIN: plain})
 
 
 def read_signals(unit: Unit, look: Look) -> tuple[Signals, npt.NDArray[np.float32]]:

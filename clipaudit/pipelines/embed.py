@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipaudit.errors import EncoderError
-from clipaudit.similarity import Embeddings
+from clipaudit.similarity import Embeddings, Signals, concatenate, measure
 from clipaudit.views import draw, make_views, to_unit_range
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from clipaudit.views import Recipe
 
 logger = logging.getLogger(__name__)
+
+_IMAGES_AT_ONCE = 64
 
 _SIGNS_OF_SHORT_MEMORY = (
     "allocate memory",
@@ -107,6 +109,36 @@ class Embedder:
         logger.warning(
             "out of memory with %d views at once, going on with %d", at_once, self._most_views
         )
+
+
+def measure_all(
+    embedder: Embedder, image_ids: Sequence[str], images: npt.NDArray[np.uint8], hint: str
+) -> tuple[Signals, npt.NDArray[np.float32]]:
+    """Signals of all images, and the embeddings of the images themselves, a batch at a time.
+
+    Args:
+        embedder: The encoder, and what its views depend on.
+        image_ids: SHA-256 of each image file, in hex; at least one.
+        images: Shape (n_images, 3, size_px, size_px), uint8 RGB, of the encoder's size.
+        hint: What to do where the encoder has collapsed.
+
+    Raises:
+        EncoderError: It has, or not even one view at a time fits into memory.
+    """
+    batches, plain = [], []
+    for start in range(0, len(image_ids), _IMAGES_AT_ONCE):
+        some = slice(start, start + _IMAGES_AT_ONCE)
+        embeddings = embedder(image_ids[some], images[some])
+        if not usable(embeddings).all():
+            info = embedder.encoder.info
+            raise EncoderError(
+                f"the {info.output} output of {info.spec} has collapsed: it is zero, constant or "
+                "not finite for some pictures",
+                hint,
+            )
+        batches.append(measure(embeddings))
+        plain.append(embeddings.plain)
+    return concatenate(batches), np.concatenate(plain)
 
 
 def _give_back_unused_memory() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from clipaudit._version import __version__
 from clipaudit.cache_dir import cache_dir
 from clipaudit.encoders.base import EncoderOptions, Output
-from clipaudit.errors import EncoderError, InferrerError, InputError, UsageError
+from clipaudit.errors import InferrerError, InputError, UsageError
 from clipaudit.files import make_folder, replace_file
 from clipaudit.inferrers.base import (
     KINDS,
@@ -33,12 +33,12 @@ from clipaudit.inferrers.base import (
 )
 from clipaudit.inferrers.library import CARD, RULES, load, save
 from clipaudit.metrics import judge
-from clipaudit.pipelines.embed import Embedder, usable
+from clipaudit.pipelines.embed import Embedder, measure_all
 from clipaudit.seeding import derive, stream
 from clipaudit.shadow.datasets import ShadowData, Split, open_data, split
 from clipaudit.shadow.pretrain import Epoch, PretrainConfig
 from clipaudit.shadow.run import ENCODER, has_encoder, pretrain_in
-from clipaudit.similarity import Signals, Similarity, concatenate, measure
+from clipaudit.similarity import Signals, Similarity
 from clipaudit.views import RECIPES
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ RUN = "run.json"
 INFERRERS = "inferrers"
 
 _HELD_OUT = 0.2
-_IMAGES_AT_ONCE = 64
 _SMALLEST_PX = 8
 _MOST_VIEWS = 1000
 
@@ -310,21 +309,11 @@ def _examples(
     """Signals of all pictures, members first, once for each draw of their views."""
     ids = parts.members + parts.nonmembers
     recipe = RECIPES[config.pretrain.recipe]
+    hint = "Pre-train with another --learning-rate or --seed, and another --output."
     draws = []
     for draw in range(config.n_draws):
         embedder = Embedder(encoder, recipe, config.n_views, config.seed + draw)
-        batches = []
-        for start in range(0, len(ids), _IMAGES_AT_ONCE):
-            some = slice(start, start + _IMAGES_AT_ONCE)
-            embeddings = embedder(ids[some], images[some])
-            if not usable(embeddings).all():
-                raise EncoderError(
-                    f"the {encoder.info.output} output of the shadow encoder has collapsed: it "
-                    "is zero, constant or not finite for some pictures",
-                    "Pre-train with another --learning-rate or --seed, and another --output.",
-                )
-            batches.append(measure(embeddings))
-        draws.append(concatenate(batches))
+        draws.append(measure_all(embedder, ids, images, hint)[0])
     return draws
 
 
