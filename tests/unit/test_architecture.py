@@ -92,7 +92,10 @@ def test_nothing_imports_the_tests_or_the_benchmarks():
             assert not roots & {"tests", "benchmarks", "crawlers"}, file
 
 
-HEAVY = ("torch", "torchvision", "sklearn", "open_clip", "timm", "onnxruntime", "onnx", "lightly")
+HEAVY = (
+    *("torch", "torchvision", "sklearn", "open_clip", "timm", "onnxruntime", "onnx", "lightly"),
+    "matplotlib",
+)
 
 
 def loaded_after(program):
@@ -116,6 +119,9 @@ def loaded_after(program):
         "clipaudit.cli.cache",
         "clipaudit.cli.inferrers",
         "clipaudit.cli.doctor",
+        "clipaudit.cli.lab",
+        "clipaudit.lab.matrix",
+        "clipaudit.lab.tables",
         "clipaudit.store",
         "clipaudit.reports",
         "clipaudit.verdicts",

@@ -328,7 +328,7 @@ def test_no_group_has_a_picture_that_looks_like_one_of_another(alike, seed):
 
 
 def test_copies_that_were_passed_over_are_counted_and_said(alike, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="clipaudit")
     drawn = draw_groups(data_of(alike), {"a": 6, "b": 6}, 0)
     assert drawn.n_near_duplicates > 0
     assert f"{drawn.n_near_duplicates} near-duplicates in pictures, passed over" in caplog.text
@@ -338,7 +338,7 @@ def test_copies_that_were_passed_over_are_counted_and_said(alike, caplog):
 
 
 def test_without_copies_nothing_is_passed_over(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="clipaudit")
     drawn = draw_groups(data_of(folder_of(tmp_path)), {"a": 20}, 0)
     assert (drawn.n_unreadable, drawn.n_near_duplicates) == (0, 0)
     assert set(drawn.groups["a"]) == IDS
