@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from clipaudit.inferrers.base import Rule
 
 ERROR = "error.json"
-SECONDS = "seconds.json"
 _ABOUT = "about.json"
 _LOCK = ".lock"
 _PLAIN = "plain"

@@ -20,6 +20,7 @@ from clipaudit.lab.results import accuracy, over_seeds, read_results
 from clipaudit.lab.run import LabConfig, run_lab
 from clipaudit.lab.tables import tables
 from clipaudit.lab.worker import make
+from clipaudit.shadow.run import has_encoder
 from tests.integration.score_fixtures import wait_for
 from tests.unit.lab.labs import LONG, SHORT, SMALL, Lab, draw_pictures, matrix_of, plan_of
 
@@ -157,7 +158,7 @@ def test_a_lab_goes_from_pictures_to_tables_whatever_becomes_of_some_workers(
     wait_for(lambda: n_lines(target) >= 5, running, 300)
     worker_on(running.pid, target).send_signal(signal.SIGKILL)
     done = running.wait(600)
-    assert not target.is_trained, "killed too late"
+    assert not has_encoder(target.folder), "killed too late"
 
     # The third is done, and all that went wrong is told of.
     assert done.code == 4, done.err
@@ -289,7 +290,7 @@ def test_a_lab_that_is_stopped_in_every_way_continues_to_the_same(
     assert done.err.splitlines()[-1] == "stopped"
     assert "Traceback" not in done.err
     assert not any(one.is_running() for one in workers)
-    assert not target.is_trained, "stopped too late"
+    assert not has_encoder(target.folder), "stopped too late"
 
     # kill -9, to the lab alone, which can end nothing.
     before = n_lines(target)
@@ -301,7 +302,7 @@ def test_a_lab_that_is_stopped_in_every_way_continues_to_the_same(
     assert running.wait().code == -signal.SIGKILL
     _, alive = psutil.wait_procs(workers, timeout=60)
     assert not alive, "a worker outlived its lab"
-    assert not target.is_trained, "killed too late"
+    assert not has_encoder(target.folder), "killed too late"
 
     code, out, err = called(capsys, *line(copied, "--only=views"))
     assert code == 0, err
@@ -311,6 +312,35 @@ def test_a_lab_that_is_stopped_in_every_way_continues_to_the_same(
     of_views = {one for one in expected.outcomes if one.experiment == "views-drawn"}
     assert set(results_of(copied).outcomes) == of_views
     assert not list(copied.folder.rglob("*.tmp"))
+
+
+# --- workers that fail ---------------------------------------------------------------------------
+
+ENDS = {
+    "killed": ("kill -9 $$", 4, "it was killed by signal 9", "if memory was short, lower --jobs"),
+    "a bug": ("echo Traceback >&2; exit 1", 70, "it ended with code 1", "worker.log has its last"),
+    "told of": ("exit 3", 3, "it ended with code 3", "run the same command again"),
+}
+
+
+@posix
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_the_end_of_a_worker_without_a_word_is_an_exit_code(copied, capsys, monkeypatch, end):
+    """A shell in the place of Python, which does not even read what it shall do."""
+    program, expected, message, hint = end
+    shutil.rmtree(unit_of(copied, "target").folder)
+    shell = copied.folder / "python"
+    shell.write_text(f"#!/bin/sh\n{program}\n")
+    shell.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(shell))
+    code, out, err = called(capsys, *line(copied))
+    assert code == expected
+    assert "0 of 7 cells filled" in out
+    said, _, advice = " ".join(err.split()).partition("hint:")
+    assert "1 of 3 encoders failed" in said
+    assert message in said
+    assert hint in advice
+    assert (unit_of(copied, "target").folder / "worker.log").exists()
 
 
 # --- a full disk ---------------------------------------------------------------------------------

@@ -48,10 +48,10 @@ KINDS = {
     "target-size": ("50", "100"),
     "shadow-size": ("50", "100"),
     "augmentations": ("blur", "blur+gray"),
-    "epochs": ("75", "1200"),
+    "epochs": ("50", "1200"),
     "baselines": ("everything",),
 }
-"""Every kind of experiment, with settings in the order of a matrix."""
+"""Every kind of experiment, with settings in the order of a matrix; some have the same ones."""
 
 WITH_DOWNSTREAM = ("augmentations", "epochs", "baselines")
 

@@ -14,6 +14,7 @@ import torch
 from filelock import FileLock
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file as load_tensors
 from sklearn.linear_model import LogisticRegression
 
 from clipaudit.encoders.base import EncoderOptions
@@ -25,6 +26,7 @@ from clipaudit.lab.splits import read_split
 from clipaudit.lab.units import VIEWS, Fit, Look
 from clipaudit.lab.worker import ERROR, main, make, read_fit, read_probe, read_signals
 from clipaudit.seeding import derive
+from clipaudit.shadow.pretrain import pretrain
 from clipaudit.shadow.run import has_encoder, has_snapshot, pretrain_in, snapshot
 from clipaudit.views import RECIPES, draw, make_views
 from tests.unit.lab.labs import plan_of
@@ -123,6 +125,18 @@ def test_a_unit_that_was_made_is_done_and_keeps_no_checkpoint(of):
     about = json.loads((of["other"].folder / "about.json").read_text())
     assert (about["data"], about["role"], about["n_members"]) == ("other", "shadow", N_MEMBERS)
     assert about["pretrain"]["architecture"] == "vgg-tiny"
+
+
+def test_an_encoder_saw_its_members_and_nothing_else(quick):
+    make(quick, "cpu")
+    members = pictures_of(quick)[1][:N_MEMBERS]
+    mean, std = (
+        tuple(of((0, 2, 3)).round(4)) for of in ((members / 255).mean, (members / 255).std)
+    )
+    net = pretrain(torch.from_numpy(members), mean, std, quick.pretrain)
+    saved = load_tensors(quick.folder / "encoder" / "encoder.safetensors")
+    assert saved.keys() == net.state_dict().keys()
+    assert all(torch.equal(saved[name], value) for name, value in net.state_dict().items())
 
 
 def test_making_again_leaves_all_that_is_finished_as_it_is(quick):
