@@ -1,0 +1,124 @@
+"""What the search services that want a key share: their answers, and words for what they lack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ValidationError
+
+from clipaudit.errors import SourceError
+from clipaudit_crawlers.licenses import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clipaudit_crawlers.base import Query, SourceFacts
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+KEYLESS = (
+    "openverse and folder need no key, and wikimedia only a way to reach you, in CLIPAUDIT_CONTACT."
+)
+
+
+def positive(value: object) -> int | None:
+    """A count, from 1, as a number or in digits; None for everything else.
+
+    >>> positive("640"), positive(640.0), positive(0), positive(True), positive("wide")
+    (640, 640, None, None, None)
+    """
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+Count = Annotated[int | None, BeforeValidator(positive)]
+"""Pixels or bytes: what is none is as good as not said."""
+
+Text = Annotated[str | None, BeforeValidator(_text)]
+"""What is no text is as good as not said."""
+
+
+def require_keys(facts: SourceFacts, environ: Mapping[str, str]) -> None:
+    """See that every key is there.
+
+    Raises:
+        SourceError: One is not; the hint says where to get it, and which sources need none.
+    """
+    missing = [key for key in facts.keys if not environ.get(key)]
+    if missing:
+        raise SourceError(
+            f"{facts.title} wants a key, and {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not set",
+            f"Get one at {facts.keys_from} and put it into the environment; {KEYLESS}",
+        )
+
+
+def refuse_argument(name: str, argument: str) -> None:
+    """See that nothing stands behind the colon.
+
+    Raises:
+        SourceError: Something does.
+    """
+    if argument:
+        raise SourceError(
+            f"{name} takes nothing behind a colon, got {argument!r}",
+            f"Write --source {name}, and what to look for in --keywords.",
+        )
+
+
+def refuse_dates(title: str, query: Query) -> None:
+    """See that a query leaves the time open.
+
+    Raises:
+        SourceError: It does not; the hint names sources that know it.
+    """
+    if query.uploaded_from or query.uploaded_before:
+        raise SourceError(
+            f"{title} does not say when a picture was put online",
+            "Ask a source that does: --source wikimedia, or --source flickr.",
+        )
+
+
+def refuse_licenses(title: str, query: Query) -> None:
+    """See that a query leaves the licence open.
+
+    Raises:
+        SourceError: It does not; the hint names sources that know it.
+    """
+    if query.licenses:
+        raise SourceError(
+            f"{title} does not say under which licence a picture is",
+            "Ask a source that does: --source openverse, wikimedia or flickr.",
+        )
+
+
+def validated(kind: type[Answer], answer: Any, title: str) -> Answer:
+    """An answer as it was promised.
+
+    Raises:
+        SourceError: It is something else.
+    """
+    try:
+        return kind.model_validate(answer)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "as a whole"
+        raise SourceError(
+            f"{title} answered what is not its format ({where}: {first['msg']})",
+            "Try again later; if it stays, the service has changed: look for a newer clipaudit, or "
+            "use another --source.",
+        ) from None
+
+
+def quoted(said: object) -> str:
+    """What a service says of an error, in one line."""
+    return one_line(said if isinstance(said, str) else None) or "no reason given"
