@@ -1,9 +1,9 @@
-"""`clipaudit encoders`: what can be named after `--encoder`."""
+"""`clipaudit encoders`: what can be named after `--encoder`, and what it was trained on."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -15,17 +15,39 @@ from clipaudit.cli import messages
 from clipaudit.errors import EncoderError
 from clipaudit.reports.names import shown
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-def encoders(
-    search: Annotated[
-        str | None,
-        typer.Option("--search", "-s", help="Words that the name or the training data holds."),
-    ] = None,
-) -> None:
-    """List the encoders that can be audited.
+    from clipaudit.encoders.training_data import TrainingFacts
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="List the encoders that can be audited.\n\n`show` says what is known of the training "
+    "data of one.",
+)
+
+Search = Annotated[
+    str | None,
+    typer.Option("--search", "-s", help="Words that the name or the training data holds."),
+]
+
+
+@app.callback(invoke_without_command=True)
+def encoders(ctx: typer.Context, search: Search = None) -> None:
+    """List them where no command is given."""
+    if ctx.invoked_subcommand is None:
+        list_(search)
+
+
+@app.command("list")
+def list_(search: Search = None) -> None:
+    """List the encoders that can be audited; the same as without a command.
 
     These have published weights, which are downloaded when they are first used. Through a pipe
-    a line is the name, its default output and its training data, with tabs between.
+    a line is the name, its default output, its training data and its cut-off, with tabs between:
+    the first day that is certainly not in the training data, where that is known.
 
     Files and folders need no list: MODEL/CHECKPOINT, hf-hub:ORG/NAME, local-dir:FOLDER,
     onnx:FILE, torch-export:FILE, torchscript:FILE, state-dict:FILE.
@@ -43,15 +65,95 @@ def encoders(
         console.print(Text(f"none holds {shown(search)}; the nearest are:"), style="dim")
     if not sys.stdout.isatty():
         for entry in found:
-            typer.echo(f"{shown(entry.spec)}\t{entry.output}\t{shown(entry.note)}")
+            cells = (shown(entry.spec), entry.output, shown(entry.note), _day(entry.cutoff))
+            typer.echo("\t".join(cells))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
     table.add_column("encoder", overflow="fold")
     table.add_column("output")
     table.add_column("trained on", overflow="fold", style="dim")
+    table.add_column("cut-off", style="dim", no_wrap=True)
     for entry in found:
-        table.add_row(Text(shown(entry.spec), style="bold"), entry.output, Text(shown(entry.note)))
+        name = Text(shown(entry.spec), style="bold")
+        table.add_row(name, entry.output, Text(shown(entry.note)), _day(entry.cutoff))
     Console().print(table)
+
+
+@app.command()
+def show(
+    spec: Annotated[str, typer.Argument(help="An encoder, as --encoder takes it.")],
+) -> None:
+    """Show what is published about an encoder's training data, and how it can be tested.
+
+    Its list of training pictures serves `clipaudit lookup`, and `clipaudit build-eval` as true
+    members. The cut-off is the first day that is certainly not in the training data.
+    """
+    from clipaudit.encoders.training_data import training_facts
+
+    messages.set_up()
+    _require_known(spec)
+    facts = training_facts(spec)
+    if not sys.stdout.isatty():
+        for name, text in _facts(spec, facts):
+            typer.echo(f"{name}: {shown(text)}")
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    last = ""
+    for name, text in _facts(spec, facts):
+        style = "bold" if name == "encoder" else ""
+        grid.add_row("" if name == last else name, Text(shown(text), style=style))
+        last = name
+    Console().print(grid)
+
+
+def _facts(spec: str, facts: TrainingFacts) -> Iterator[tuple[str, str]]:
+    yield "encoder", spec
+    yield "trained on", facts.about or "unknown: nothing is published under this name"
+    if facts.n_pairs is not None:
+        yield "size", f"{facts.n_pairs:,} pictures or pairs in the data set"
+    yield "members", facts.members or "no list is published"
+    if facts.others is not None:
+        yield "non-members", facts.others
+    yield "as a test", facts.quality
+    yield "cut-off", f"{_day(facts.cutoff) or 'unknown'}: {facts.basis}"
+    if facts.files is not None:
+        asked = "./images" if facts.has_hashes else "--urls addresses.txt"
+        yield "try", f"clipaudit lookup {asked} --metadata {facts.files}"
+    if facts.files is not None and facts.other_files is not None:
+        lists = f"--from-metadata {facts.files} --nonmembers-from {facts.other_files}"
+        yield "try", f"clipaudit build-eval {lists}"
+    elif facts.cutoff is not None:
+        newer = f"--nonmembers after-cutoff --encoder {spec}"
+        yield "try", f"clipaudit build-eval --keywords cifar10 --source flickr {newer}"
+
+
+def _require_known(spec: str) -> None:
+    """Refuse names that are in no list, so that a slip is not taken for an unknown encoder.
+
+    Raises:
+        EncoderError: The library has no such weights.
+    """
+    from clipaudit.encoders.catalog import list_encoders
+    from clipaudit.encoders.nearest import did_you_mean
+    from clipaudit.encoders.spec import parse
+    from clipaudit.encoders.training_data import is_file
+
+    scheme, name = parse(spec)
+    if scheme not in {"open_clip", "timm", "torchvision"} or is_file(name):
+        return
+    known = {entry.spec for entry in list_encoders()}
+    wanted = name if scheme == "open_clip" else f"{scheme}:{name}"
+    if wanted not in known:
+        raise EncoderError(
+            f"no encoder is called {spec!r}",
+            did_you_mean(wanted, known, otherwise="`clipaudit encoders` lists all."),
+        )
+
+
+def _day(day: object) -> str:
+    return "" if day is None else str(day)
 
 
 def _holds(text: str, words: str) -> bool:

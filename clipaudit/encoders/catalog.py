@@ -4,52 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from difflib import SequenceMatcher
 
 from clipaudit.encoders.base import Output
-
-_DATA = (
-    ("openai", "OpenAI's 400M pairs, unpublished; YFCC100M among them"),
-    ("commonpool_xl", "CommonPool xlarge (12.8B pairs), published list"),
-    ("commonpool_l", "CommonPool large (1.28B pairs), published list"),
-    ("commonpool_m", "CommonPool medium (128M pairs), published list"),
-    ("commonpool_s", "CommonPool small (12.8M pairs), published list"),
-    ("datacompdr", "DataCompDR-1B, reinforced DataComp"),
-    ("datacomp_xl", "DataComp-1B, published list"),
-    ("datacompxl", "DataComp-1B, published list"),
-    ("datacomp1b", "DataComp-1B, published list"),
-    ("datacomp_l", "DataComp large, published list"),
-    ("datacomp_m", "DataComp medium, published list"),
-    ("datacomp_s34b", "DataComp-1B, published list"),
-    ("datacomp_s_", "DataComp small, published list"),
-    ("frozen_laion5b", "LAION-5B, image half from LAION-2B"),
-    ("laion5b", "LAION-5B, published list"),
-    ("laion2b", "LAION-2B, published list"),
-    ("laion400m", "LAION-400M, published list"),
-    ("laion_aesthetic", "LAION-Aesthetics, published list"),
-    ("laiona", "LAION-Aesthetics, published list"),
-    ("yfcc15m", "YFCC15M, published list"),
-    ("cc12m", "CC12M, published list"),
-    ("merged2b", "LAION-2B and COYO-700M"),
-    ("metaclip2", "MetaCLIP 2, worldwide web; no list"),
-    ("metaclip_fullcc", "MetaCLIP, 2.5B pairs of Common Crawl; no list"),
-    ("metaclip_2pt5b", "MetaCLIP, 2.5B pairs of Common Crawl; no list"),
-    ("metaclip_400m", "MetaCLIP, 400M pairs of Common Crawl; no list"),
-    ("metaclip", "MetaCLIP, Common Crawl; no list"),
-    ("dfndr2b", "DFN-2B, reinforced; no list"),
-    ("dfn2b", "DFN-2B; no list"),
-    ("dfn5b", "DFN-5B; no list"),
-    ("webli", "WebLI; no list"),
-    ("lvd142m", "LVD-142M (DINOv2); no list"),
-    ("lvd1689m", "LVD-1689M (DINOv3); no list"),
-    ("in22k", "ImageNet-22k"),
-    ("in21k", "ImageNet-21k"),
-    ("in12k", "ImageNet-12k"),
-    ("dino", "ImageNet-1k, without labels (DINO)"),
-    ("mae", "ImageNet-1k, without labels (MAE)"),
-    ("in1k", "ImageNet-1k"),
-)
-"""What a part of a tag says of the training data; the first that fits counts."""
+from clipaudit.encoders.training_data import TrainingFacts, facts_of, facts_of_torchvision
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +20,14 @@ class EncoderEntry:
         scheme: The library that it comes from: `open_clip`, `timm` or `torchvision`.
         output: The output that it gives unless another is asked for.
         note: What it was trained on, as far as its name tells; may be empty.
+        cutoff: First day that is certainly not in that data; None where that is not known.
     """
 
     spec: str
     scheme: str
     output: Output
     note: str
+    cutoff: date | None
 
 
 def list_encoders(search: str | None = None) -> list[EncoderEntry]:
@@ -104,17 +65,8 @@ def _squeezed(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-def trained_on(tag: str) -> str:
-    """What a tag says of the training data; empty where it says nothing.
-
-    >>> trained_on("laion2b_ft_in12k_in1k")
-    'LAION-2B, published list; fine-tuned on ImageNet-1k'
-    """
-    before, fine_tuned, after = tag.partition("_ft_")
-    note = next((said for part, said in _DATA if part in before), "")
-    if fine_tuned and "in1k" in after:
-        return f"{note}; fine-tuned on ImageNet-1k" if note else "fine-tuned on ImageNet-1k"
-    return note
+def _entry(spec: str, scheme: str, output: Output, facts: TrainingFacts) -> EncoderEntry:
+    return EncoderEntry(spec, scheme, output, facts.about, facts.cutoff)
 
 
 def _open_clip() -> Iterator[EncoderEntry]:
@@ -124,7 +76,7 @@ def _open_clip() -> Iterator[EncoderEntry]:
 
     for model, tag in open_clip.list_pretrained():
         if not wrong_gelu(model, tag):
-            yield EncoderEntry(f"{model}/{tag}", "open_clip", "embedding", trained_on(tag))
+            yield _entry(f"{model}/{tag}", "open_clip", "embedding", facts_of(tag))
 
 
 def _timm() -> Iterator[EncoderEntry]:
@@ -136,8 +88,8 @@ def _timm() -> Iterator[EncoderEntry]:
         config = timm.get_pretrained_cfg(name)
         if config is not None and is_loadable(name, config):
             output = outputs(name, config.num_classes or 0)[0]
-            note = trained_on(name.partition(".")[2])
-            yield EncoderEntry(f"timm:{name}", "timm", output, note)
+            facts = facts_of(name.partition(".")[2])
+            yield _entry(f"timm:{name}", "timm", output, facts)
 
 
 def _torchvision() -> Iterator[EncoderEntry]:
@@ -146,5 +98,4 @@ def _torchvision() -> Iterator[EncoderEntry]:
     for model in torchvision.models.list_models(module=torchvision.models):
         for entry in torchvision.models.get_model_weights(model):
             spec = f"torchvision:{model}/{entry.name}"
-            swag = "Instagram hashtags, then " if "SWAG" in entry.name else ""
-            yield EncoderEntry(spec, "torchvision", "trunk", f"{swag}ImageNet-1k")
+            yield _entry(spec, "torchvision", "trunk", facts_of_torchvision(entry.name))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from clipaudit.encoders.catalog import list_encoders, trained_on
+from clipaudit.encoders.catalog import list_encoders
 from clipaudit.encoders.nearest import nearest
+from clipaudit.encoders.training_data import facts_of
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +60,9 @@ def test_outputs_are_those_that_loading_gives(every):
 
 
 def test_notes_say_what_tags_say(every):
-    assert "published list" in trained_on("commonpool_s_s13m_b4k")
-    assert trained_on("c1_in1k") == "ImageNet-1k"
-    assert trained_on("something_new") == ""
+    assert "published list" in facts_of("commonpool_s_s13m_b4k").about
+    assert facts_of("c1_in1k").about == "ImageNet-1k"
+    assert facts_of("something_new").about == ""
     assert all(
         entry.note
         for entry in every
