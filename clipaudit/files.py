@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_TEMPORARY = ".clipaudit-*.tmp"
 
 
 class FileError(ClipAuditError):
@@ -34,7 +35,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         FileError: The disk is full, or the system says no for another reason.
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".clipaudit-{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(_TEMPORARY.replace("*", secrets.token_hex(8)))
     try:
         with _explained(path):
             with temporary.open("xb") as file:
@@ -77,6 +78,13 @@ def make_folder(path: Path) -> None:
     """
     with _explained(path):
         path.mkdir(parents=True, exist_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed runs left half written, there and below; nobody else may write there."""
+    for path in folder.rglob(_TEMPORARY):
+        with suppress(OSError):
+            path.unlink()
 
 
 @contextmanager

@@ -27,9 +27,20 @@ COMMANDS = {
         "clipaudit.cli.score:score",
         "Say which pictures the encoder was probably trained on.",
     ),
+    "lookup": (
+        "clipaudit.cli.lookup:lookup",
+        (
+            "Say whether pictures are in a published list of training pictures, and which rows "
+            "name them."
+        ),
+    ),
     "demo": (
         "clipaudit.cli.demo:demo",
         "Show the whole chain on pictures and encoders made here, where the truth is known.",
+    ),
+    "build-eval": (
+        "clipaudit.cli.build_eval:build_eval",
+        "Build an evaluation set: pictures from the web by keyword, with where each is from.",
     ),
     "train": (
         "clipaudit.cli.train:train",
@@ -39,7 +50,7 @@ COMMANDS = {
         "clipaudit.cli.lab:app",
         "Run the experiments of the EncoderMI paper, and show them beside its own numbers.",
     ),
-    "encoders": ("clipaudit.cli.encoders:encoders", "List the encoders that can be audited."),
+    "encoders": ("clipaudit.cli.encoders:app", "List the encoders that can be audited."),
     "inferrers": ("clipaudit.cli.inferrers:app", "List the inferrers, and show their cards."),
     "cache": ("clipaudit.cli.cache:app", "See or empty the store of features."),
     "doctor": ("clipaudit.cli.doctor:doctor", "Say what was found, and what is wrong."),

@@ -37,19 +37,22 @@ def test_the_checkout_has_inferrers_to_ship():
 
 def test_the_wheel_holds_every_inferrer_and_the_mark_of_types(built: Path):
     names = names_in_wheel(built)
-    assert "clipaudit/py.typed" in names
+    assert {"clipaudit/py.typed", "clipaudit_crawlers/py.typed"} <= names
     assert "clipaudit/lab/matrices/encodermi.toml" in names
     for card in CARDS:
         for file in FILES:
             assert f"clipaudit/pretrained_inferrers/{card}/{file}" in names
 
 
-def test_the_wheel_holds_every_module_and_nothing_beside_the_package(built: Path):
+def test_the_wheel_holds_every_module_and_nothing_beside_the_packages(built: Path):
     names = names_in_wheel(built)
     modules = {str(path.relative_to(ROOT)) for path in ROOT.glob("clipaudit/**/*.py")}
+    crawlers = ROOT / "crawlers"
+    modules |= {str(path.relative_to(crawlers)) for path in crawlers.glob("**/*.py")}
     assert modules <= names
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"clipaudit"}
+    ours = {"clipaudit", "clipaudit_crawlers"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == ours
 
 
 def test_the_source_distribution_holds_what_the_wheel_is_made_from(built: Path):

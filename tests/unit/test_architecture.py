@@ -10,14 +10,16 @@ import pytest
 import clipaudit
 
 PACKAGE = Path(clipaudit.__file__).parent
+CRAWLERS = PACKAGE.parent / "crawlers" / "clipaudit_crawlers"
 
 LAYERS = (
     ("_version", "errors", "seeding", "cache_dir", "files"),
     (
         *("images", "decode_worker", "decoding", "views", "encoders", "similarity", "inferrers"),
         *("metrics", "calibration", "blind", "verdicts", "store", "shadow", "near_duplicates"),
+        "listings",
     ),
-    ("pipelines", "reports"),
+    ("pipelines", "reports", "evalset"),
     ("lab",),
     ("doctor", "__init__"),
     ("cli",),
@@ -83,8 +85,17 @@ def test_no_stage_imports_a_later_one():
     assert not wrong
 
 
+def test_the_crawlers_import_the_errors_and_nothing_else_of_ours():
+    for file in CRAWLERS.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            ours = {name for name in names if name.partition(".")[0] == "clipaudit"}
+            assert ours <= {"clipaudit.errors"}, file
+
+
 def test_nothing_imports_the_tests_or_the_benchmarks():
-    for file in PACKAGE.rglob("*.py"):
+    for file in (*PACKAGE.rglob("*.py"), *CRAWLERS.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
@@ -94,7 +105,7 @@ def test_nothing_imports_the_tests_or_the_benchmarks():
 
 HEAVY = (
     *("torch", "torchvision", "sklearn", "open_clip", "timm", "onnxruntime", "onnx", "lightly"),
-    "matplotlib",
+    *("matplotlib", "duckdb"),
 )
 
 
@@ -113,6 +124,8 @@ def loaded_after(program):
         "clipaudit.cli",
         "clipaudit.cli.app",
         "clipaudit.cli.score",
+        "clipaudit.cli.lookup",
+        "clipaudit.cli.build_eval",
         "clipaudit.cli.train",
         "clipaudit.cli.demo",
         "clipaudit.cli.encoders",

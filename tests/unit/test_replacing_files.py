@@ -1,10 +1,19 @@
 """`clipaudit.files`; the tests of reports try the same on real reports, disks and rights."""
 
 import errno
+import subprocess
+import sys
 
 import pytest
 
-from clipaudit.files import FileError, append_line, make_folder, replace_file, replacing
+from clipaudit.files import (
+    FileError,
+    append_line,
+    make_folder,
+    remove_leftovers,
+    replace_file,
+    replacing,
+)
 
 
 def test_a_file_is_replaced_in_full(tmp_path):
@@ -65,3 +74,23 @@ def test_a_file_in_the_way_is_an_error_of_ours(tmp_path, act):
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match="cannot write"):
         act(tmp_path / "file" / "inside")
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path):
+    program = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from clipaudit.files import replacing\n"
+        "with replacing(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half')\n"
+        "    file.flush()\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    (tmp_path / "below").mkdir()
+    kept = tmp_path / "below" / "kept.tmp"
+    kept.write_bytes(b"mine")
+    target = tmp_path / "below" / "file"
+    subprocess.run([sys.executable, "-c", program, str(target)], check=False)
+    assert len(list(kept.parent.iterdir())) == 2
+    remove_leftovers(tmp_path)
+    assert list(kept.parent.iterdir()) == [kept]

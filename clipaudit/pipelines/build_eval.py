@@ -1,0 +1,409 @@
+"""Keywords, or a published list → an evaluation set in a folder.
+
+A build that was stopped goes on with the same command: answers of the source and pictures that
+came are kept as they come, and the set itself is written when all of them are there.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import date
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from clipaudit_crawlers import source_names, source_type
+from clipaudit_crawlers.base import SourceFacts
+from clipaudit_crawlers.fetch import REASONS, Web, WebConfig
+from PIL import Image
+
+from clipaudit._version import __version__
+from clipaudit.decoding import DecoderPool
+from clipaudit.errors import SourceError, UsageError
+from clipaudit.evalset.card import Making, attribution, data_card
+from clipaudit.evalset.collecting import Collector, Step, Tally
+from clipaudit.evalset.downloading import Downloader
+from clipaudit.evalset.drawing import Drawn, draw_and_pair, draw_matched
+from clipaudit.evalset.folder import SetFolder
+from clipaudit.evalset.joining import N_PARENTS, Layout, join
+from clipaudit.evalset.manifest import (
+    JSON_LINES,
+    PARQUET,
+    Label,
+    Manifest,
+    Origin,
+    Row,
+    read_manifest,
+)
+from clipaudit.images import Limits, content_id
+from clipaudit.near_duplicates import perceptual_hash
+from clipaudit.pipelines.sourcing import Sourcing, from_lists, from_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from clipaudit.evalset.collecting import Picture
+
+NonMembers = Literal["concat", "after-cutoff", "none"]
+NON_MEMBERS: tuple[NonMembers, ...] = get_args(NonMembers)
+
+HOME = "https://pypi.org/project/clipaudit"
+
+ADVICE = {
+    "duplicate": "the very same file came under another keyword or address",
+    "near-duplicate": "the same to the eye as a picture that is in the set",
+    "changed": "its bytes are not those that the list was made from",
+    "taken-before-cutoff": "made before the cut-off, though put online after it",
+    "date-unknown": "nothing says when it was made",
+    "not-an-image": "a page or another file in the place of a picture",
+    **REASONS,
+}
+"""Why a picture was left out → what that means."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildConfig:
+    """What set to build, from what, and how.
+
+    Attributes:
+        output: Folder of the set.
+        keywords: What is searched for; empty where the pictures come from a list.
+        source: Name of a source, with its argument behind a colon: `openverse`, `folder:PATH`.
+        per_keyword: Members wanted for each keyword.
+        nonmembers: `concat` joins further pictures; `after-cutoff` takes pictures that are newer
+            than the encoder's training data; `none` leaves them out.
+        layout: How pictures are joined.
+        size_px: Side of the pictures in the set.
+        licenses: Only pictures under these.
+        uploaded_from: Only pictures put online on this day or later.
+        uploaded_before: Only pictures put online before this day.
+        cutoff: First day that is certainly not in the training data; for `after-cutoff`.
+        seed: Decides which pictures are members, and which are joined.
+        max_bytes: Budget for downloads; None for none.
+        jobs: Downloads at a time.
+        retry_failed: Whether a finished set asks again for what failed for a passing reason.
+        offline: Whether to build from kept answers and files alone.
+        allow_private: Whether addresses of this machine and of private networks may be asked.
+        honour_opt_outs: Whether pictures that say no to machine learning are left out.
+        from_metadata: Published lists of an encoder's training pictures: true members.
+        nonmembers_from: Lists whose other rows are true non-members.
+        columns: Names of the lists' columns, where they cannot be told.
+        count: Members wanted from the lists.
+        command: For the data card.
+    """
+
+    output: Path
+    keywords: tuple[str, ...] = ()
+    source: str = "openverse"
+    per_keyword: int = 10
+    nonmembers: NonMembers = "concat"
+    layout: Layout = "horizontal"
+    size_px: int = 224
+    licenses: tuple[str, ...] = ()
+    uploaded_from: date | None = None
+    uploaded_before: date | None = None
+    cutoff: date | None = None
+    seed: int = 0
+    max_bytes: int | None = None
+    jobs: int = 4
+    retry_failed: bool = False
+    offline: bool = False
+    allow_private: bool = False
+    honour_opt_outs: bool = True
+    from_metadata: tuple[Path, ...] = ()
+    nonmembers_from: tuple[Path, ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
+    count: int = 1000
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        for option, value in (
+            ("--per-keyword", self.per_keyword),
+            ("--count", self.count),
+            ("--jobs", self.jobs),
+            ("--max-bytes", 1 if self.max_bytes is None else self.max_bytes),
+        ):
+            if value < 1:
+                raise UsageError(f"{option} {value} does not work", "Pass 1 or more.")
+        if not 16 <= self.size_px <= 4096:
+            raise UsageError(
+                f"pictures of {self.size_px} pixels do not work",
+                "Pass --size within 16 and 4096; CLIP ViT-B/32 reads 224.",
+            )
+        if bool(self.keywords) == bool(self.from_metadata):
+            raise UsageError(
+                "a set is made of keywords or of a published list",
+                "Pass either --keywords or --from-metadata.",
+            )
+        if self.nonmembers_from and not self.from_metadata:
+            raise UsageError(
+                "--nonmembers-from needs a list of members to hold it against",
+                "Pass --from-metadata too.",
+            )
+        if self.nonmembers == "after-cutoff" and (self.from_metadata or self.cutoff is None):
+            raise UsageError(
+                "--nonmembers after-cutoff needs keywords and the day on which the training data "
+                "was complete",
+                "Pass --keywords, and --cutoff DATE or an --encoder whose cut-off is known.",
+            )
+        dates = [self.uploaded_from, self.uploaded_before]
+        if None not in dates and dates[0] >= dates[1]:  # type: ignore[operator]  # neither is None
+            raise UsageError(
+                f"no picture was put online from {dates[0]} on and before {dates[1]}",
+                "Look at --uploaded-after and --uploaded-before.",
+            )
+
+    @property
+    def n_parents(self) -> int:
+        """Pictures that make one joined non-member; 0 where none is made."""
+        joins = self.nonmembers == "concat" and not self.nonmembers_from
+        return N_PARENTS[self.layout] if joins else 0
+
+    def identity(self) -> dict[str, Any]:
+        """What decides what is in the set: the facts that one folder holds one of."""
+        aside = {"output", "max_bytes", "jobs", "retry_failed", "offline", "allow_private"}
+        aside |= {"count"} if self.keywords else {"source", "per_keyword"}
+        facts = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in {*aside, "command"} and value not in (None, ())
+        }
+        return {name: _plain(value) for name, value in facts.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a build will take, as far as it can be known before asking anybody.
+
+    Attributes:
+        facts: Of the source.
+        n_pictures: Downloads, if every one works.
+        n_requests: Searches, if every result can be used.
+        n_bytes: An estimate, from the source's typical picture.
+        minutes: That the source's limit a minute makes of the requests.
+        days: That its limit a day makes of them.
+        missing_keys: Variables of the environment that have to be set first.
+        short_by: Pictures that a keyword falls short of at least, since the source gives no more.
+    """
+
+    facts: SourceFacts
+    n_pictures: int
+    n_requests: int
+    n_bytes: int
+    minutes: float
+    days: int
+    missing_keys: tuple[str, ...]
+    short_by: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Built:
+    """A finished set.
+
+    Attributes:
+        folder: Where it is.
+        manifest: Its rows.
+        tallies: How each keyword went; empty where the set was there already.
+        n_unused: Pictures that came and were left over.
+        n_bytes: Of all pictures that the set is made from.
+    """
+
+    folder: Path
+    manifest: Manifest
+    tallies: tuple[Tally, ...] = ()
+    n_unused: int = 0
+    n_bytes: int = 0
+
+
+def plan(config: BuildConfig, environ: Mapping[str, str] = os.environ) -> Plan:
+    """What a build will take; asks nobody, and writes nothing.
+
+    Raises:
+        UsageError: No such source.
+    """
+    facts = _facts(config, environ)
+    searches = 2 if config.nonmembers == "after-cutoff" else 1
+    wanted = config.per_keyword * (1 + config.n_parents) if config.keywords else 0
+    possible = min(wanted, facts.most_per_keyword or wanted)
+    n_searches = len(config.keywords) * searches
+    n_requests = n_searches * math.ceil(possible / facts.page_size) + facts.extra_requests
+    if facts.is_local:
+        n_requests = 0
+    n_pictures = n_searches * possible
+    if config.from_metadata:
+        n_pictures = config.count * (1 + (config.n_parents or bool(config.nonmembers_from)))
+    per_minute, per_day = facts.requests_per_minute, facts.requests_per_day
+    return Plan(
+        facts=facts,
+        n_pictures=n_pictures,
+        n_requests=n_requests,
+        n_bytes=n_pictures * facts.typical_bytes,
+        minutes=n_requests / per_minute if per_minute else 0,
+        days=math.ceil(n_requests / per_day) if per_day else 1,
+        missing_keys=tuple(key for key in facts.keys if not environ.get(key)),
+        short_by=wanted - possible,
+    )
+
+
+def build(
+    config: BuildConfig,
+    environ: Mapping[str, str] = os.environ,
+    on_step: Callable[[Step], None] = lambda step: None,
+) -> Built:
+    """Build a set, or go on with one.
+
+    Args:
+        config: What set.
+        environ: Where keys are, and the addresses of mirrors.
+        on_step: Called after every picture, from the calling thread.
+
+    Raises:
+        UsageError: No such source.
+        InputError: The folder holds another set or other files; a list cannot be used.
+        SourceError: A key is missing, the source refuses or asks to wait (`DeferredError`), the
+            network is gone, or nothing was found at all.
+        FileError: The disk is full, or the system says no for another reason.
+    """
+    folder = SetFolder(config.output)
+    with ExitStack() as stack:
+        stack.enter_context(folder.opened(config.identity()))
+        was_finished = folder.is_finished
+        if was_finished and not config.retry_failed:
+            return Built(config.output, read_manifest(config.output))
+        executor = ThreadPoolExecutor(config.jobs, thread_name_prefix="download")
+        stack.callback(executor.shutdown)  # last of all: nobody writes once this is left
+        web = stack.enter_context(_web(config, environ, folder))
+        limits = Limits(max_file_bytes=web.config.most_image_bytes)
+        pool = stack.enter_context(
+            DecoderPool(min(2, os.cpu_count() or 1), config.size_px, "bicubic", limits)
+        )
+        sourcing = from_lists(config) if config.from_metadata else from_source(config, web, environ)
+        download = Downloader(
+            folder=folder,
+            web=web,
+            pool=pool,
+            limits=limits,
+            ask_robots=sourcing.ask_robots,
+            retry_transient=not config.offline,
+        )
+        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        collector = Collector(executor, download, 2 * config.jobs, config.max_bytes, on_step)
+        tallies = collector.collect(sourcing.wants)
+        drawn = _draw(config, tallies)
+        if not drawn.members:
+            raise SourceError(_nothing_found(sourcing, tallies), sourcing.if_nothing)
+        rows = _write_pictures(config, folder, pool, sourcing, drawn)
+        manifest = Manifest(rows, config.identity(), config.seed, __version__)
+        making = Making(
+            command=config.command,
+            source_title=sourcing.title,
+            notice=sourcing.notice,
+            tallies=tallies,
+            n_unused=drawn.n_unused,
+            advice=ADVICE,
+            confounds=sourcing.confounds,
+        )
+        folder.write("README.md", data_card(manifest, making).encode())
+        folder.write("ATTRIBUTION.md", attribution(manifest).encode())
+        folder.write(JSON_LINES, manifest.write_json_lines())
+        folder.write(PARQUET, manifest.write_parquet())
+        n_bytes = sum(picture.file.n_bytes for tally in tallies for picture in tally.pictures)
+        return Built(config.output, manifest, tuple(tallies), drawn.n_unused, n_bytes)
+
+
+def _facts(config: BuildConfig, environ: Mapping[str, str]) -> SourceFacts:
+    if config.from_metadata:
+        return SourceFacts(title="a published list", page_size=1_000_000, is_local=True)
+    name, _, _ = config.source.partition(":")
+    return source_type(name).facts(environ)
+
+
+def _web(config: BuildConfig, environ: Mapping[str, str], folder: SetFolder) -> Web:
+    contact = environ.get("CLIPAUDIT_CONTACT", "").strip()
+    settings = WebConfig(
+        user_agent=f"clipaudit/{__version__} (membership inference audits; {contact or HOME})",
+        offline=config.offline,
+        allow_private=config.allow_private,
+        honour_opt_outs=config.honour_opt_outs,
+    )
+    keys = {key for name in source_names() for key in source_type(name).facts(environ).keys}
+    return Web(settings, folder.pages, [environ[key] for key in keys if environ.get(key)])
+
+
+def _draw(config: BuildConfig, tallies: Sequence[Tally]) -> Drawn:
+    found: dict[str, dict[str, list[Picture]]] = {"crawled": {}, "member": {}, "non-member": {}}
+    for tally in tallies:
+        found[tally.role].setdefault(tally.keyword, []).extend(tally.pictures)
+    if found["non-member"]:
+        return draw_matched(found["member"], found["non-member"], config.seed)
+    wanted = config.per_keyword if config.keywords else config.count
+    return draw_and_pair(
+        {**found["member"], **found["crawled"]}, wanted, config.n_parents, config.seed
+    )
+
+
+def _write_pictures(
+    config: BuildConfig, folder: SetFolder, pool: DecoderPool, sourcing: Sourcing, drawn: Drawn
+) -> tuple[Row, ...]:
+    """The pictures of the set, written and described; by path."""
+    folder.unfinish()
+    rows: list[Row] = []
+
+    def pixels(picture: Picture) -> npt.NDArray[np.uint8]:
+        return pool.submit(folder.original(picture.file)).result().image
+
+    def add(image: npt.NDArray[np.uint8], side: str, label: Label, reason: str, **of: Any) -> None:
+        file = BytesIO()
+        Image.fromarray(image).save(file, "PNG", compress_level=1)  # four times as fast as 6
+        sha256 = content_id(file.getvalue())
+        path = f"{side}/{sha256[:32]}.png"
+        folder.write(path, file.getvalue())
+        phash = f"{perceptual_hash(image):016x}"
+        rows.append(Row(path=path, sha256=sha256, phash=phash, label=label, reason=reason, **of))
+
+    for picture in drawn.members:
+        add(pixels(picture), "members", *sourcing.member(picture), origin=Origin.of(picture))
+    for picture in drawn.nonmembers:
+        add(
+            pixels(picture),
+            "nonmembers",
+            "non-member",
+            sourcing.nonmember,
+            origin=Origin.of(picture),
+        )
+    for group in drawn.groups:
+        image = join(np.stack([pixels(parent) for parent in group]), config.layout)
+        add(
+            image,
+            "nonmembers",
+            "non-member",
+            f"joined from {len(group)} pictures for this set, so no training set can hold it",
+            parents=tuple(map(Origin.of, group)),
+            layout=config.layout,
+        )
+    for side in ("members", "nonmembers"):
+        folder.keep_only(side, {Path(row.path).name for row in rows if row.path.startswith(side)})
+    return tuple(sorted(rows, key=lambda row: row.path))
+
+
+def _nothing_found(sourcing: Sourcing, tallies: Sequence[Tally]) -> str:
+    dropped: Counter[str] = Counter()
+    for tally in tallies:
+        dropped.update(tally.dropped)
+    why = ", ".join(f"{n} {reason}" for reason, n in dropped.most_common(3))
+    return f"{sourcing.title} gave no usable picture" + (f" ({why})" if why else "")
+
+
+def _plain(value: object) -> object:
+    """The value as JSON holds it, so that what was read compares equal."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path | date) else value
