@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from clipaudit.errors import InputError
 from clipaudit.listings.engine import Engine
 from clipaudit.listings.files import find_lists, open_tables
-from clipaudit.listings.matching import MOST_ROWS, Asked, find, ways_for
+from clipaudit.listings.matching import MOST_ROWS, Asked, Hit, find, ways_for
 from clipaudit.listings.rows import details, hosts_of
 from clipaudit.listings.urls import flickr_id, normalise
 from tests.unit.listings import lists
@@ -234,6 +234,14 @@ def test_a_broken_column_is_an_error_of_the_file(tmp_path):
         search(path, Asked(sha256=lists.sha256(1999)))
 
 
+def test_rows_that_come_in_any_order_leave_the_least():
+    hit = Hit()
+    for row in range(50, 0, -1):
+        hit.add(1, [(row % 2, row)])
+    assert hit.n_rows == 50
+    assert hit.rows == [(0, row) for row in range(2, 2 + 2 * MOST_ROWS, 2)]
+
+
 # --- rows and sites ------------------------------------------------------------------------------
 
 
@@ -248,6 +256,16 @@ def test_a_row_says_what_its_file_has(tmp_path, make):
     assert said[7].text.startswith("caption")
     keys = {lists.datacomp: f"{7:032x}", lists.laion400m: "7", lists.cc12m: None}
     assert said[7].key == keys[make]
+
+
+def test_a_broken_caption_in_parquet_is_shown_as_far_as_it_is_text(tmp_path):
+    offsets = np.array([0, 3], np.int32).tobytes()
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"a\xffb")]
+    broken = pa.Array.from_buffers(pa.string(), 1, buffers)
+    path = lists.write(tmp_path / "a.parquet", {"url": [lists.url(1)], "text": broken})
+    with Engine([path]) as engine:
+        (table,) = open_tables(engine, [path], {})
+        assert details(engine, table, [0])[0].text == "a\ufffdb"
 
 
 def test_no_rows_say_nothing(tmp_path):

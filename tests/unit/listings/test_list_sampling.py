@@ -153,6 +153,16 @@ def test_of_rows_with_one_address_the_same_one_comes_whatever_their_order(tmp_pa
     assert list(sample([one, other], 9, 0)) == [first]
 
 
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_of_rows_with_one_address_in_two_files_the_same_one_comes(tmp_path, order):
+    files = [
+        lists.write(tmp_path / f"{name}.parquet", {"url": [lists.url(1)], "text": [name]})
+        for name in order
+    ]
+    (one,) = sample(files, 9, 0)
+    assert one.text == "a"
+
+
 # --- without another list ------------------------------------------------------------------------
 
 
