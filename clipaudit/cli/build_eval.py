@@ -277,7 +277,7 @@ def _print_built(built: Built) -> None:
     _print_shortfall(built.tallies, out)
     _print_dropped(built.tallies, out)
     if built.n_unused:
-        out.print(f"{built.n_unused:,} more pictures came, and were left over.")
+        out.print(f"Left over, to keep both sides equal: {built.n_unused:,} more that came.")
     out.print("README.md in it says what it can show, and what not.", style="dim")
 
 

@@ -156,7 +156,7 @@ def _shortfall(making: Making) -> Iterator[str]:
     if any(tally.is_cut_short for tally in making.tallies):
         yield "The budget of bytes (`--max-bytes`) ended the build."
     if making.n_unused:
-        yield f"{making.n_unused:,} pictures came and were left over, to keep both sides equal."
+        yield f"Left over, to keep both sides equal: {making.n_unused:,} more that came."
 
 
 def _dropped(making: Making) -> Iterator[str]:

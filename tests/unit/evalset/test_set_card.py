@@ -65,7 +65,7 @@ def test_a_shortfall_and_its_reasons_are_in_the_card():
     text = card([row("a")], [tally], n_unused=3)
     assert table_cells(text, "otter")[0] == ["otter", "crawled", "0", "30"]
     assert table_cells(text, "http-404")[0] == ["http-404", "5", "gone"]
-    assert "3 pictures came and were left over" in text
+    assert "keep both sides equal: 3 more" in text
 
 
 def test_a_set_without_shortfall_does_not_speak_of_one():
