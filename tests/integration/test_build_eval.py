@@ -551,7 +551,7 @@ def lists(tmp_path):
 def test_listed_members_and_unlisted_non_members_are_true_ones(build, tmp_path, lists):
     service, small, medium = lists
     done = build(
-        *("--from-metadata", small, "--nonmembers-from", medium, "--count", "20"),
+        *("--from-metadata", small, "--nonmembers-from", medium, "--count", "40"),
         service=service,
     )
     assert done.returncode == 0, done.stderr

@@ -1,12 +1,16 @@
 """The table of sources, and those that other packages add to it."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from clipaudit_crawlers import SOURCES, source_names, source_type
 
 from clipaudit.errors import SourceError, UsageError
+
+ROOT = Path(__file__).parents[3]
 
 MODULE = """
 class Museum:
@@ -61,7 +65,7 @@ def test_a_module_is_imported_when_it_is_asked_for_and_not_before():
         check=False,
         capture_output=True,
         text=True,
-        env={"PYTHONPATH": ":".join(sys.path)},
+        env={"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "crawlers")])},
     )
     assert done.returncode == 0, done.stderr
 

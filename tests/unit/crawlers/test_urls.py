@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clipaudit.errors import SourceError
+
+ROOT = Path(__file__).parents[3]
 
 A, B, C, D = (f"https://example.org/{name}.jpg" for name in "abcd")
 SHA256, MD5 = "0123456789abcdef" * 4, "0123456789abcdef" * 2
@@ -268,7 +271,7 @@ def test_little_memory_is_needed_however_large_a_row_group_is(tmp_path):
         check=True,
         capture_output=True,
         text=True,
-        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        env={"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "crawlers")])},
     )
     n, most_bytes = map(int, done.stdout.split())
     assert n == 20_000
