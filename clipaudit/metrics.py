@@ -5,6 +5,7 @@ No plots, no files. Rates are in 0 to 1.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,12 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+
+FPRS = (0.01, 0.001)
+"""At which the share of members found is usually told."""
+
+REPLICATES = 2000
+"""Of a bootstrap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,82 @@ class Evidence:
     auc: Estimate
 
 
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What a threshold does that was chosen on one half of the non-members.
+
+    Attributes:
+        threshold: The lowest whose FPR on that half is not above the stated one.
+        tpr: Share of the members at or above it. They had no say in the choice, so all count.
+        fpr: Share at or above it of the other half of the non-members: what the stated FPR
+            came to on pictures that the threshold never met.
+    """
+
+    threshold: float
+    tpr: Estimate
+    fpr: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class AtFpr:
+    """How many members are found where few non-members may be called members.
+
+    Attributes:
+        fpr: The most that is allowed: the stated FPR.
+        n_needed: How many non-members a claim at this FPR takes.
+        tpr: Share of the members at or above the lowest threshold whose FPR is not above the
+            stated one, no interpolation; None where there are too few non-members.
+        held_out: The same without the optimism of a threshold that is tried on the very pictures
+            that it was chosen on; None where there are too few non-members.
+    """
+
+    fpr: float
+    n_needed: int
+    tpr: Estimate | None
+    held_out: HeldOut | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How well scores tell members from non-members, in all the figures that are usual.
+
+    Attributes:
+        threshold: What accuracy, precision, recall, F1 and FPR hold for.
+        accuracy: Share of right predictions; members and non-members weigh as they come.
+        precision: Share of members among the pictures called members; None where none was.
+            It depends on how many of the pictures are members, here and wherever it is used.
+        recall: Share of the members that were found; the same as TPR.
+        f1: Harmonic mean of precision and recall; it depends on the mix as precision does.
+        fpr: Share of the non-members that were called members.
+        auc: Probability that a member scores above a non-member, ties counting half.
+        at_fpr: Members found at each stated FPR, in the order asked for.
+    """
+
+    threshold: float
+    accuracy: Estimate
+    precision: Estimate | None
+    recall: Estimate
+    f1: Estimate
+    fpr: Estimate
+    auc: Estimate
+    at_fpr: tuple[AtFpr, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Roc:
+    """FPR and TPR of every threshold that makes a difference, from the highest to the lowest.
+
+    Attributes:
+        thresholds: Shape (n_levels + 1,): infinity, then every score that occurs, falling.
+        fpr: The same shape, rising from 0 to 1.
+        tpr: The same shape, rising from 0 to 1.
+    """
+
+    thresholds: FloatArray
+    fpr: FloatArray
+    tpr: FloatArray
+
+
 def proportion(successes: int, n: int) -> Estimate:
     """A share with its exact interval. Source: Clopper and Pearson (1934), by scipy.
 
@@ -79,11 +162,9 @@ def auc(scores: FloatArray, is_member: BoolArray) -> Estimate:
     """
     from scipy import stats
 
-    members, others = scores[is_member], scores[~is_member]
+    members, others = _split(scores, is_member)
     if min(len(members), len(others)) < 2:
         raise ValueError("an AUC needs two members and two non-members")
-    if not np.isfinite(scores).all():
-        raise ValueError("every score must be finite")
     n_members, n_others = len(members), len(others)
     ranks = stats.rankdata(np.concatenate([members, others]))
     n_above = ranks[:n_members] - stats.rankdata(members)  # others below each member
@@ -118,8 +199,11 @@ def judge(scores: FloatArray, is_member: BoolArray, threshold: float) -> Evidenc
         threshold: A score equal to it reads as member.
 
     Raises:
-        ValueError: As `auc`.
+        ValueError: As `auc`, or a threshold that is no number.
     """
+    if math.isnan(threshold):
+        raise ValueError("a threshold must be a number")
+    _split(scores, is_member)
     called = scores >= threshold
     return Evidence(
         accuracy=proportion(int((called == is_member).sum()), len(scores)),
@@ -127,3 +211,181 @@ def judge(scores: FloatArray, is_member: BoolArray, threshold: float) -> Evidenc
         fpr=proportion(int(called[~is_member].sum()), int((~is_member).sum())),
         auc=auc(scores, is_member),
     )
+
+
+def figures(
+    scores: FloatArray,
+    is_member: BoolArray,
+    threshold: float,
+    generator: np.random.Generator,
+    fprs: tuple[float, ...] = FPRS,
+) -> Figures:
+    """All figures that are usual, each with its 95 % interval; in any order of the scores.
+
+    Accuracy, recall and FPR have Clopper and Pearson's interval, as in `judge`; the AUC has
+    DeLong's. Precision and F1 are ratios of counts from two samples and have a bootstrap
+    interval: stratified, percentile, 2,000 replicates. The shares of members and non-members that
+    are called members are drawn anew from Beta(k + 1/2, n - k + 1/2), not from k / n.
+    Source: Jeffreys' interval, Brown, Cai and DasGupta (2001); for precision and F1, Goutte and
+    Gaussier (2005). Plain resampling never leaves a precision of 1: for a true one of 0.96, on 50
+    and 50 pictures, it covers in 61 % of samples instead of 95 %, this one in 97 %.
+
+    Args:
+        scores: Shape (n,), finite.
+        is_member: Shape (n,); at least two of each kind.
+        threshold: A score equal to it reads as member.
+        generator: Of the replicates and of the halves.
+        fprs: For each, how many members are found at this FPR; see `at_fpr`.
+
+    Raises:
+        ValueError: As `judge` and `at_fpr`.
+    """
+    evidence = judge(scores, is_member, threshold)
+    called = scores >= threshold
+    found, accused = int(called[is_member].sum()), int(called[~is_member].sum())
+    n_members, n_others = evidence.tpr.n, evidence.fpr.n
+    tpr = _redrawn(found, n_members, generator) * n_members
+    fpr = _redrawn(accused, n_others, generator) * n_others
+    return Figures(
+        threshold=threshold,
+        accuracy=evidence.accuracy,
+        precision=_percentile(found / (found + accused), tpr / (tpr + fpr), found + accused)
+        if found + accused
+        else None,
+        recall=evidence.tpr,
+        f1=_percentile(
+            2 * found / (found + accused + n_members),
+            2 * tpr / (tpr + fpr + n_members),
+            len(scores),
+        ),
+        fpr=evidence.fpr,
+        auc=evidence.auc,
+        at_fpr=tuple(at_fpr(scores, is_member, stated, generator) for stated in fprs),
+    )
+
+
+def at_fpr(
+    scores: FloatArray, is_member: BoolArray, fpr: float, generator: np.random.Generator
+) -> AtFpr:
+    """How many members are found at an FPR; in any order of the scores.
+
+    To choose a threshold takes 1 / fpr non-members, or else none of them may lie above it; to see
+    what it does to others takes as many again. With fewer than both there is no claim. `tpr`
+    chooses on all non-members. Its interval is a bootstrap one: stratified, percentile, 2,000
+    replicates, members drawn as for precision in `figures`. On normal scores it holds the truth
+    in 87 to 95 % of samples with as many non-members as are needed, where `tpr` also runs up to
+    0.04 too high, and in 92 to 98 % with 2.5 times as many; with half of them, in two thirds.
+    `held_out` has Clopper and Pearson's intervals, which are exact.
+    Source: Carlini et al., "Membership Inference Attacks From First Principles" (2022), for
+    the figure.
+
+    Args:
+        scores: Shape (n,), finite.
+        is_member: Shape (n,).
+        fpr: Above 0, below 1.
+        generator: Of the replicates and of the halves.
+
+    Raises:
+        ValueError: No members or no non-members, a score that is not finite, or an FPR that is
+            not between 0 and 1.
+    """
+    members, others = map(np.sort, _split(scores, is_member))
+    if not (len(members) and len(others)):
+        raise ValueError("a TPR at an FPR needs members and non-members")
+    n_needed = 2 * fewest_for(fpr)
+    if len(others) < n_needed:
+        return AtFpr(fpr, n_needed, None, None)
+
+    allowed = most_within(fpr, len(others))
+    found = len(members) - np.searchsorted(members, _threshold(others, fpr))
+    # Of n resampled scores the highest but k is the floor(n * B)-th of the sorted ones, with B
+    # the highest but k of n uniform numbers: Beta(n - k, k + 1). So none needs to be resampled.
+    uniform = generator.beta(len(others) - allowed, allowed + 1, size=REPLICATES)
+    place = np.minimum((uniform * len(others)).astype(int), len(others) - 1)
+    n_above = len(members) - np.searchsorted(members, others[place], side="right")
+
+    halves = generator.permutation(others)
+    chooser, judged = halves[: len(halves) // 2], halves[len(halves) // 2 :]
+    threshold = _threshold(np.sort(chooser), fpr)
+    n_held_out = len(members) - int(np.searchsorted(members, threshold))
+    return AtFpr(
+        fpr,
+        n_needed,
+        tpr=_percentile(
+            int(found) / len(members), _redrawn(n_above, len(members), generator), len(members)
+        ),
+        held_out=HeldOut(
+            threshold=threshold,
+            tpr=proportion(n_held_out, len(members)),
+            fpr=proportion(int((judged >= threshold).sum()), len(judged)),
+        ),
+    )
+
+
+def roc(scores: FloatArray, is_member: BoolArray) -> Roc:
+    """Every point of the ROC curve.
+
+    Raises:
+        ValueError: No members or no non-members, or a score that is not finite.
+    """
+    members, others = map(np.sort, _split(scores, is_member))
+    if not (len(members) and len(others)):
+        raise ValueError("a ROC curve needs members and non-members")
+    thresholds = np.concatenate([[np.inf], np.unique(scores)[::-1]])
+    return Roc(
+        thresholds,
+        fpr=(len(others) - np.searchsorted(others, thresholds)) / len(others),
+        tpr=(len(members) - np.searchsorted(members, thresholds)) / len(members),
+    )
+
+
+def fewest_for(rate: float) -> int:
+    """The smallest n with 1 / n not above a rate: with fewer, one of them is already too many.
+
+    >>> fewest_for(0.001)
+    1000
+
+    Raises:
+        ValueError: The rate is not between 0 and 1.
+    """
+    if not 0 < rate < 1:
+        raise ValueError(f"a rate must be above 0 and below 1, got {rate}")
+    near = math.ceil(1 / rate)  # or one beside it: 1 / rate was rounded
+    return next(n for n in range(near - 1, near + 2) if n and 1 / n <= rate)
+
+
+def most_within(rate: float, n: int) -> int:
+    """The largest k with k / n not above a rate.
+
+    >>> most_within(0.29, 100)  # int(0.29 * 100) is 28
+    29
+    """
+    return int(np.searchsorted(np.arange(n + 1) / n, rate, side="right")) - 1
+
+
+def _split(scores: FloatArray, is_member: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """Scores of members and of non-members, or a ValueError."""
+    if scores.ndim != 1 or scores.shape != is_member.shape or is_member.dtype != np.bool_:
+        raise ValueError("scores and is_member must be of one length, and is_member of booleans")
+    if not np.isfinite(scores).all():
+        raise ValueError("every score must be finite")
+    return scores[is_member], scores[~is_member]
+
+
+def _threshold(others: FloatArray, fpr: float) -> float:
+    """The lowest number with at most a share of these sorted scores at or above it."""
+    highest_but_allowed = others[len(others) - 1 - most_within(fpr, len(others))]
+    return float(np.nextafter(highest_but_allowed, np.inf))
+
+
+def _redrawn(
+    successes: int | npt.NDArray[np.int_], n: int, generator: np.random.Generator
+) -> FloatArray:
+    """Replicates of a share; of 0 and of n successes they differ too."""
+    return generator.beta(successes + 0.5, n - successes + 0.5, size=REPLICATES)
+
+
+def _percentile(value: float, replicates: FloatArray, n: int) -> Estimate:
+    """The middle 95 % of replicates, and as much more as takes in the value."""
+    low, high = np.quantile(replicates, [0.025, 0.975])
+    return Estimate(value, min(value, float(low)), max(value, float(high)), n)
