@@ -136,6 +136,34 @@ def first_views(signals: Signals, n_views: int) -> Signals:
     )
 
 
+def average(several: Sequence[Signals]) -> Signals:
+    """What several encoders make of the same views, as of one: in the role of a reference.
+
+    Similarities are averaged, and lengths by their logarithm, so that encoders of another scale
+    weigh alike.
+
+    Raises:
+        ValueError: There is none, or they saw other images or other numbers of views.
+    """
+    if len({(one.image_ids, one.norms.shape) for one in several}) != 1:
+        raise ValueError("needs one encoder or more, with the same images and views")
+
+    if len(several) == 1:
+        return several[0]
+
+    def mean(some: Sequence[Float32Array]) -> npt.NDArray[np.float64]:
+        means: npt.NDArray[np.float64] = np.stack(some).mean(axis=0, dtype=np.float64)
+        return means
+
+    lengths = [
+        np.exp(mean([np.log(getattr(one, name)) for one in several]))
+        for name in ("norms", "plain_norm")
+    ]
+    pairs = [mean([one.pairs(name) for one in several]) for name in SIMILARITIES]
+    columns = (column.astype(np.float32) for column in (*pairs, *lengths))
+    return Signals(several[0].image_ids, *columns)
+
+
 def concatenate(batches: Sequence[Signals]) -> Signals:
     """Several batches as one, in the order given.
 

@@ -21,6 +21,7 @@ from clipaudit.cli import messages
 from clipaudit.cli.progress import LINE_EVERY_S, duration
 from clipaudit.cli.words import among, command_line
 from clipaudit.errors import ClipAuditError, UsageError
+from clipaudit.inferrers.base import KINDS
 from clipaudit.lab.paper import IN_WORDS
 from clipaudit.lab.tables import DOWNSTREAM, SETTINGS
 from clipaudit.similarity import SIMILARITIES
@@ -116,7 +117,7 @@ def run(
 def show(
     lab: Annotated[Path, typer.Argument(help="Folder of a lab.")] = LAB,
     quantity: Annotated[
-        str, typer.Option(help="accuracy, precision, recall, fpr or auc.")
+        str, typer.Option(help="accuracy, precision, recall, fpr, auc or tpr-at-1-percent.")
     ] = "accuracy",
     style: Annotated[str, typer.Option("--format", "-f", help="table; md for Markdown.")] = "table",
     figures: Annotated[
@@ -157,6 +158,22 @@ def export(
     similarity: Annotated[
         list[str] | None, typer.Option(help="cosine, pearson or euclidean; may be repeated.")
     ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="V, S, T, norm, combined, difference or adjusted; may be repeated. By default "
+            "those of the matrix."
+        ),
+    ] = None,
+    views: Annotated[
+        int | None, typer.Option(help="Views an image; by default those of the scale.")
+    ] = None,
+    with_reference: Annotated[
+        bool,
+        typer.Option(
+            "--with-reference", help="Inferrers that read the lab's reference encoders too."
+        ),
+    ] = False,
 ) -> None:
     """Make inferrers with cards out of a finished lab.
 
@@ -176,7 +193,10 @@ def export(
         data=data_set,
         into=into,
         similarities=among(similarity or ["cosine"], SIMILARITIES, "--similarity"),
-        n_views=found.scale[scale].views,
+        n_views=views or found.scale[scale].views,
+        kinds=among(kind, KINDS, "--kind") if kind else None,
+        has_reference=with_reference,
+        usual_views=found.scale[scale].views,
         command=f"{shlex.join(trained_by)} && {command_line(ctx)}",
     )
     for inferrer in make(plan, found, config):

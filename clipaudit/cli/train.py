@@ -51,6 +51,13 @@ def train(
     nonmembers: Annotated[
         int, typer.Option(help="Pictures of the same set that do not.")
     ] = DEFAULT.n_nonmembers,
+    references: Annotated[
+        int,
+        typer.Option(
+            help="Reference encoders to pre-train beside it, each on as many other pictures, for "
+            "inferrers that read both.",
+        ),
+    ] = DEFAULT.n_references,
     size: Annotated[int, typer.Option(help="Side of the pictures, in pixels.")] = DEFAULT.size_px,
     architecture: Annotated[
         Architecture,
@@ -80,7 +87,13 @@ def train(
         Precision, typer.Option(help="float32, or bfloat16 where the processor has it.")
     ] = PRETRAIN.precision,
     views: Annotated[int, typer.Option(help="Views an image.")] = DEFAULT.n_views,
-    kind: Annotated[list[str], typer.Option(help="V, S or T; may be repeated.")] = ALL_KINDS,
+    kind: Annotated[
+        list[str],
+        typer.Option(
+            help="V, S, T, norm or combined, and with --references difference or adjusted; may be "
+            "repeated."
+        ),
+    ] = ALL_KINDS,
     similarity: Annotated[
         list[str], typer.Option(help="cosine, pearson or euclidean; may be repeated.")
     ] = SIMILARITY,
@@ -111,6 +124,7 @@ def train(
         size_px=size,
         n_members=members,
         n_nonmembers=nonmembers,
+        n_references=references,
         pretrain=PretrainConfig(
             architecture=architecture,
             algorithm=algorithm,

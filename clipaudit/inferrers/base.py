@@ -1,7 +1,9 @@
 """Stage 5: membership features → scores. What every inferrer is.
 
-An inferrer never sees an image, only similarities. It carries what it reads, the threshold at
-which a score reads as member, and the evidence for both.
+An inferrer never sees an image, only similarities and lengths of embeddings: those that the
+target encoder gives and, where it reads a reference, those of an encoder that did not see the
+images, beside them. It carries what it reads, the threshold at which a score reads as member, and
+the evidence for both.
 """
 
 from __future__ import annotations
@@ -15,20 +17,80 @@ import numpy.typing as npt
 from clipaudit.encoders.base import Output
 from clipaudit.errors import InferrerError
 from clipaudit.metrics import Evidence
-from clipaudit.similarity import Float32Array, Signals, Similarity
+from clipaudit.similarity import Float32Array, Signals, Similarity, n_pairs
 
-Kind = Literal["V", "S", "T"]
+Kind = Literal["V", "S", "T", "norm", "difference", "adjusted", "combined"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+PAPER: tuple[Kind, ...] = ("V", "S", "T")
+"""The inferrers of EncoderMI."""
+
+What = Literal["similarities", "norm", "summary"]
+"""`similarities`: of all pairs of views. `norm`: the log of the length of the embedding of the
+image itself. `summary`: the mean similarity, the mean log length over the views, and `norm`."""
+
+_WHAT: dict[Kind, What] = {"norm": "norm", "combined": "summary"}
+_WITHOUT_REFERENCE: tuple[Kind, ...] = ("V", "S", "T", "norm", "combined")
+_WITH_REFERENCE: tuple[Kind, ...] = ("V", "S", "norm", "difference", "adjusted", "combined")
+_N_COLUMNS = {"norm": 1, "summary": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """What features an inferrer was trained on, and so the only ones that it understands."""
+    """What features an inferrer was trained on, and so the only ones that it understands.
+
+    Attributes:
+        similarity: Of the views.
+        n_views: How many; 0 for an inferrer that reads no views but the image itself.
+        recipe: Of the views.
+        output: Of the encoder.
+        what: Which of its signals.
+        has_reference: Whether it reads those of a reference encoder beside them.
+    """
 
     similarity: Similarity
     n_views: int
     recipe: str
     output: Output
+    what: What = "similarities"
+    has_reference: bool = False
+
+    @classmethod
+    def by(
+        cls,
+        kind: Kind,
+        similarity: Similarity,
+        n_views: int,
+        recipe: str,
+        output: Output,
+        *,
+        has_reference: bool = False,
+    ) -> Reads:
+        """What an inferrer of a kind reads where so many views are made."""
+        what = _WHAT.get(kind, "similarities")
+        if what == "norm":
+            similarity, n_views = "cosine", 0  # it reads neither
+        return cls(similarity, n_views, recipe, output, what, has_reference)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the features of one image; see `Features.values`."""
+        n_columns = _N_COLUMNS.get(self.what) or n_pairs(self.n_views)
+        return (2, n_columns) if self.has_reference else (n_columns,)
+
+    @property
+    def n_passes(self) -> int:
+        """Forward passes of the target encoder for one image."""
+        return self.n_views + (self.what != "similarities")
+
+
+def forms(kind: Kind, *, has_reference: bool) -> tuple[bool, ...]:
+    """The forms in which a kind exists: without a reference, and with one where one is there.
+
+    >>> forms("V", has_reference=True), forms("T", has_reference=True)
+    ((False, True), (False,))
+    """
+    without = (False,) if kind in _WITHOUT_REFERENCE else ()
+    return without + ((True,) if has_reference and kind in _WITH_REFERENCE else ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +99,9 @@ class Features:
 
     Attributes:
         image_ids: SHA-256 of each image file, in hex; n_images of them.
-        values: Shape (n_images, n_pairs), float32: pairwise similarities of its views.
+        values: Shape (n_images, n_columns), float32: pairwise similarities of its views, or
+            whatever else `made_by.what` says. With a reference (n_images, 2, n_columns): the
+            target encoder's, then the reference's, of the very same views.
         made_by: What they are.
     """
 
@@ -46,32 +110,70 @@ class Features:
     made_by: Reads
 
     @classmethod
-    def of(cls, signals: Signals, made_by: Reads) -> Features:
-        """The features that an inferrer of this kind reads, picked from all signals."""
-        return cls(signals.image_ids, signals.pairs(made_by.similarity), made_by)
+    def of(cls, signals: Signals, made_by: Reads, reference: Signals | None = None) -> Features:
+        """The features that an inferrer of this kind reads, picked from all signals.
+
+        Args:
+            signals: Of the target encoder.
+            made_by: What is to be picked.
+            reference: Of the reference, for the same images and views.
+
+        Raises:
+            ValueError: A reference is read and none is given, or it saw other images.
+        """
+        values = _columns(signals, made_by)
+        if made_by.has_reference:
+            if reference is None or reference.image_ids != signals.image_ids:
+                raise ValueError("the reference must have seen the very same images")
+            values = np.stack([values, _columns(reference, made_by)], axis=1)
+        return cls(signals.image_ids, values, made_by)
 
 
-def card_name(data: str, reads: Reads, kind: Kind) -> str:
+def _columns(signals: Signals, made_by: Reads) -> Float32Array:
+    """What is read of one encoder, shape (n_images, n_columns)."""
+    pairs = signals.pairs(made_by.similarity)
+    if made_by.what == "similarities":
+        return pairs
+    columns = [np.log(signals.plain_norm.astype(np.float64))]
+    if made_by.what == "summary":
+        lengths = np.log(signals.norms.astype(np.float64)).mean(axis=1)
+        columns = [pairs.mean(axis=1, dtype=np.float64), lengths, *columns]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def card_name(data: str, reads: Reads, kind: Kind, usual_views: int | None = None) -> str:
     """How an inferrer is called; what is usual is left out.
+
+    Args:
+        data: Name of the shadow data set.
+        reads: What it reads.
+        kind: Of the inferrer.
+        usual_views: Number of views that need not be told; None tells none.
 
     >>> card_name("cifar10", Reads("pearson", 10, "encodermi@1", "trunk"), "V")
     'cifar10-trunk-pearson-v'
+    >>> few = Reads.by("combined", "cosine", 3, "encodermi@1", "embedding", has_reference=True)
+    >>> card_name("cifar10", few, "combined", usual_views=10)
+    'cifar10-reference-combined-3-views'
     """
     words = [data]
     words += [] if reads.output == "embedding" else [reads.output]
     words += [] if reads.similarity == "cosine" else [reads.similarity]
-    return "-".join([*words, kind.lower()])
+    words += ["reference"] if reads.has_reference else []
+    words += [kind.lower()]
+    told = usual_views is not None and reads.n_views not in (0, usual_views)
+    return "-".join([*words, f"{reads.n_views}-views"] if told else words)
 
 
 class Rule(Protocol):
-    """How features become scores: V, S or T. Plain arrays inside, no torch."""
+    """How features become scores: V, S, T, … Plain arrays inside, no torch."""
 
     @classmethod
     def train(cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int) -> Self:
         """A rule learned from features of a shadow encoder.
 
         Args:
-            values: Shape (n, n_pairs).
+            values: Shape (n, n_columns), or (n, 2, n_columns); see `Features.values`.
             is_member: Shape (n,).
             seed: Of all that is random in it.
 
@@ -87,7 +189,7 @@ class Rule(Protocol):
         """Everything that was learned, by name: what a file holds."""
 
     def score(self, values: Float32Array) -> npt.NDArray[np.float64]:
-        """Scores of features, shape (n_images, n_pairs) → (n_images,); higher is more member."""
+        """Scores of features, see `Features.values`: shape (n_images,); higher is more member."""
 
     def threshold(self, values: Float32Array, is_member: npt.NDArray[np.bool_]) -> float:
         """The score from which on a picture reads as member, by the features of `train`."""
@@ -108,6 +210,8 @@ class ShadowFacts:
         encoder: Fingerprint of the shadow encoder for the output that is read; of several,
             SHA-256 over theirs, one after the other.
         n_encoders: How many there are.
+        n_references: Reference encoders of each: trained likewise, on other pictures. They stood
+            in one role, as the mean of their signals.
     """
 
     data: str
@@ -119,6 +223,7 @@ class ShadowFacts:
     size_px: int
     encoder: str
     n_encoders: int = 1
+    n_references: int = 0
 
     def __str__(self) -> str:
         times = "" if self.n_encoders == 1 else f"{self.n_encoders} × "
@@ -134,7 +239,7 @@ class Card:
 
     Attributes:
         name: What `--inferrer` takes.
-        kind: V, S or T.
+        kind: V, S, T, or one of the others.
         reads: The features that it understands.
         threshold: A score equal to or above it reads as member.
         shadow: What it was trained on.
@@ -196,6 +301,17 @@ class Inferrer:
         """
         wants = self.card.reads
         name = self.card.name
+        if wants.has_reference and not made_by.has_reference:
+            raise InferrerError(
+                f"inferrer {name} reads the signals of a reference encoder too, and there is none",
+                "Pass --reference with an encoder that was not trained on these images, or "
+                "another inferrer: `clipaudit inferrers` lists them.",
+            )
+        if (wants.what, wants.has_reference) != (made_by.what, made_by.has_reference):
+            raise InferrerError(
+                f"inferrer {name} reads {_told(wants)}, got {_told(made_by)}",
+                "Pick its features with `Features.of(signals, inferrer.card.reads, reference)`.",
+            )
         if wants.n_views != made_by.n_views:
             raise InferrerError(
                 f"inferrer {name} reads {wants.n_views} views, got {made_by.n_views}",
@@ -221,3 +337,7 @@ class Inferrer:
                 "Use an inferrer that was trained on this recipe, or train one with "
                 "`clipaudit train`.",
             )
+
+
+def _told(reads: Reads) -> str:
+    return f"{reads.what} {'with' if reads.has_reference else 'without'} a reference"

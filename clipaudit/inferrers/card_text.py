@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clipaudit.inferrers.base import Card
+    from clipaudit.inferrers.base import Card, Reads
     from clipaudit.metrics import Estimate
 
 _KINDS = {
     "V": "EncoderMI-V: a small neural network reads the similarities, sorted from high to low",
     "S": "EncoderMI-S: a small neural network reads the similarities as a set (DeepSets)",
     "T": "EncoderMI-T: the mean similarity, compared with a threshold",
+    "norm": "The length of the embedding of the picture itself, compared with a threshold",
+    "difference": "The mean similarity minus that of the reference, compared with a threshold",
+    "adjusted": "How far the mean similarity lies above what that of the reference predicts, by a "
+    "straight line through the shadow non-members, compared with a threshold",
+    "combined": "A logistic model reads the mean similarity, the mean length of the embeddings of "
+    "the views, and the length of that of the picture itself (both as logarithms)",
 }
 
 
@@ -25,8 +31,7 @@ def render(card: Card) -> str:
 
 An image encoder turns a picture into a list of numbers, and learns to do so from millions of \
 pictures. This *inferrer* gives a hint whether one picture was among them. It never sees the \
-picture. It sees how alike the encoder finds {reads.n_views} altered copies of it (cut, mirrored, \
-recoloured): encoders tend to find them more alike if they have practised on that picture.
+picture. {_sees(reads)}
 
 The hint is a score, and the higher it is, the more the encoder behaves as if it knew the picture. \
 From {card.threshold:.6g} on the inferrer says *member*: probably used. Below, it says \
@@ -56,11 +61,10 @@ it was trained, and what is in the picture (plain pictures look alike to any enc
 encoders that saw each picture only a few times, such as CLIP, leave a much fainter trace: expect \
 far more wrong verdicts there, false accusations among them. Score pictures that cannot have been \
 used (newer than the encoder, say) beside your own: if the inferrer calls many of those members \
-too, its verdicts mean little.
+too, its verdicts mean little.{_more_cautions(reads)}
 
 ## What it reads
-{_KINDS[card.kind]}. Input: the {reads.similarity} similarities of all pairs of {reads.n_views} \
-views of recipe `{reads.recipe}`, from the `{reads.output}` output of an encoder.
+{_KINDS[card.kind]}. Input: {_input(reads)}
 
 ## How it was made
 {_made(card)}
@@ -70,6 +74,53 @@ views of recipe `{reads.recipe}`, from the `{reads.output}` output of an encoder
 ```
 On {card.created} with clipaudit {card.clipaudit_version}, seed {card.seed}.
 """
+
+
+def _sees(reads: Reads) -> str:
+    """What the encoder shows it, for readers new to all this."""
+    copies = f"{reads.n_views} altered copies of it (cut, mirrored, recoloured)"
+    told = {
+        "similarities": f"It sees how alike the encoder finds {copies}: encoders tend to find them "
+        "more alike if they have practised on that picture.",
+        "norm": "It sees how large the numbers are that the encoder makes of it: encoders tend to "
+        "make them larger if they have practised on that picture.",
+        "summary": f"It sees how alike the encoder finds {copies}, and how large the numbers are: "
+        "encoders tend to find the copies more alike, and to make the numbers larger, if they have "
+        "practised on that picture.",
+    }[reads.what]
+    if not reads.has_reference:
+        return told
+    return (
+        f"{told} Pictures differ in that by themselves, so it sees beside it what another encoder "
+        "makes of the very same, a *reference* that has not practised on that picture."
+    )
+
+
+def _more_cautions(reads: Reads) -> str:
+    told = ""
+    if reads.what != "similarities":
+        told += (
+            " The numbers of each encoder have a scale of their own, so with an encoder of another "
+            "construction the threshold says nothing: only the order of the pictures does."
+        )
+    if reads.has_reference:
+        told += (
+            " And it takes a reference that is like the encoder and was trained on other pictures: "
+            "one that was trained on the same ones hides what is to be found."
+        )
+    return told
+
+
+def _input(reads: Reads) -> str:
+    pairs = f"the {reads.similarity} similarities of all pairs of {reads.n_views} views"
+    what = {
+        "similarities": f"{pairs} of recipe `{reads.recipe}`",
+        "norm": "one embedding, of the picture without views",
+        "summary": f"{pairs} of recipe `{reads.recipe}`, and their embeddings' lengths",
+    }[reads.what]
+    told = f"{what}, from the `{reads.output}` output of an encoder"
+    more = " and of the reference; of several references, the mean" if reads.has_reference else ""
+    return f"{told}{more}."
 
 
 def _tested(card: Card) -> str:
@@ -111,7 +162,8 @@ def _made(card: Card) -> str:
         f"{f'{shadow.n_encoders} × ' if several else ''}{shadow.architecture}, pre-trained with "
         f"{shadow.algorithm} for {shadow.epochs} epochs on {shadow.n_members} pictures of "
         f"{shadow.data}{' each' if several else ''} at {shadow.size_px} × {shadow.size_px} pixels; "
-        f"fingerprint {'of all ' if several else ''}`{shadow.encoder}`. The inferrer was fitted to "
+        f"fingerprint {'of all ' if several else ''}`{shadow.encoder}`. {_references(card)}"
+        "The inferrer was fitted to "
     )
     if card.n_targets:
         return (
@@ -121,6 +173,18 @@ def _made(card: Card) -> str:
     return (
         f"{told}{card.n_fitted} of its {shadow.n_members} members and {shadow.n_nonmembers} "
         "non-members together, and tested on the rest."
+    )
+
+
+def _references(card: Card) -> str:
+    count = card.shadow.n_references
+    if not card.reads.has_reference:
+        return ""
+    return (
+        f"References: {count} for each, trained likewise on as many other pictures, and as many "
+        "likewise for each encoder that it was tested on. "
+        if card.n_targets
+        else f"References: {count}, trained likewise on as many other pictures. "
     )
 
 

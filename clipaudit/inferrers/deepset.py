@@ -2,6 +2,9 @@
 
 Source: EncoderMI (Liu et al., CCS 2021), Section 4, set-based inferrer; Zaheer et al., "Deep
 Sets" (2017): a network on each element, the mean over elements, a network on the mean.
+
+With a reference encoder an element is two similarities of the same two views: the target's and
+the reference's.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ class DeepSetRule:
     """The score is the network's logit.
 
     Attributes:
-        weights: `centre` and `spread` of the similarities, shape (1,) each, and the layers as
+        weights: `centre` and `spread` as `network.standardise` gives them, and the layers as
             `network.dense_layers` takes them.
     """
 
@@ -38,9 +41,8 @@ class DeepSetRule:
         scores = np.empty(len(values), dtype=np.float64)
         for start in range(0, len(values), _IMAGES_AT_ONCE):
             some = slice(start, start + _IMAGES_AT_ONCE)
-            ranked = -np.sort(-values[some], axis=1)
-            scaled = ((ranked - self.weights["centre"]) / self.weights["spread"])[..., None]
-            pooled = network.dense_layers(scaled, self.weights, "element").mean(axis=1)
+            elements = _elements(network.ranked_pairs(values[some], self.weights))
+            pooled = network.dense_layers(elements, self.weights, "element").mean(axis=1)
             scores[some] = network.dense_layers(pooled, self.weights, "pooled")[:, 0]
         return scores
 
@@ -66,18 +68,33 @@ class DeepSetRule:
         from torch import nn
 
         scaling = network.standardise(values)
-        scaled = (values - scaling["centre"]) / scaling["spread"]
+        elements = _elements(_scaled(values, scaling))
 
         class Net(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.element = network.dense_modules(1, _ELEMENT, _ELEMENT)
+                self.element = network.dense_modules(elements.shape[2], _ELEMENT, _ELEMENT)
                 self.pooled = network.dense_modules(_ELEMENT, network.HIDDEN, 1)
 
             def forward(self, x: torch.Tensor) -> torch.Tensor:
-                elements = network.run_modules(x.unsqueeze(-1), self.element)
-                return network.run_modules(elements.mean(dim=1), self.pooled)
+                pooled = network.run_modules(x, self.element).mean(dim=1)
+                return network.run_modules(pooled, self.pooled)
 
         with lent_to_torch(seed):
             net = Net()
-        return cls({**scaling, **network.fit(net, scaled, is_member, seed)})
+        return cls({**scaling, **network.fit(net, elements, is_member, seed)})
+
+
+def _scaled(values: Float32Array, scaling: dict[str, Float32Array]) -> Float32Array:
+    """As `network.ranked_pairs`, in the order of the views."""
+    shape = (-1, 1) if values.ndim == 3 else (-1,)
+    scaled: Float32Array = (values - scaling["centre"].reshape(shape)) / scaling["spread"].reshape(
+        shape
+    )
+    return scaled
+
+
+def _elements(scaled: Float32Array) -> Float32Array:
+    """Shape (n_images, n_pairs, 1 or 2): what the network takes of each pair of views."""
+    elements = scaled[..., None] if scaled.ndim == 2 else scaled.swapaxes(1, 2)
+    return np.ascontiguousarray(elements)

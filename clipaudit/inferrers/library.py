@@ -16,12 +16,14 @@ import numpy as np
 from clipaudit.encoders.nearest import nearest
 from clipaudit.errors import InferrerError
 from clipaudit.files import make_folder, replace_file
-from clipaudit.inferrers.base import KINDS, Card, Inferrer, Kind, Reads, Rule
+from clipaudit.inferrers.base import KINDS, Card, Inferrer, Kind, Reads, Rule, forms
 from clipaudit.inferrers.card_text import render
+from clipaudit.inferrers.combined import CombinedRule
 from clipaudit.inferrers.deepset import DeepSetRule
+from clipaudit.inferrers.difference import AdjustedRule, DifferenceRule
+from clipaudit.inferrers.norm import NormRule
 from clipaudit.inferrers.threshold import MeanRule
 from clipaudit.inferrers.vector import VectorRule
-from clipaudit.similarity import n_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +32,10 @@ RULES: dict[Kind, type[Rule]] = {
     "V": VectorRule,
     "S": DeepSetRule,
     "T": MeanRule,
+    "norm": NormRule,
+    "difference": DifferenceRule,
+    "adjusted": AdjustedRule,
+    "combined": CombinedRule,
 }
 
 FORMAT = 1
@@ -86,10 +92,15 @@ def _try(rule: Rule, card: Card) -> None:
     """Raise a ValueError or KeyError where the weights are not those of such a rule."""
     if any(array.dtype != np.float32 for array in rule.arrays().values()):
         raise ValueError("the weights are not all float32")
-    if not 2 <= card.reads.n_views <= _MAX_VIEWS:
+    reads_views = card.reads.what != "norm"
+    if not 2 * reads_views <= card.reads.n_views <= _MAX_VIEWS * reads_views:
         raise ValueError(f"n_views is not within 2 and {_MAX_VIEWS}")
+    if card.reads.has_reference not in forms(card.kind, has_reference=True):
+        raise ValueError(f"{card.kind} does not exist in this form")
+    if card.reads.what != Reads.by(card.kind, "cosine", 2, "", "embedding").what:
+        raise ValueError(f"{card.kind} does not read {card.reads.what}")
     with np.errstate(all="ignore"):  # the result says enough
-        scores = rule.score(np.zeros((1, n_pairs(card.reads.n_views)), dtype=np.float32))
+        scores = rule.score(np.zeros((1, *card.reads.shape), dtype=np.float32))
     if scores.shape != (1,) or not np.isfinite(scores).all():
         raise ValueError("the weights give no score")
 
@@ -181,28 +192,60 @@ def find(name: str) -> Inferrer:
     )
 
 
-def shipped_for(made_by: Reads) -> Sequence[Inferrer]:
+def shipped_for(made_by: Reads, *, every_data_set: bool = False) -> Sequence[Inferrer]:
     """The shipped inferrers that read features of this kind: V, S and T, in this order.
 
     Where inferrers of several data sets do, those of one are taken: of the one with the most
-    kinds, then of the one with the best mean accuracy on its cards.
+    kinds, then of the one with the best mean accuracy on its cards. With `every_data_set` all are,
+    by kind and then by data set.
+
+    Where there is a reference it is those that read it, whatever else they read, the one with the
+    best accuracy on its card first.
 
     Raises:
         InferrerError: There is none.
     """
-    fitting = [card for card in list_inferrers() if card.reads == made_by]
+    fitting = [card for card in list_inferrers() if _fits(card, made_by)]
+    if not fitting and made_by.has_reference:
+        raise InferrerError(
+            f"no shipped inferrer reads a reference beside {made_by.n_views} views, "
+            f"{made_by.similarity} similarities, the {made_by.output} output and recipe "
+            f"{made_by.recipe} together",
+            "`clipaudit inferrers` lists what each reads; `clipaudit train --references` makes "
+            "others.",
+        )
     if not fitting:
         raise InferrerError(
             f"no shipped inferrer reads {made_by.n_views} views, {made_by.similarity} "
             f"similarities, the {made_by.output} output and recipe {made_by.recipe} together",
             "`clipaudit inferrers` lists what each reads; `clipaudit train` makes others.",
         )
+    if every_data_set:
+        fitting.sort(key=lambda card: (KINDS.index(card.kind), card.shadow.data, card.name))
+        return [load(shipped_folder() / card.name) for card in fitting]
     by_data: dict[str, list[Card]] = {}
     for card in fitting:
         by_data.setdefault(card.shadow.data, []).append(card)
     best = max(by_data.values(), key=_worth)
-    best.sort(key=lambda card: KINDS.index(card.kind))
+    if made_by.has_reference:
+        best.sort(key=lambda card: (-card.evidence.accuracy.value, card.name))
+    else:
+        best.sort(key=lambda card: KINDS.index(card.kind))
     return [load(shipped_folder() / card.name) for card in best]
+
+
+def _fits(card: Card, made_by: Reads) -> bool:
+    if not made_by.has_reference:
+        return card.reads == made_by
+    wanted = Reads.by(
+        card.kind,
+        made_by.similarity,
+        made_by.n_views,
+        made_by.recipe,
+        made_by.output,
+        has_reference=True,
+    )
+    return card.reads == wanted
 
 
 def _worth(cards: Sequence[Card]) -> tuple[int, float]:

@@ -60,16 +60,47 @@ def run_modules(x: Tensor, layers: nn.ModuleList) -> Tensor:
 
 
 def standardise(values: Float32Array) -> dict[str, Float32Array]:
-    """Centre and spread of all similarities together.
+    """Centre and spread of all similarities together, of each encoder.
 
     Differs from the paper, which feeds raw similarities: they crowd just below 1, and a
     network at this learning rate would spend most of its epochs on finding that out.
+
+    Args:
+        values: Shape (n, n_pairs), or (n, 2, n_pairs): of the target and of the reference.
+
+    Returns:
+        `centre` and `spread`, of shape (1,) or (2,).
     """
-    spread = max(float(values.std(dtype=np.float64)), 1e-6)
+    encoders = [values] if values.ndim == 2 else [values[:, 0], values[:, 1]]
+    centres = [some.mean(dtype=np.float64) for some in encoders]
+    spreads = [max(float(some.std(dtype=np.float64)), 1e-6) for some in encoders]
     return {
-        "centre": np.array([values.mean(dtype=np.float64)], dtype=np.float32),
-        "spread": np.array([spread], dtype=np.float32),
+        "centre": np.array(centres, dtype=np.float32),
+        "spread": np.array(spreads, dtype=np.float32),
     }
+
+
+def ranked_pairs(values: Float32Array, weights: dict[str, Float32Array]) -> Float32Array:
+    """Standardised similarities of each image, the target's in descending order.
+
+    The reference's stay beside those of the same two views. Ranking makes the order of views
+    irrelevant, to the bit.
+
+    Args:
+        values: Shape (n_images, n_pairs) or (n_images, 2, n_pairs).
+        weights: `centre` and `spread` as `standardise` gave them.
+
+    Raises:
+        ValueError: The weights are for features without a reference, or with one.
+    """
+    if weights["centre"].shape != ((1,) if values.ndim == 2 else (2,)):
+        raise ValueError("weights and features differ in whether they have a reference")
+    if values.ndim == 2:
+        return (-np.sort(-values, axis=1) - weights["centre"]) / weights["spread"]
+    order = np.lexsort((-values[:, 1], -values[:, 0]), axis=-1)
+    ranked = np.take_along_axis(values, order[:, None], axis=2)
+    scaled: Float32Array = (ranked - weights["centre"][:, None]) / weights["spread"][:, None]
+    return scaled
 
 
 def fit(

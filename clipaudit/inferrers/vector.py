@@ -1,11 +1,15 @@
 """EncoderMI-V: similarities in descending order, into a fully connected network.
 
+With a reference encoder the network takes its similarities too, each in the place of the target's
+similarity of the same two views.
+
 Source: EncoderMI (Liu et al., CCS 2021), Section 4, vector-based inferrer: two hidden layers
 of 256 units.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,17 +28,17 @@ class VectorRule:
     """The score is the network's logit.
 
     Attributes:
-        weights: `centre` and `spread` of the similarities, shape (1,) each, and the layers as
+        weights: `centre` and `spread` as `network.standardise` gives them, and the layers as
             `network.dense_layers` takes them.
     """
 
     weights: dict[str, Float32Array]
 
     def score(self, values: Float32Array) -> npt.NDArray[np.float64]:
-        """See `Rule.score`. Sorting first makes the order of views irrelevant."""
-        ranked = -np.sort(-values, axis=1)
-        scaled = (ranked - self.weights["centre"]) / self.weights["spread"]
-        return network.dense_layers(scaled, self.weights, "layers")[:, 0].astype(np.float64)
+        """See `Rule.score`."""
+        ranked = network.ranked_pairs(values, self.weights)
+        flat = ranked.reshape(len(values), math.prod(values.shape[1:]))
+        return network.dense_layers(flat, self.weights, "layers")[:, 0].astype(np.float64)
 
     def threshold(self, values: Float32Array, is_member: npt.NDArray[np.bool_]) -> float:
         """See `Rule.threshold`: the logit at which the network is undecided."""
@@ -56,13 +60,13 @@ class VectorRule:
         from torch import nn
 
         scaling = network.standardise(values)
-        ranked = (-np.sort(-values, axis=1) - scaling["centre"]) / scaling["spread"]
+        ranked = network.ranked_pairs(values, scaling).reshape(len(values), -1)
 
         class Net(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
                 self.layers = network.dense_modules(
-                    values.shape[1], network.HIDDEN, network.HIDDEN, 1
+                    ranked.shape[1], network.HIDDEN, network.HIDDEN, 1
                 )
 
             def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from clipaudit.errors import EncoderError
+from clipaudit.inferrers.base import forms
 from clipaudit.lab.plan import Cell, Plan
 from clipaudit.lab.results import Downstream, EncoderFacts, Outcome
 from clipaudit.lab.splits import read_split
 from clipaudit.lab.units import Fit, Look, Unit
-from clipaudit.lab.worker import read_fit, read_probe, read_signals
+from clipaudit.lab.worker import features, make_fit, read_fit, read_probe, read_signals
 from clipaudit.metrics import auc
 from clipaudit.seeding import derive
 from clipaudit.shadow.run import LOG
-from clipaudit.similarity import first_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,10 @@ BASELINES = (EMBEDDING, IMAGE, CLASSIFIER)
 """What the paper compares itself with, by the names of ours: a classifier on the embedding of the
 picture, one on the picture, and one on what a downstream classifier says of it."""
 
+BEYOND_THE_PAPER: tuple[Kind, ...] = ("norm", "difference", "adjusted", "combined")
+"""What `reference` judges beside the inferrers of the matrix."""
+
+WITH_REFERENCE = " + reference"
 _MOST_CLASSES = 10
 
 
@@ -44,8 +48,8 @@ class Found(NamedTuple):
 
 
 def is_ready(cell: Cell, plan: Plan) -> bool:
-    """Whether both encoders of a cell are there, with all that was measured on them."""
-    return plan.units[cell.target].is_done and plan.units[cell.shadow].is_done
+    """Whether all encoders of a cell are there, with all that was measured on them."""
+    return all(plan.units[key].is_done for key in (cell.target, cell.shadow, *cell.references))
 
 
 def fill(cell: Cell, plan: Plan, outputs: tuple[Output, ...], kinds: tuple[Kind, ...]) -> Found:
@@ -55,18 +59,18 @@ def fill(cell: Cell, plan: Plan, outputs: tuple[Output, ...], kinds: tuple[Kind,
         EncoderError: A file of the lab cannot be read.
     """
     target, shadow = plan.units[cell.target], plan.units[cell.shadow]
+    references = [plan.units[key] for key in cell.references]
+    n_draws = len({look.draw for look in shadow.looks})
     outcomes = []
     for output in outputs:
-        signals, _ = read_signals(target, look_of(target, output, cell.epoch))
-        features = first_views(signals, cell.n_views).pairs(cell.similarity)
-        is_member = truth(target)
-        for kind in kinds:
-            n_draws = len({look.draw for look in shadow.looks})
-            rule, threshold = read_fit(
-                shadow, Fit(output, kind, cell.similarity, cell.n_views, n_draws)
-            )
-            scores = rule.score(features)
-            outcomes.append(judged(cell, output, kind, scores, is_member, threshold))
+        look = look_of(target, output, cell.epoch)
+        for fit in _fits(cell, output, kinds, n_draws):
+            if cell.references and not shadow.fit_file(fit).exists():
+                make_fit(shadow, fit, references)
+            rule, threshold = read_fit(shadow, fit)
+            scores = rule.score(features(target, look, fit.reads, references))
+            method = fit.kind + WITH_REFERENCE * _names_it(fit)
+            outcomes.append(judged(cell, output, method, scores, truth(target), threshold))
     if cell.has_baselines:
         outcomes += list(_baselines(cell, target, shadow, outputs))
     downstream = []
@@ -75,6 +79,30 @@ def fill(cell: Cell, plan: Plan, outputs: tuple[Output, ...], kinds: tuple[Kind,
         n_right = int(np.count_nonzero(right))
         downstream.append(Downstream(cell.experiment, cell.setting, cell.seed, n_right, len(right)))
     return Found(outcomes, downstream)
+
+
+def _fits(cell: Cell, output: Output, kinds: tuple[Kind, ...], n_draws: int) -> Iterator[Fit]:
+    """The inferrers that a cell judges on one output."""
+    if not cell.references:
+        for kind in kinds:
+            yield Fit(output, kind, cell.similarity, cell.n_views, n_draws)
+        return
+    for kind in (*kinds, *BEYOND_THE_PAPER):
+        if kind in ("V", "S") and not cell.has_networks:
+            continue
+        for has_reference in forms(kind, has_reference=True):
+            keys = cell.references * has_reference
+            for n_views in (cell.n_views, cell.n_views - 1):
+                fit = Fit(output, kind, cell.similarity, n_views, n_draws, keys)
+                enough = n_views >= 2 or fit.reads.what == "norm"
+                if enough and fit.reads.n_passes == cell.n_views:
+                    yield fit
+                    break
+
+
+def _names_it(fit: Fit) -> bool:
+    """Whether the same kind exists without a reference too."""
+    return bool(fit.references) and False in forms(fit.kind, has_reference=True)
 
 
 def look_of(unit: Unit, output: Output, epoch: int | None = None) -> Look:
@@ -116,12 +144,20 @@ def judged(
         output=output,
         method=method,
         seed=cell.seed,
+        found_at_1_percent=_found_at(0.01, scores, is_member),
         found=int((called & is_member).sum()),
         missed=int((~called & is_member).sum()),
         accused=int((called & ~is_member).sum()),
         spared=int((~called & ~is_member).sum()),
         auc=auc(scores, is_member).value,
     )
+
+
+def _found_at(fpr: float, scores: FloatArray, is_member: BoolArray) -> int:
+    """Members above a threshold that accuses this share of the non-members, or fewer."""
+    others = np.sort(scores[~is_member])[::-1]
+    n_accused = int(fpr * len(others))
+    return int((scores[is_member] > others[n_accused]).sum())
 
 
 def _baselines(

@@ -17,18 +17,26 @@ import numpy as np
 from clipaudit._version import __version__
 from clipaudit.encoders.base import EncoderInfo, EncoderOptions, Output
 from clipaudit.errors import UsageError
-from clipaudit.inferrers.base import Card, Inferrer, Kind, Reads, ShadowFacts, card_name
+from clipaudit.inferrers.base import (
+    Card,
+    Inferrer,
+    Kind,
+    Reads,
+    ShadowFacts,
+    card_name,
+    forms,
+)
 from clipaudit.inferrers.library import RULES, save
 from clipaudit.lab.experiments import judged, look_of, truth
 from clipaudit.lab.matrix import FULL, Matrix
 from clipaudit.lab.plan import Cell, Plan, setting_of
 from clipaudit.lab.results import accuracy, fpr, mean_over_seeds, over_seeds, recall
 from clipaudit.lab.units import VIEWS, Unit
-from clipaudit.lab.worker import read_signals
+from clipaudit.lab.worker import features
 from clipaudit.metrics import Estimate, Evidence
 from clipaudit.seeding import derive
 from clipaudit.shadow.run import ENCODER
-from clipaudit.similarity import Float32Array, Similarity, first_views
+from clipaudit.similarity import Float32Array, Similarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,9 @@ class ExportConfig:
         into: Folder that gets a folder for each inferrer.
         similarities: For each, inferrers of every kind and for every output of the matrix.
         n_views: That they read.
+        kinds: Of the inferrers; None takes those of the matrix.
+        has_reference: Whether they read the lab's reference encoders too.
+        usual_views: Number of views that their names need not tell; None tells none.
         command: For the cards.
     """
 
@@ -47,7 +58,32 @@ class ExportConfig:
     into: Path
     similarities: tuple[Similarity, ...] = ("cosine",)
     n_views: int = 10
+    kinds: tuple[Kind, ...] | None = None
+    has_reference: bool = False
+    usual_views: int | None = None
     command: str = ""
+
+    def wanted(self, matrix: Matrix) -> tuple[tuple[Kind, Reads], ...]:
+        """The inferrers, each with what it reads.
+
+        Raises:
+            UsageError: One of that kind does not exist with or without a reference.
+        """
+        some = []
+        for output in matrix.outputs:
+            for similarity in self.similarities:
+                for kind in self.kinds or matrix.kinds:
+                    if self.has_reference not in forms(kind, has_reference=True):
+                        raise UsageError(
+                            f"{kind} exists {'without' if self.has_reference else 'with'} a "
+                            "reference alone",
+                            f"{'Drop' if self.has_reference else 'Pass'} --with-reference, or name "
+                            "other kinds with --kind.",
+                        )
+                    views = self.n_views, VIEWS, output
+                    reads = Reads.by(kind, similarity, *views, has_reference=self.has_reference)
+                    some.append((kind, reads))
+        return tuple(dict.fromkeys(some))
 
 
 def export(plan: Plan, matrix: Matrix, config: ExportConfig) -> tuple[Inferrer, ...]:
@@ -58,39 +94,50 @@ def export(plan: Plan, matrix: Matrix, config: ExportConfig) -> tuple[Inferrer, 
         EncoderError: A file of the lab cannot be read.
         FileError: The folder cannot be written to.
     """
-    cells = [
-        cell
-        for cell in plan.cells
-        if cell.experiment == f"background-{config.data}" and cell.setting == setting_of(FULL)
-    ]
+    wanted = config.wanted(matrix)
+    cells = _cells(plan, config)
     if not cells:
+        what = "reference" if config.has_reference else "background with full knowledge"
         raise UsageError(
-            f"the matrix {matrix.name} has no experiment of kind background with full knowledge "
-            f"on {config.data}",
+            f"the matrix {matrix.name} has no experiment of kind {what} on {config.data}",
             "Pass --data-set with a data set that has one.",
         )
-    units = [plan.units[key] for cell in cells for key in (cell.target, cell.shadow)]
+    units = [
+        plan.units[key] for cell in cells for key in (cell.target, cell.shadow, *cell.references)
+    ]
     unfinished = sum(not unit.is_done for unit in units)
     if unfinished:
         raise UsageError(
             f"{unfinished} of the {len(units)} encoders that are needed are not finished",
             "Run `clipaudit lab run` with the same matrix and folder first.",
         )
-    return tuple(
-        _export(plan, cells, kind, Reads(similarity, config.n_views, VIEWS, output), config)
-        for output in matrix.outputs
-        for similarity in config.similarities
-        for kind in matrix.kinds
-    )
+    return tuple(_export(plan, cells, kind, reads, config) for kind, reads in wanted)
+
+
+def _cells(plan: Plan, config: ExportConfig) -> list[Cell]:
+    """A cell a seed: target and shadow encoder of full knowledge, and references."""
+    background, reference = f"background-{config.data}", f"reference-{config.data}"
+    full = [
+        cell
+        for cell in plan.cells
+        if cell.experiment == background and cell.setting == setting_of(FULL)
+    ]
+    if full and not config.has_reference:
+        return full
+    by_seed = {cell.seed: cell for cell in plan.cells if cell.experiment == reference}
+    return list(by_seed.values())
 
 
 def _export(
     plan: Plan, cells: Sequence[Cell], kind: Kind, reads: Reads, config: ExportConfig
 ) -> Inferrer:
     shadows = [plan.units[cell.shadow] for cell in cells]
+    references = [
+        [plan.units[key] for key in cell.references * reads.has_reference] for cell in cells
+    ]
     examples = [
-        (_values(unit, reads, draw), truth(unit))
-        for unit in shadows
+        (_values(unit, reads, draw, beside), truth(unit))
+        for unit, beside in zip(shadows, references, strict=True)
         for draw in sorted({look.draw for look in unit.looks})
     ]
     values = np.concatenate([some for some, _ in examples])
@@ -98,9 +145,9 @@ def _export(
     rule = RULES[kind].train(values, is_member, derive(0, kind, "lab export") % 2**63)
     threshold = rule.threshold(values, is_member)
     found = []
-    for cell in cells:
+    for cell, beside in zip(cells, references, strict=True):
         target = plan.units[cell.target]
-        scores = rule.score(_values(target, reads, 0))
+        scores = rule.score(_values(target, reads, 0, beside))
         found.append(judged(cell, reads.output, kind, scores, truth(target), threshold))
     evidence = Evidence(
         accuracy=_known(over_seeds(map(accuracy, found))),
@@ -111,7 +158,7 @@ def _export(
     first = shadows[0]
     encoders = [_info(unit, reads.output) for unit in shadows]
     card = Card(
-        name=card_name(config.data, reads, kind),
+        name=card_name(config.data, reads, kind, config.usual_views),
         kind=kind,
         reads=reads,
         threshold=threshold,
@@ -125,6 +172,7 @@ def _export(
             size_px=encoders[0].input.size_px,
             encoder=_fingerprint(encoders),
             n_encoders=len(shadows),
+            n_references=len(references[0]),
         ),
         evidence=evidence,
         n_fitted=sum(len(truth(unit)) for unit in shadows),
@@ -137,10 +185,9 @@ def _export(
     return save(Inferrer(card, rule), config.into / card.name)
 
 
-def _values(unit: Unit, reads: Reads, draw: int) -> Float32Array:
+def _values(unit: Unit, reads: Reads, draw: int, references: Sequence[Unit]) -> Float32Array:
     """What an inferrer reads of all pictures of a unit, members first."""
-    signals, _ = read_signals(unit, replace(look_of(unit, reads.output), draw=draw))
-    return first_views(signals, reads.n_views).pairs(reads.similarity)
+    return features(unit, replace(look_of(unit, reads.output), draw=draw), reads, references)
 
 
 def _info(unit: Unit, output: Output) -> EncoderInfo:

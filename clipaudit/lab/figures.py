@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipaudit.files import make_folder, replacing
-from clipaudit.lab.tables import DOWNSTREAM, SETTINGS, TITLES, ResultTable
+from clipaudit.lab.tables import DOWNSTREAM, SETTINGS, SPOKEN, TITLES, ResultTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +28,18 @@ _COLOURS = {
     "image alone": "#c28f2c",
     "downstream classifier": "#5f7470",
     DOWNSTREAM: "#999999",
+    "V + reference": "#123f63",
+    "S + reference": "#7f1d2c",
+    "norm": "#e0a030",
+    "norm + reference": "#8a5a00",
+    "difference": "#66c2a5",
+    "adjusted": "#0b6e4f",
+    "combined": "#b07cc6",
+    "combined + reference": "#4b1d6b",
 }
-"""Blue, red and green that also differ in brightness."""
-_MARKS = {"V": "o", "S": "s", "T": "^"}
-_LOGARITHMIC = {"target-size", "shadow-size", "epochs"}
+"""Blue, red and green that also differ in brightness; what reads a reference is darker."""
+_MARKS = {"V": "o", "S": "s", "T": "^", "V + reference": "o", "S + reference": "s"}
+_LOGARITHMIC = {"target-size", "shadow-size", "epochs", "reference"}
 
 
 def draw_all(found: Results, tables: Sequence[ResultTable], folder: Path) -> list[Path]:
@@ -111,7 +119,7 @@ def _lines(ax: Axes, table: ResultTable) -> None:
         ax.minorticks_off()
     ax.set_xticks(xs, [row.setting for row in table.rows])
     ax.set_xlabel(SETTINGS[table.kind])
-    ax.set_ylabel(table.quantity)
+    ax.set_ylabel(SPOKEN.get(table.quantity, table.quantity))
     ax.axhline(0.5, color="#cccccc", linewidth=0.8, zorder=0)
     ax.grid(axis="y", color="#eeeeee", zorder=0)
 
@@ -133,7 +141,7 @@ def _points(ax: Axes, table: ResultTable) -> None:
     ax.set_yticks(range(len(table.rows)), [row.setting for row in table.rows])
     if not ax.yaxis_inverted():
         ax.invert_yaxis()
-    ax.set_xlabel(table.quantity)
+    ax.set_xlabel(SPOKEN.get(table.quantity, table.quantity))
     ax.axvline(0.5, color="#cccccc", linewidth=0.8, zorder=0)
     ax.grid(axis="x", color="#eeeeee", zorder=0)
 

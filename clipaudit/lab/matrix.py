@@ -12,7 +12,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from clipaudit.encoders.base import Output
 from clipaudit.encoders.nearest import nearest
 from clipaudit.errors import UsageError
-from clipaudit.inferrers.base import Kind
 from clipaudit.shadow.architectures import Architecture
 from clipaudit.shadow.pretrain import ALGORITHMS, Algorithm, Precision, PretrainConfig
 
@@ -27,6 +26,7 @@ ExperimentKind = Literal[
     "augmentations",
     "epochs",
     "baselines",
+    "reference",
 ]
 
 COMBINATIONS: tuple[tuple[Knowledge, ...], ...] = (
@@ -47,6 +47,7 @@ Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=10)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Views = Annotated[int, Field(ge=2, le=1000)]
+Passes = Annotated[int, Field(ge=1, le=1001)]
 
 Item = TypeVar("Item")
 
@@ -124,12 +125,14 @@ class Sweeps(_Strict):
         target_sizes: Members of the target encoder.
         shadow_sizes: Members of the shadow encoder.
         epochs: After how many the target encoder is looked at; its last are the whole run.
+        passes: Forward passes of the target encoder an image.
     """
 
     views: Several[Views] = ()
     target_sizes: Several[Size] = ()
     shadow_sizes: Several[Size] = ()
     epochs: Several[Count] = ()
+    passes: Several[Passes] = ()
 
 
 class Scale(_Strict):
@@ -143,6 +146,7 @@ class Scale(_Strict):
         split: Pictures that are drawn for a seed.
         views: n, where an experiment does not say otherwise.
         draws: Times that the views of shadow pictures are drawn for the fits.
+        references: Reference encoders beside each target and shadow encoder, for `reference`.
         known: What the target encoder is.
         unknown: What a shadow encoder is where it is not known what the target is.
         pretrain: Options for all encoders.
@@ -158,6 +162,7 @@ class Scale(_Strict):
     split: SplitSizes
     views: Views = 10
     draws: Count = 4
+    references: Annotated[int, Field(ge=0)] = 0
     known: Choice
     unknown: Choice
     pretrain: PretrainOptions
@@ -175,6 +180,8 @@ class Scale(_Strict):
             raise ValueError("known and unknown must differ in their algorithm")
         if max((self.members, *self.sweeps.target_sizes)) > self.split.target:
             raise ValueError("split.target is smaller than the members of a target encoder")
+        if self.references * self.members > self.split.probe:
+            raise ValueError("split.probe is smaller than the members of all references")
         if max((self.members, *self.sweeps.shadow_sizes)) > self.split.shadow:
             raise ValueError("split.shadow is smaller than the members of a shadow encoder")
         for architecture in (self.known.architecture, self.unknown.architecture):
@@ -254,7 +261,7 @@ class Matrix(_Strict):
         name: For people, and for the file with its results.
         data: Name → folder, zip file, or a name that can be fetched.
         outputs: Of the encoders: `embedding` is what the loss saw, `trunk` lies below.
-        kinds: Of the inferrers.
+        kinds: Of EncoderMI's inferrers; `reference` judges the others beside them.
         scale: By name; one is chosen for a run.
         experiment: In the order in which they are shown.
     """
@@ -262,7 +269,7 @@ class Matrix(_Strict):
     name: Name
     data: dict[Name, str]
     outputs: Annotated[Several[Output], Field(min_length=1)] = ("embedding", "trunk")
-    kinds: Annotated[Several[Kind], Field(min_length=1)] = ("V", "S", "T")
+    kinds: Annotated[Several[Literal["V", "S", "T"]], Field(min_length=1)] = ("V", "S", "T")
     scale: Annotated[dict[Name, Scale], Field(min_length=1)]
     experiment: Annotated[tuple[Experiment, ...], Field(min_length=1)]
 
@@ -274,6 +281,12 @@ class Matrix(_Strict):
                     raise ValueError(
                         f"experiment {one.kind} names the data set {name}, and [data] has "
                         f"{', '.join(self.data)}"
+                    )
+        if any(one.kind == "reference" for one in self.experiment):
+            for name, scale in self.scale.items():
+                if not (scale.references and scale.sweeps.passes):
+                    raise ValueError(
+                        f"experiment reference needs references and sweeps.passes in scale {name}"
                     )
         names = [one.name for one in self.experiment]
         if len(set(names)) < len(names):

@@ -10,6 +10,7 @@ from typing import Final
 from clipaudit.lab.matrix import Choice, Experiment, Knowledge, Matrix, Scale
 from clipaudit.lab.splits import LabSplit, Role
 from clipaudit.lab.units import VIEWS, Fit, Look, Unit, encoder_key
+from clipaudit.seeding import derive
 from clipaudit.shadow.architectures import Architecture
 from clipaudit.shadow.pretrain import ALGORITHMS, Algorithm
 from clipaudit.similarity import SIMILARITIES, Similarity
@@ -33,6 +34,10 @@ class Cell:
         n_views: Likewise.
         has_probe: Whether a downstream classifier on the target encoder is part of it.
         has_baselines: Whether the paper's baselines are run beside the inferrers.
+        references: Keys of the reference encoders, which see the pictures of both too; where
+            there are some, `n_views` is that of an inferrer that reads similarities alone, and
+            so the number of forward passes.
+        has_networks: Whether V and S, whose fits take the longest, are among the inferrers.
     """
 
     experiment: str
@@ -45,6 +50,8 @@ class Cell:
     n_views: int
     has_probe: bool = False
     has_baselines: bool = False
+    references: tuple[str, ...] = ()
+    has_networks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,8 @@ class _Wanted:
     epochs: set[int | None] = field(default_factory=set)
     fits: set[Fit] = field(default_factory=set)
     probes: set[int | None] = field(default_factory=set)
+    watched: dict[Role, int] = field(default_factory=dict)
+    """Whose pictures it looks at beside its own, as a reference, and for how many draws."""
 
 
 def make_plan(
@@ -131,6 +140,12 @@ class _Planner:
                 for epoch in sorted(wanted.epochs, key=lambda one: one or 0)
                 for draw in range(wanted.n_draws)
             ]
+            looks += [
+                Look(output, None, draw, wanted.n_views, of=role)
+                for output in self._matrix.outputs
+                for role, n_draws in sorted(wanted.watched.items())
+                for draw in range(n_draws)
+            ]
             made[key] = replace(
                 wanted.unit,
                 looks=tuple(looks),
@@ -154,6 +169,8 @@ class _Planner:
             n_views: int = scale.views,
             has_probe: bool = False,
             has_baselines: bool = False,
+            references: tuple[str, ...] = (),
+            has_networks: bool = True,
         ) -> Cell:
             made = Cell(
                 experiment=experiment.name,
@@ -166,6 +183,8 @@ class _Planner:
                 n_views=n_views,
                 has_probe=has_probe and self._splits[data, seed].labels is not None,
                 has_baselines=has_baselines,
+                references=references,
+                has_networks=has_networks,
             )
             self._note(made)
             return made
@@ -215,6 +234,16 @@ class _Planner:
                 )
                 for epoch in sweeps.epochs
             ]
+        if kind == "reference":
+            references = tuple(
+                self._encoder(data, "reference", seed, number=number)
+                for number in range(scale.references)
+            )
+            most = max(sweeps.passes, default=0)
+            return [
+                cell(str(n), n_views=n, references=references, has_networks=n == most)
+                for n in sweeps.passes
+            ]
         return [cell("everything", has_probe=True, has_baselines=True)]
 
     def _shadow(self, experiment: Experiment, known: tuple[Knowledge, ...], seed: int) -> str:
@@ -240,6 +269,7 @@ class _Planner:
         architecture: Architecture | None = None,
         algorithm: Algorithm | None = None,
         recipe: str = VIEWS,
+        number: int = 0,
     ) -> str:
         """The key of an encoder that is like the target in all that is not said."""
         scale, split = self._scale, self._splits[data, seed]
@@ -249,11 +279,14 @@ class _Planner:
             architecture or scale.known.architecture,
             algorithm or scale.known.algorithm,
             recipe,
-            2 * seed + (role == "shadow"),
+            2 * seed + (role == "shadow") if role != "reference" else _strange(seed, number),
         )
-        key = encoder_key(split, role, n_members, pretrain, scale.size_px)
+        key = encoder_key(split, role, n_members, pretrain, scale.size_px, number)
         if key not in self._wanted:
-            unit = Unit(self._lab, split.folder, data, role, seed, n_members, pretrain, key)
+            unit = Unit(
+                *(self._lab, split.folder, data, role, seed, n_members, pretrain, key),
+                number=number,
+            )
             self._wanted[key] = _Wanted(unit)
         return key
 
@@ -266,6 +299,12 @@ class _Planner:
         target.epochs.add(cell.epoch)
         shadow.epochs.add(None)
         shadow.n_draws = n_draws
+        for key in cell.references:
+            reference = self._wanted[key]
+            reference.n_views = max(reference.n_views, cell.n_views)
+            reference.watched |= {"target": 1, "shadow": n_draws}
+        if cell.references:  # their inferrers are fitted when all of them are there
+            return
         shadow.fits |= {
             Fit(output, kind, cell.similarity, cell.n_views, n_draws)
             for output in self._matrix.outputs
@@ -275,6 +314,11 @@ class _Planner:
             target.probes.add(cell.epoch)
         if cell.has_probe and cell.has_baselines:
             shadow.probes.add(None)
+
+
+def _strange(seed: int, number: int) -> int:
+    """Seed of a reference: other first weights than any target or shadow encoder has."""
+    return derive(seed, f"reference {number}", "lab encoder") % 2**31
 
 
 def _both(choice: Choice) -> tuple[Architecture, Algorithm]:

@@ -33,6 +33,8 @@ class Outcome:
         accused: Non-members that were called members.
         spared: Non-members that were not.
         auc: Area under the ROC curve.
+        found_at_1_percent: Members above a threshold that accuses at most 1 % of the non-members;
+            None in results from before it was counted.
     """
 
     experiment: str
@@ -45,6 +47,7 @@ class Outcome:
     accused: int
     spared: int
     auc: float
+    found_at_1_percent: int | None = None
 
     @property
     def n(self) -> int:
@@ -155,6 +158,16 @@ def recall(one: Outcome) -> tuple[int, int]:
 def fpr(one: Outcome) -> tuple[int, int]:
     """Non-members that were called members, of all non-members."""
     return one.accused, one.accused + one.spared
+
+
+def recall_at_1_percent(one: Outcome) -> tuple[int, int]:
+    """Members that are found where at most 1 % of the non-members may be accused, of all members.
+
+    The threshold is one that only the truth of these very pictures tells: what the order of the
+    scores is worth, not what an inferrer's own threshold does.
+    """
+    known = one.found_at_1_percent is not None
+    return one.found_at_1_percent or 0, (one.found + one.missed) * known
 
 
 def over_seeds(shares: Iterable[tuple[int, int]]) -> Estimate | None:

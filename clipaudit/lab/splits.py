@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from clipaudit.lab.matrix import SplitSizes
     from clipaudit.shadow.datasets import ShadowData
 
-Role = Literal["target", "shadow"]
+Role = Literal["target", "shadow", "reference"]
+"""Whose pictures an encoder sees. References see those of the downstream classifier, which neither
+target nor shadow encoder sees."""
 
 _FORMAT = 1
 _SPLIT = "split.json"
@@ -58,10 +60,21 @@ class LabSplit:
     labels: dict[str, tuple[str, ...]] | None
     n_near_duplicates: int
 
-    def pictures(self, role: Role, n_members: int) -> tuple[tuple[str, ...], int]:
-        """Ids of the members of an encoder, then of as many non-members; and where they begin."""
-        members = self.groups[f"{role}-members"][:n_members]
-        return members + self.groups[f"{role}-nonmembers"][:n_members], len(members)
+    def pictures(self, role: Role, n_members: int, number: int = 0) -> tuple[tuple[str, ...], int]:
+        """Ids of the members of an encoder, then of as many non-members; and where they begin.
+
+        Args:
+            role: Whose pictures.
+            n_members: How many.
+            number: Which of several references; no two have a picture in common.
+        """
+        if role == "reference":
+            some = slice(number * n_members, (number + 1) * n_members)
+            members, others = self.groups["probe-train"][some], self.groups["probe-test"][some]
+        else:
+            members = self.groups[f"{role}-members"][:n_members]
+            others = self.groups[f"{role}-nonmembers"][:n_members]
+        return members + others, len(members)
 
     def pixels(self, ids: tuple[str, ...]) -> npt.NDArray[np.uint8]:
         """Pictures by id, shape (n, 3, size_px, size_px), RGB.

@@ -11,7 +11,7 @@ from clipaudit.lab import paper, results
 from clipaudit.lab.results import Outcome, Results, mean_over_seeds, over_seeds
 from clipaudit.metrics import Estimate
 
-Quantity = Literal["accuracy", "precision", "recall", "fpr", "auc"]
+Quantity = Literal["accuracy", "precision", "recall", "fpr", "auc", "tpr-at-1-percent"]
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 
 DOWNSTREAM = "downstream accuracy"
@@ -61,12 +61,13 @@ class ResultTable:
     @property
     def title(self) -> str:
         """What it shows, in one line."""
-        return f"{TITLES[self.kind]}, {self.data}, {self.output} output, {self.quantity}"
+        what = SPOKEN.get(self.quantity, self.quantity)
+        return f"{TITLES[self.kind]}, {self.data}, {self.output} output, {what}"
 
     @property
     def is_numeric(self) -> bool:
         """Whether the settings are numbers, so that a line through them means something."""
-        return self.kind in {"views", "target-size", "shadow-size", "epochs"}
+        return self.kind in {"views", "target-size", "shadow-size", "epochs", "reference"}
 
 
 TITLES = {
@@ -79,6 +80,7 @@ TITLES = {
     "augmentations": "Augmentations of the target encoder (Fig. 3)",
     "epochs": "Early stopping: epochs of the target encoder",
     "baselines": "Inferrers and the paper's baselines",
+    "reference": "Lengths of embeddings and reference encoders",
 }
 
 SETTINGS = {
@@ -91,7 +93,11 @@ SETTINGS = {
     "augmentations": "target's augmentations",
     "epochs": "epochs",
     "baselines": "known",
+    "reference": "forward passes",
 }
+
+SPOKEN = {"tpr-at-1-percent": "TPR at 1 % FPR"}
+"""Quantities whose name is not what one would say."""
 
 
 def tables(found: Results, quantity: Quantity = "accuracy") -> list[ResultTable]:
@@ -150,6 +156,7 @@ def _figure(some: Sequence[Outcome], quantity: Quantity) -> Estimate | None:
         "precision": results.precision,
         "recall": results.recall,
         "fpr": results.fpr,
+        "tpr-at-1-percent": results.recall_at_1_percent,
     }[quantity]
     return over_seeds(map(share, some))
 

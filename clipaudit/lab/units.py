@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipaudit.encoders.base import Output
-from clipaudit.inferrers.base import Kind
+from clipaudit.inferrers.base import Kind, Reads
 from clipaudit.lab.splits import LabSplit, Role
 from clipaudit.shadow.pretrain import PretrainConfig
 from clipaudit.shadow.run import has_encoder, has_snapshot
@@ -41,10 +41,11 @@ class Fit:
 
     Attributes:
         output: Of the encoder.
-        kind: V, S or T.
+        kind: V, S, T, …
         similarity: That it reads.
         n_views: Likewise.
         n_draws: How many draws of the views of each picture it learns from.
+        references: Keys of the reference encoders whose signals it reads too.
     """
 
     output: Output
@@ -52,6 +53,19 @@ class Fit:
     similarity: Similarity
     n_views: int
     n_draws: int
+    references: tuple[str, ...] = ()
+
+    @property
+    def reads(self) -> Reads:
+        """The features that it reads."""
+        return Reads.by(
+            self.kind,
+            self.similarity,
+            self.n_views,
+            VIEWS,
+            self.output,
+            has_reference=bool(self.references),
+        )
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,12 +77,14 @@ class Look:
         epoch: After which; None is the finished encoder.
         draw: Which draw of the views.
         n_views: How many.
+        of: Whose pictures; None for its own.
     """
 
     output: Output
     epoch: int | None
     draw: int
     n_views: int
+    of: Role | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +95,7 @@ class Unit:
         lab: Folder of the lab.
         split: Folder of the split that its pictures come from.
         data: Name of the data set.
-        role: Target or shadow: whose pictures it sees.
+        role: Target, shadow or reference: whose pictures it sees.
         seed: Of the repetition.
         n_members: How many.
         pretrain: How it is trained.
@@ -87,6 +103,7 @@ class Unit:
         looks: Signals that are wanted.
         fits: Inferrers that are wanted.
         probes: Epochs at which a downstream classifier is wanted; None is the finished encoder.
+        number: Which of several references.
     """
 
     lab: Path
@@ -100,6 +117,7 @@ class Unit:
     looks: tuple[Look, ...] = ()
     fits: tuple[Fit, ...] = ()
     probes: tuple[int | None, ...] = ()
+    number: int = 0
 
     @property
     def folder(self) -> Path:
@@ -133,12 +151,13 @@ class Unit:
     def signals_file(self, look: Look) -> Path:
         """Where the signals of a look are kept."""
         name = f"{look.output}-{_when(look.epoch)}-draw{look.draw}-n{look.n_views}"
+        name += f"-of-{look.of}" if look.of else ""
         return self.folder / "signals" / f"{name}.safetensors"
 
     def fit_file(self, fit: Fit) -> Path:
         """Where an inferrer is kept."""
         reads = f"{fit.output}-{fit.similarity}-n{fit.n_views}"
-        name = f"{reads}-draws{fit.n_draws}-{fit.kind}"
+        name = "-".join([f"{reads}-draws{fit.n_draws}-{fit.kind}", *fit.references])
         return self.folder / "fits" / f"{name}.safetensors"
 
     def probe_file(self, epoch: int | None) -> Path:
@@ -160,7 +179,9 @@ class Unit:
                 "split": Path(raw["split"]),
                 "pretrain": PretrainConfig(**raw["pretrain"]),
                 "looks": tuple(Look(**look) for look in raw["looks"]),
-                "fits": tuple(Fit(**fit) for fit in raw["fits"]),
+                "fits": tuple(
+                    Fit(**{**fit, "references": tuple(fit["references"])}) for fit in raw["fits"]
+                ),
                 "probes": tuple(raw["probes"]),
             }
         )
@@ -171,12 +192,17 @@ def _when(epoch: int | None) -> str:
 
 
 def encoder_key(
-    split: LabSplit, role: Role, n_members: int, pretrain: PretrainConfig, size_px: int
+    split: LabSplit,
+    role: Role,
+    n_members: int,
+    pretrain: PretrainConfig,
+    size_px: int,
+    number: int = 0,
 ) -> str:
     """What an encoder is trained on and how, in 16 hex digits.
 
     The non-members count too: what is kept beside the encoder was measured on both.
     """
-    pictures, _ = split.pictures(role, n_members)
+    pictures, _ = split.pictures(role, n_members, number)
     what = [_FORMAT, VIEWS, pictures, size_px, asdict(pretrain)]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]

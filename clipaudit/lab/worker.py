@@ -23,6 +23,7 @@ from filelock import FileLock
 from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import ClipAuditError, EncoderError
 from clipaudit.files import make_folder, replace_file, replacing
+from clipaudit.inferrers.base import Features
 from clipaudit.inferrers.library import RULES
 from clipaudit.lab.splits import LabSplit, read_split
 from clipaudit.lab.units import VIEWS, Fit, Look, Unit
@@ -36,16 +37,17 @@ from clipaudit.shadow.run import (
     pretrain_in,
     snapshot,
 )
-from clipaudit.similarity import Signals, first_views
+from clipaudit.similarity import Signals, average, first_views
 from clipaudit.views import RECIPES, to_unit_range
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
     from clipaudit.encoders.base import Encoder, Output
-    from clipaudit.inferrers.base import Rule
+    from clipaudit.inferrers.base import Reads, Rule
 
 ERROR = "error.json"
 _ABOUT = "about.json"
@@ -68,7 +70,7 @@ def make(unit: Unit, device: str, lab_pid: int | None = None) -> None:
     """
     make_folder(unit.folder)
     split = read_split(unit.split)
-    pictures, n_members = split.pictures(unit.role, unit.n_members)
+    pictures, n_members = split.pictures(unit.role, unit.n_members, unit.number)
     images = split.pixels(pictures)
     about = {"data": unit.data, "role": unit.role, "seed": unit.seed, "n_members": n_members}
     about |= {"pretrain": asdict(unit.pretrain)}
@@ -76,10 +78,10 @@ def make(unit: Unit, device: str, lab_pid: int | None = None) -> None:
     _train(unit, images[:n_members], device, lab_pid)
     for look in unit.looks:
         if not unit.signals_file(look).exists():
-            _look(unit, look, pictures, images, device)
+            _look(unit, look, split, device)
     for fit in unit.fits:
         if not unit.fit_file(fit).exists():
-            _fit(unit, fit, n_members)
+            make_fit(unit, fit)
     for epoch in unit.probes:
         if not unit.probe_file(epoch).exists():
             _probe(unit, split, epoch, images, device)
@@ -118,14 +120,11 @@ def _load(unit: Unit, output: Output, epoch: int | None, device: str) -> Encoder
     return shadow.load(str(folder), EncoderOptions(output=output, device=device))
 
 
-def _look(
-    unit: Unit,
-    look: Look,
-    pictures: tuple[str, ...],
-    images: npt.NDArray[np.uint8],
-    device: str,
-) -> None:
+def _look(unit: Unit, look: Look, split: LabSplit, device: str) -> None:
     """Measure the signals of all pictures, members first."""
+    number = unit.number if look.of is None else 0
+    pictures, _ = split.pictures(look.of or unit.role, unit.n_members, number)
+    images = split.pixels(pictures)
     embedder = Embedder(
         _load(unit, look.output, look.epoch, device), RECIPES[VIEWS], look.n_views, look.draw
     )
@@ -146,16 +145,52 @@ def read_signals(unit: Unit, look: Look) -> tuple[Signals, npt.NDArray[np.float3
     return Signals(image_ids=tuple(map(str, range(len(plain)))), **arrays), plain
 
 
-def _fit(unit: Unit, fit: Fit, n_members: int) -> None:
-    """Fit an inferrer to all pictures of a shadow encoder; it is judged on a target."""
+def features(
+    unit: Unit, look: Look, reads: Reads, references: Sequence[Unit] = ()
+) -> npt.NDArray[np.float32]:
+    """What an inferrer reads of all pictures of a unit, members first; see `Features.values`.
+
+    Args:
+        unit: The encoder that is audited, or one that an inferrer learns on.
+        look: Which of its signals.
+        reads: What is read of them.
+        references: Encoders that looked at the very same pictures and views.
+
+    Raises:
+        EncoderError: They cannot be read.
+    """
+
+    def seen(one: Unit, look: Look) -> Signals:
+        signals, _ = read_signals(one, look)
+        return first_views(signals, reads.n_views) if reads.n_views else signals
+
+    def looks_too(look_of_reference: Look) -> bool:
+        wanted = (look.output, look.draw, unit.role)
+        return (look_of_reference.output, look_of_reference.draw, look_of_reference.of) == wanted
+
+    reference = None
+    if reads.has_reference:
+        reference = average([seen(one, next(filter(looks_too, one.looks))) for one in references])
+    return Features.of(seen(unit, look), reads, reference).values
+
+
+def make_fit(unit: Unit, fit: Fit, references: Sequence[Unit] = ()) -> None:
+    """Fit an inferrer to all pictures of a shadow encoder; it is judged on a target.
+
+    Args:
+        unit: The shadow encoder.
+        fit: What to fit.
+        references: Those that it names.
+
+    Raises:
+        EncoderError: A file of the lab cannot be read.
+    """
     looks = [look for look in unit.looks if look.output == fit.output and look.epoch is None]
     examples = [
-        first_views(read_signals(unit, look)[0], fit.n_views).pairs(fit.similarity)
-        for look in looks
-        if look.draw < fit.n_draws
+        features(unit, look, fit.reads, references) for look in looks if look.draw < fit.n_draws
     ]
     values = np.concatenate(examples)
-    is_member = np.tile(np.arange(len(examples[0])) < n_members, len(examples))
+    is_member = np.tile(np.arange(len(examples[0])) < unit.n_members, len(examples))
     seed = derive(unit.seed, f"{fit.kind} {fit.output}", "lab fit") % 2**63
     rule = RULES[fit.kind].train(values, is_member, seed)
     threshold = np.array([rule.threshold(values, is_member)], dtype=np.float64)

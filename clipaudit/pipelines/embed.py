@@ -15,6 +15,8 @@ from clipaudit.views import draw, make_views, to_unit_range
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor, device
+
     from clipaudit.encoders.base import Encoder
     from clipaudit.views import Recipe
 
@@ -33,6 +35,52 @@ _SIGNS_OF_SHORT_MEMORY = (
 """What torch, CUDA's libraries and onnxruntime say, in errors that have no type of their own."""
 
 
+class ViewMaker:
+    """Makes the views of pictures, and the pictures themselves as views beside them.
+
+    Attributes:
+        recipe: Of the views.
+        n_views: Views an image.
+        seed: Of the views.
+        keep_last: Whether to keep what was made last, for another encoder that wants the same.
+    """
+
+    def __init__(self, recipe: Recipe, n_views: int, seed: int, *, keep_last: bool = False) -> None:
+        self.recipe = recipe
+        self.n_views = n_views
+        self.seed = seed
+        self.keep_last = keep_last
+        self._last: tuple[tuple[str, ...], Tensor] | None = None
+
+    def __call__(
+        self, image_ids: Sequence[str], images: npt.NDArray[np.uint8], where: device
+    ) -> Tensor:
+        """Shape (n_images, n_views + 1, 3, size_px, size_px): the views, then the image itself.
+
+        Args:
+            image_ids: SHA-256 of each image file, in hex.
+            images: Shape (n_images, 3, size_px, size_px), uint8 RGB.
+            where: The device; with `keep_last`, always the same one, and images of one size.
+        """
+        import torch
+
+        if self._last is not None and self._last[0] == tuple(image_ids):
+            return self._last[1]
+        on_device = torch.from_numpy(images).to(where)
+        changes = draw(image_ids, self.recipe, self.n_views, images.shape[-1], self.seed)
+        views = torch.cat(
+            [make_views(on_device, changes), to_unit_range(on_device).unsqueeze(1)], dim=1
+        )
+        if self.keep_last:
+            self._last = tuple(image_ids), views
+        return views
+
+    def forget(self) -> None:
+        """Give the memory of what was made last back, and keep no more."""
+        self.keep_last = False
+        self._last = None
+
+
 class Embedder:
     """An encoder with everything that its views depend on.
 
@@ -44,10 +92,21 @@ class Embedder:
         recipe: Of the views.
         n_views: Views an image.
         seed: Of the views.
+
+    Args:
+        view_maker: Makes them, where several encoders share one.
     """
 
-    def __init__(self, encoder: Encoder, recipe: Recipe, n_views: int, seed: int) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        recipe: Recipe,
+        n_views: int,
+        seed: int,
+        view_maker: ViewMaker | None = None,
+    ) -> None:
         self.encoder = encoder
+        self._make = view_maker or ViewMaker(recipe, n_views, seed)
         self.recipe = recipe
         self.n_views = n_views
         self.seed = seed
@@ -89,11 +148,7 @@ class Embedder:
         """Shape (n_images, n_views + 1, dim): the views, then the image itself."""
         import torch
 
-        on_device = torch.from_numpy(images).to(self.encoder.device)
-        changes = draw(image_ids, self.recipe, self.n_views, images.shape[-1], self.seed)
-        views = torch.cat(
-            [make_views(on_device, changes), to_unit_range(on_device).unsqueeze(1)], dim=1
-        )
+        views = self._make(image_ids, images, self.encoder.device)
         vectors = [self.encoder.embed(part).cpu() for part in views.flatten(0, 1).split(at_once)]
         embeddings: npt.NDArray[np.float32] = torch.cat(vectors).numpy()
         return embeddings.reshape(len(image_ids), self.n_views + 1, -1)
@@ -106,6 +161,7 @@ class Embedder:
                 "Close other programs, pass --device cpu, or use a smaller encoder.",
             ) from error
         self._most_views = at_once // 2
+        self._make.forget()
         logger.warning(
             "out of memory with %d views at once, going on with %d", at_once, self._most_views
         )

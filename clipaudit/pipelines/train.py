@@ -1,5 +1,8 @@
 """Shadow data set → shadow encoder → features → inferrers with their cards.
 
+With references, further encoders are pre-trained likewise on other pictures, and look at the very
+views of the shadow encoder, for inferrers that read both.
+
 The split, the checkpoints, the shadow encoder and the finished run each leave a file, and what is
 there is not done again: a run that was killed continues with the same command, and a run that
 was finished does nothing. Features and fits are a matter of minutes, and are not kept half done.
@@ -9,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +25,7 @@ from clipaudit.encoders.base import EncoderOptions, Output
 from clipaudit.errors import InferrerError, InputError, UsageError
 from clipaudit.files import make_folder, replace_file
 from clipaudit.inferrers.base import (
-    KINDS,
+    PAPER,
     Card,
     Features,
     Inferrer,
@@ -30,6 +33,7 @@ from clipaudit.inferrers.base import (
     Reads,
     ShadowFacts,
     card_name,
+    forms,
 )
 from clipaudit.inferrers.library import CARD, RULES, load, save
 from clipaudit.metrics import judge
@@ -38,7 +42,7 @@ from clipaudit.seeding import derive, stream
 from clipaudit.shadow.datasets import ShadowData, Split, open_data, split
 from clipaudit.shadow.pretrain import Epoch, PretrainConfig
 from clipaudit.shadow.run import ENCODER, has_encoder, pretrain_in
-from clipaudit.similarity import Signals, Similarity
+from clipaudit.similarity import Signals, Similarity, average
 from clipaudit.views import RECIPES
 
 if TYPE_CHECKING:
@@ -68,8 +72,10 @@ class TrainConfig:
         size_px: Side to which pictures are resized.
         n_members: Pictures that pre-train the shadow encoder.
         n_nonmembers: Pictures of the same set that do not.
+        n_references: Reference encoders; each sees `n_members` other pictures of the set.
         pretrain: How the shadow encoder is pre-trained.
-        kinds: Which inferrers to train.
+        kinds: Which inferrers to train; where there are references, those that can read one are
+            trained with it too.
         similarities: For each, on which similarities.
         outputs: And on which outputs of the shadow encoder.
         n_views: Views an image.
@@ -88,8 +94,9 @@ class TrainConfig:
     size_px: int = 32
     n_members: int = 1000
     n_nonmembers: int = 1000
+    n_references: int = 0
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
-    kinds: tuple[Kind, ...] = KINDS
+    kinds: tuple[Kind, ...] = PAPER
     similarities: tuple[Similarity, ...] = ("cosine",)
     outputs: tuple[Output, ...] = ("embedding", "trunk")
     n_views: int = 10
@@ -110,6 +117,14 @@ class TrainConfig:
             raise UsageError(
                 f"{self.n_views} views do not work", f"Pass --views within 2 and {_MOST_VIEWS}."
             )
+        if self.n_references < 0:
+            raise UsageError("there cannot be fewer references than none", "Pass --references 0.")
+        for kind in self.kinds:
+            if not forms(kind, has_reference=bool(self.n_references)):
+                raise UsageError(
+                    f"{kind} reads a reference encoder beside the target, and none is trained",
+                    "Pass --references 1 or more.",
+                )
         if self.n_draws < 1:
             raise UsageError("views must be drawn at least once", "Set n_draws to 1 or more.")
         if self.size_px < _SMALLEST_PX:
@@ -122,6 +137,17 @@ class TrainConfig:
                 f"{self.data_name!r} is no name for a data set",
                 "It becomes part of a folder's name: pass --data-name without slashes.",
             )
+
+    def wanted(self, output: Output) -> tuple[tuple[Kind, Reads], ...]:
+        """The inferrers to be trained on one output, each with what it reads."""
+        views = self.n_views, self.pretrain.recipe, output
+        some = [
+            (kind, Reads.by(kind, similarity, *views, has_reference=has_reference))
+            for similarity in self.similarities
+            for kind in self.kinds
+            for has_reference in forms(kind, has_reference=bool(self.n_references))
+        ]
+        return tuple(dict.fromkeys(some))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +191,24 @@ def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch:
         checkpoint_every_s=config.checkpoint_every_s,
         on_epoch=on_epoch,
     )
+    reference_folders = [
+        _reference(data, number, seen, config, on_epoch)
+        for number, seen in enumerate(parts.references)
+    ]
     clock.done("pre-training")
 
     held_out = _held_out(parts, config.seed)
     trained: list[Inferrer] = []
     for output in config.outputs:
         encoder = _load_encoder(encoder_folder, output, config.device)
-        draws = _examples(parts, images, encoder, config)
+        references = [_load_encoder(one, output, config.device) for one in reference_folders]
+        draws = [
+            (
+                _look(parts, images, encoder, draw, config),
+                [_look(parts, images, one, draw, config) for one in references],
+            )
+            for draw in range(config.n_draws)
+        ]
         clock.done("features")
         shadow = ShadowFacts(
             data=_printable(data.name),
@@ -182,6 +219,7 @@ def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch:
             epochs=config.pretrain.epochs,
             size_px=config.size_px,
             encoder=encoder.info.fingerprint,
+            n_references=config.n_references,
         )
         trained += _fit_all(draws, held_out, shadow, output, config)
         clock.done("inferrers")
@@ -196,13 +234,8 @@ def _finished(config: TrainConfig) -> Trained | None:
         if recorded["config"] != _plain(config) or not has_encoder(config.output):
             return None
         folders = sorted(card.parent for card in (config.output / INFERRERS).glob(f"*/{CARD}"))
-        inferrers = {_what(one.card): one for one in map(load, folders)}
-        wanted = [
-            (output, similarity, kind, config.n_views, config.pretrain.recipe)
-            for output in config.outputs
-            for similarity in config.similarities
-            for kind in config.kinds
-        ]
+        inferrers = {(one.card.kind, one.card.reads): one for one in map(load, folders)}
+        wanted = [one for output in config.outputs for one in config.wanted(output)]
         return Trained(
             tuple(inferrers[one] for one in wanted),
             config.output / INFERRERS,
@@ -210,11 +243,6 @@ def _finished(config: TrainConfig) -> Trained | None:
         )
     except (OSError, ValueError, KeyError, TypeError, InferrerError):
         return None
-
-
-def _what(card: Card) -> tuple[Output, Similarity, Kind, int, str]:
-    reads = card.reads
-    return reads.output, reads.similarity, card.kind, reads.n_views, reads.recipe
 
 
 class _Clock:
@@ -238,8 +266,11 @@ def read_split(run: Path) -> Split:
     """
     try:
         saved = json.loads((run / SPLIT).read_text(encoding="utf-8"))
-        return Split(tuple(saved["members"]), tuple(saved["nonmembers"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        references = saved.get("references", [])  # which the first runs did not know
+        return Split(
+            tuple(saved["members"]), tuple(saved["nonmembers"]), tuple(map(tuple, references))
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{run} holds no run of `clipaudit train`: {error}",
             "Pass the folder that was its --output.",
@@ -254,22 +285,24 @@ def _split(data: ShadowData, config: TrainConfig) -> Split:
         "n_nonmembers": config.n_nonmembers,
         "seed": config.seed,
         "size_px": config.size_px,
+        **({"n_references": config.n_references} if config.n_references else {}),
     }
     used: set[str] = set()
     for run in config.without:
         earlier = read_split(run)
-        used |= {*earlier.members, *earlier.nonmembers}
+        used |= set(earlier.pictures)
     path = config.output / SPLIT
     if path.exists():
         saved = read_split(config.output)
         recorded = json.loads(path.read_text(encoding="utf-8")).get("options", {})
         if recorded != options:
-            differs = ", ".join(k for k in options if recorded.get(k) != options[k])
+            both = dict.fromkeys([*options, *recorded])
+            differs = ", ".join(k for k in both if recorded.get(k) != options.get(k))
             raise UsageError(
                 f"{config.output} holds a run with other options ({differs})",
                 "Pass the options of that run to continue it, or another --output.",
             )
-        pictures = set(saved.members + saved.nonmembers)
+        pictures = set(saved.pictures)
         if pictures & used:
             raise UsageError(
                 f"the run in {config.output} has {len(pictures & used)} pictures that --without "
@@ -283,7 +316,8 @@ def _split(data: ShadowData, config: TrainConfig) -> Split:
                 "The data set has changed; start a new run with another --output.",
             )
         return saved
-    fresh = split(data, config.n_members, config.n_nonmembers, config.seed, frozenset(used))
+    counts = config.n_members, config.n_nonmembers
+    fresh = split(data, *counts, config.seed, frozenset(used), config.n_references)
     _write_json(path, {"options": options, **asdict(fresh)})
     return fresh
 
@@ -303,22 +337,41 @@ def _held_out(parts: Split, seed: int) -> npt.NDArray[np.bool_]:
     return np.concatenate(held_out)
 
 
-def _examples(
-    parts: Split, images: npt.NDArray[np.uint8], encoder: Encoder, config: TrainConfig
-) -> list[Signals]:
-    """Signals of all pictures, members first, once for each draw of their views."""
+def _reference(
+    data: ShadowData,
+    number: int,
+    seen: tuple[str, ...],
+    config: TrainConfig,
+    on_epoch: Callable[[Epoch], None],
+) -> Path:
+    """The folder of a reference encoder, pre-trained as the shadow encoder is."""
+    folder = config.output / f"reference-{number + 1}"
+    make_folder(folder)
+    seed = derive(config.pretrain.seed, f"reference {number + 1}", "weights") % 2**31
+    pretrain_in(
+        folder,
+        data.pixels(seen, config.size_px),
+        replace(config.pretrain, seed=seed),
+        device=config.device,
+        checkpoint_every_s=config.checkpoint_every_s,
+        on_epoch=on_epoch,
+    )
+    return folder / ENCODER
+
+
+def _look(
+    parts: Split, images: npt.NDArray[np.uint8], encoder: Encoder, draw: int, config: TrainConfig
+) -> Signals:
+    """Signals of all pictures, members first, for one draw of their views."""
     ids = parts.members + parts.nonmembers
     recipe = RECIPES[config.pretrain.recipe]
     hint = "Pre-train with another --learning-rate or --seed, and another --output."
-    draws = []
-    for draw in range(config.n_draws):
-        embedder = Embedder(encoder, recipe, config.n_views, config.seed + draw)
-        draws.append(measure_all(embedder, ids, images, hint)[0])
-    return draws
+    embedder = Embedder(encoder, recipe, config.n_views, config.seed + draw)
+    return measure_all(embedder, ids, images, hint)[0]
 
 
 def _fit_all(
-    draws: Sequence[Signals],
+    draws: Sequence[tuple[Signals, Sequence[Signals]]],
     held_out: npt.NDArray[np.bool_],
     shadow: ShadowFacts,
     output: Output,
@@ -326,12 +379,13 @@ def _fit_all(
 ) -> list[Inferrer]:
     is_member = np.arange(len(held_out)) < shadow.n_members
     fitted = []
-    for similarity in config.similarities:
-        reads = Reads(similarity, config.n_views, config.pretrain.recipe, output)
-        for kind in config.kinds:
-            values = [Features.of(signals, reads).values for signals in draws]
-            inferrer = _fit(kind, values, is_member, held_out, reads, shadow, config)
-            fitted.append(save(inferrer, config.output / INFERRERS / inferrer.card.name))
+    for kind, reads in config.wanted(output):
+        values = [
+            Features.of(signals, reads, average(references) if reads.has_reference else None).values
+            for signals, references in draws
+        ]
+        inferrer = _fit(kind, values, is_member, held_out, reads, shadow, config)
+        fitted.append(save(inferrer, config.output / INFERRERS / inferrer.card.name))
     return fitted
 
 
@@ -377,6 +431,8 @@ def _plain(config: TrainConfig) -> dict[str, object]:
     document: dict[str, object] = json.loads(json.dumps(asdict(config), default=str))
     for name in ("output", "checkpoint_every_s", "device", "command"):
         del document[name]
+    if not config.n_references:
+        del document["n_references"]  # which the first runs did not know
     return document
 
 

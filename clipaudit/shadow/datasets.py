@@ -13,6 +13,7 @@ import zipfile
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from http.client import HTTPException
+from itertools import chain
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
@@ -56,10 +57,17 @@ class Split:
     Attributes:
         members: SHA-256 in hex, in an order that the seed decides.
         nonmembers: Likewise.
+        references: Likewise, what each reference encoder sees in the place of the members.
     """
 
     members: tuple[str, ...]
     nonmembers: tuple[str, ...]
+    references: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.members + self.nonmembers + tuple(chain.from_iterable(self.references))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +135,26 @@ def open_data(source: str, name: str | None, folder: Path) -> ShadowData:
 
 
 def split(
-    data: ShadowData, n_members: int, n_nonmembers: int, seed: int, without: frozenset[str]
+    data: ShadowData,
+    n_members: int,
+    n_nonmembers: int,
+    seed: int,
+    without: frozenset[str],
+    n_references: int = 0,
 ) -> Split:
-    """Members and non-members drawn at random from one data set.
+    """Members and non-members drawn at random from one data set, and members of references.
 
-    As `draw_groups`, for these two.
+    As `draw_groups`, for these. Members and non-members do not depend on the references.
 
     Raises:
         InputError: The data set is too small.
     """
+    references = [f"members of reference {number + 1}" for number in range(n_references)]
     counts = {"members": n_members, "non-members": n_nonmembers}
+    counts |= dict.fromkeys(references, n_members)
     groups = draw_groups(data, counts, seed, without).groups
-    return Split(groups["members"], groups["non-members"])
+    drawn = tuple(groups[name] for name in references)
+    return Split(groups["members"], groups["non-members"], drawn)
 
 
 def draw_groups(

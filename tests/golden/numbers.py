@@ -79,7 +79,7 @@ def compute() -> dict[str, Any]:
         **{kind: signals.pairs(kind).tolist() for kind in SIMILARITIES},
         "norms": signals.norms.tolist(),
         "plain_norm": signals.plain_norm.tolist(),
-        "scores": {kind: rule_of(kind).score(signals.cosine).tolist() for kind in RULES},
+        "scores": {kind: rule_of(kind).score(signals.cosine).tolist() for kind in LAYERS},
     }
 
 

@@ -12,6 +12,7 @@ from clipaudit.similarity import (
     SIMILARITIES,
     Embeddings,
     Signals,
+    average,
     concatenate,
     first_views,
     measure,
@@ -246,3 +247,29 @@ def test_concatenate_names_no_signal_in_the_place_of_another():
 def test_no_images_have_no_signals():
     signals = measure(Embeddings((), np.empty((0, 4, 3), np.float32), np.empty((0, 3), np.float32)))
     assert signals.cosine.shape == signals.pearson.shape == signals.euclidean.shape == (0, 6)
+
+
+def test_the_average_is_that_of_every_similarity_and_of_every_logarithm_of_a_length():
+    several = [measure(embeddings(seed)) for seed in (1, 2, 3)]
+    got = average(several)
+    assert got.image_ids == several[0].image_ids
+    for name in NAMES:
+        stacked = [getattr(one, name).astype(np.float64).ravel() for one in several]
+        if name in ("norms", "plain_norm"):
+            expected = [math.prod(lengths) ** (1 / 3) for lengths in zip(*stacked, strict=True)]
+        else:
+            expected = [math.fsum(some) / 3 for some in zip(*stacked, strict=True)]
+        np.testing.assert_allclose(getattr(got, name).ravel(), expected, rtol=1e-5)
+        assert getattr(got, name).dtype == np.float32
+
+
+def test_the_average_of_one_is_that_one():
+    only = measure(embeddings(1))
+    assert average([only]) is only
+
+
+def test_an_average_over_other_images_or_views_or_nothing_is_refused():
+    others = [measure(embeddings(1, n_images=2)), measure(embeddings(1, n_views=4))]
+    for several in ([], [measure(embeddings(1)), others[0]], [measure(embeddings(1)), others[1]]):
+        with pytest.raises(ValueError, match="the same images and views"):
+            average(several)

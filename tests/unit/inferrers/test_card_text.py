@@ -3,9 +3,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from clipaudit.inferrers import KINDS
 from clipaudit.inferrers.card_text import render
-from tests.unit.inferrers.examples import EVIDENCE, READS, SHADOW, card
+from tests.unit.inferrers.examples import EVIDENCE, FORMS, READS, SHADOW, card, form_id, reads_of
+
+WITH_REFERENCE = replace(READS, has_reference=True)
 
 
 def leaves(document):
@@ -20,9 +21,12 @@ def numbers(text):
     return {float(number) for number in re.findall(r"\d+(?:\.\d+)?", text)}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_number_comes_from_the_card(kind):
-    given = card(kind, threshold=0.321, seed=77)
+@pytest.mark.parametrize("form", FORMS, ids=form_id)
+@pytest.mark.parametrize("n_targets", [0, 3])
+def test_every_number_comes_from_the_card(form, n_targets):
+    shadow = replace(SHADOW, n_references=4 * form[1])
+    told = {"reads": reads_of(*form), "shadow": shadow, "n_targets": n_targets}
+    given = card(form[0], threshold=0.321, seed=77, **told)
     known = {95.0, 50.0}  # the level of the intervals, and the AUC of guessing
     for value in leaves(asdict(given)):
         known |= numbers(str(value))
@@ -50,7 +54,12 @@ def test_another_card_gives_another_text():
         {"reads": replace(READS, n_views=7)},
         {"reads": replace(READS, output="trunk")},
         {"reads": replace(READS, recipe="other@1")},
-        *({"shadow": replace(SHADOW, **{name: 33})} for name in asdict(SHADOW)),
+        *(
+            {"shadow": replace(SHADOW, **{name: 33})}
+            for name in asdict(SHADOW)
+            if name != "n_references"  # which is told where there is a reference
+        ),
+        *({"reads": WITH_REFERENCE, "shadow": replace(SHADOW, n_references=n)} for n in (1, 33)),
         {"evidence": replace(EVIDENCE, fpr=replace(EVIDENCE.fpr, value=0.2))},
         {"n_fitted": 12},
         {"seed": 5},
@@ -78,6 +87,23 @@ def test_a_card_says_how_many_shadow_encoders_it_learned_from():
     assert "Shadow encoders: 3 × resnet-small" in text
     assert "on 1000 pictures of cifar10 each at 32 × 32" in text
     assert "The inferrer was fitted to 1520 pictures: their members and as many" in text
+
+
+def test_a_card_says_what_a_reference_is_for_and_what_it_must_not_have_seen():
+    shadow = replace(SHADOW, n_references=2)
+    text = render(card("V", reads=WITH_REFERENCE, shadow=shadow, n_targets=3))
+    assert "a *reference* that has not practised on that picture" in text
+    assert "one that was trained on the same ones hides what is to be found" in text
+    assert "References: 2 for each, trained likewise on as many other pictures" in text
+    assert "and of the reference; of several references, the mean." in text
+    assert "reference" not in render(card("V")).lower()
+
+
+def test_a_card_says_that_lengths_have_a_scale_of_their_own():
+    caution = "the threshold says nothing: only the order of the pictures does"
+    assert caution in render(card("norm", reads=reads_of("norm")))
+    assert caution in render(card("combined", reads=reads_of("combined")))
+    assert caution not in render(card("T"))
 
 
 def test_it_says_that_it_proves_nothing_before_it_says_how_it_was_made():

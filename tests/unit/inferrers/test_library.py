@@ -96,7 +96,13 @@ def test_no_value_of_a_card_can_make_it_crash(folder, path):
         (folder / CARD).write_text(original)
 
 
-LATER = {("shadow", "n_encoders"): 1, ("n_targets",): 0}
+LATER = {
+    ("shadow", "n_encoders"): 1,
+    ("shadow", "n_references"): 0,
+    ("reads", "what"): "similarities",
+    ("reads", "has_reference"): False,
+    ("n_targets",): 0,
+}
 """What the first cards did not have, and what it then is."""
 
 

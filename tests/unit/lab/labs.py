@@ -136,8 +136,8 @@ class Lab:
         return f"--data=drawn={self.drawn}", f"--data=other={self.other}"
 
 
-def make_lab(folder: Path) -> Lab:
-    """Pictures, matrix and encoders of `SMALL`."""
+def make_lab(folder: Path, text: str = SMALL, n_pictures: int = 84) -> Lab:
+    """Pictures, matrix and encoders of a matrix on these two data sets."""
     import zipfile
 
     import torch
@@ -145,13 +145,13 @@ def make_lab(folder: Path) -> Lab:
     from clipaudit.lab.worker import make
 
     torch.set_num_threads(1)
-    drawn = draw_pictures(folder / "drawn", 84, "drawn")
+    drawn = draw_pictures(folder / "drawn", n_pictures, "drawn")
     other = folder / "other.zip"
     with zipfile.ZipFile(other, "w") as archive:
         for path in sorted(draw_pictures(folder / "unzipped", 84, "other").rglob("*.png")):
             archive.write(path, path.relative_to(folder / "unzipped"))
     lab = Lab(folder / "lab", folder / "matrix.toml", drawn, other)
-    matrix_of(folder)
+    matrix_of(folder, text)
     for unit in plan_of(lab).units.values():
         make(unit, "cpu")
     return lab

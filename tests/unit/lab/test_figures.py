@@ -18,7 +18,7 @@ from tests.unit.lab.outcomes import KINDS, WITH_DOWNSTREAM, outcome, results, ta
 
 ROOT = Path(__file__).parents[3]
 TWO_PANELS = ("views", "baselines")
-NUMERIC = {"views", "target-size", "shadow-size", "epochs"}
+NUMERIC = {"views", "target-size", "shadow-size", "epochs", "reference"}
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import tomllib
 import pytest
 
 from clipaudit.errors import UsageError
-from clipaudit.inferrers.base import KINDS
+from clipaudit.inferrers.base import PAPER
 from clipaudit.lab.matrix import (
     COMBINATIONS,
     Experiment,
@@ -33,15 +33,25 @@ def test_the_papers_matrix_has_both_scales_and_every_experiment():
     matrix = read_matrix("encodermi")
     assert set(matrix.scale) == {"cpu", "paper"}
     kinds = {one.kind for one in matrix.experiment}
-    assert kinds == set(Experiment.model_fields["kind"].annotation.__args__)
+    assert kinds == set(Experiment.model_fields["kind"].annotation.__args__) - {"reference"}
     assert matrix.outputs == ("embedding", "trunk")
-    assert matrix.kinds == KINDS
+    assert matrix.kinds == PAPER
     for scale in matrix.scale.values():
         assert len(scale.seeds) >= 3
         sweeps = scale.sweeps
         assert all((sweeps.views, sweeps.target_sizes, sweeps.shadow_sizes, sweeps.epochs))
         assert scale.members in sweeps.target_sizes
         assert scale.members in sweeps.shadow_sizes
+
+
+def test_the_matrix_of_references_shares_the_encoders_of_the_papers_matrix():
+    """In one folder, targets and shadow encoders are those of `encodermi`."""
+    papers, ours = (read_matrix(name).scale["cpu"] for name in ("encodermi", "reference"))
+    for name in ("seeds", "size_px", "members", "split", "draws", "known", "unknown", "pretrain"):
+        assert getattr(ours, name) == getattr(papers, name), name
+    weak = read_matrix("reference").scale["weak"]
+    assert weak.pretrain.epochs < ours.pretrain.epochs / 4
+    assert (weak.members, weak.known, weak.sweeps) == (ours.members, ours.known, ours.sweeps)
 
 
 def test_the_papers_scale_is_the_papers():
@@ -122,7 +132,15 @@ def test_what_no_option_names_is_as_everywhere(tmp_path):
 VIEWS_ENTRY = '[[experiment]]\nkind = "views"\ndata = "drawn"\n'
 KNOWN = 'known = { architecture = "resnet-tiny", algorithm = "simclr" }'
 
+REFERENCE = '[[experiment]]\nkind = "reference"\ndata = "drawn"\n'
+
 WRONG = {
+    "references that are not told of": (VIEWS_ENTRY, REFERENCE, "references and sweeps.passes"),
+    "more references than pictures": (
+        *("draws = 2", "draws = 2\nreferences = 2"),
+        *("scale.cpu", "split.probe"),
+    ),
+    "an inferrer that reads more than similarities": ('["V", "T"]', '["norm"]', "kinds.0", "'S'"),
     "an unknown kind of experiment": (
         *('kind = "views"', 'kind = "vews"'),
         *("experiment.0.kind", "'views'", "'vews'"),

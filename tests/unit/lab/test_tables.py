@@ -45,6 +45,7 @@ def slow_mean(setting, method, output, quantity, kind):
                     "recall": one.found / 50,
                     "fpr": one.accused / 50,
                     "auc": one.auc,
+                    "tpr-at-1-percent": one.found_at_1_percent / 50,
                 }[quantity]
             )
     assert len(shares) == 3
@@ -127,6 +128,13 @@ def test_what_is_missing_of_a_setting_is_no_figure_and_not_nought():
     assert table.rows[0].figures["V"] is None
 
 
+def test_members_found_at_1_percent_are_unknown_where_they_were_not_counted():
+    some = (outcome(30, 5), outcome(30, 5, method="T", at_1_percent=20))
+    (table,) = tables(results(outcomes=some, downstream=()), "tpr-at-1-percent")
+    assert table.rows[0].figures["V"] is None
+    assert table.rows[0].figures["T"].value == pytest.approx(0.4)
+
+
 def test_no_outcomes_are_no_tables():
     assert tables(results(outcomes=())) == []
 
@@ -200,7 +208,8 @@ def test_every_quantity_can_be_shown(lab, capsys, quantity):
         capsys, "show", lab, "--no-draw", "--quantity", quantity, "--format", "md"
     )
     assert code == 0
-    assert f", embedding output, {quantity}" in out
+    said = {"tpr-at-1-percent": "TPR at 1 % FPR"}.get(quantity, quantity)
+    assert f", embedding output, {said}" in out
     assert ("86.8 %" in out.replace("about 86.8 %", "")) == (quantity == "accuracy")
 
 
