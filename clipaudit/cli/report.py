@@ -1,0 +1,59 @@
+"""`clipaudit report`: a report again, from a saved result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clipaudit import reports
+from clipaudit.cli import messages
+from clipaudit.errors import UsageError
+from clipaudit.reports.names import shown
+
+N_PICTURES = 5
+
+
+def report(
+    results: Annotated[
+        Path,
+        typer.Argument(
+            help="A result that `clipaudit score -o` wrote, .json or .jsonl.", show_default=False
+        ),
+    ],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The file to write: .html, .csv, .json, .jsonl or .parquet, by its ending.",
+            show_default="RESULTS with the ending .html",
+        ),
+    ] = None,
+    pictures: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Pictures to show in HTML at each end of the ranking; 0 shows none, for a report "
+            "that others may see.",
+        ),
+    ] = N_PICTURES,
+) -> None:
+    """Make a report again from saved results, with no encoder and no network.
+
+    Pictures are shown where the files are still where they were scored, seen from the working
+    folder, and have not changed.
+    """
+    messages.set_up()
+    target = results.with_suffix(".html") if out is None else out
+    reports.check_destination(target)
+    if target.exists() and results.exists() and target.samefile(results):
+        raise UsageError(
+            f"{shown(str(target))} would replace the results", "Name another file with -o."
+        )
+    from clipaudit.reports.saved import read
+
+    reports.write(read(results), target, n_pictures=pictures)
+    typer.echo(shown(str(target)))
