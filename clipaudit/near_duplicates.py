@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 MOST_BITS = 6
 """Of 64 bits, how many may differ; strangers differ in about 32."""
@@ -60,3 +60,27 @@ class Seen:
         self._hashes[self._n] = key
         self._n += 1
         return True
+
+
+def partners(
+    some: Mapping[str, int], others: Mapping[str, int], most_bits: int = MOST_BITS
+) -> dict[str, str]:
+    """The nearest near-duplicate of each picture among others; without those that have none.
+
+    >>> partners({"a": 0b1111, "b": 2**40 - 1}, {"c": 0b0111, "d": 2**20 - 1})
+    {'a': 'c'}
+
+    Args:
+        some: Hashes by the name of the picture.
+        others: The same of other pictures; between equally near ones the first one counts.
+        most_bits: How many may differ.
+    """
+    names = list(others)
+    hashes = np.array([*others.values()], dtype=np.uint64)
+    found = {}
+    for name, one in some.items() if names else ():
+        differing = np.bitwise_count(hashes ^ np.uint64(one))
+        nearest = int(differing.argmin())
+        if differing[nearest] <= most_bits:
+            found[name] = names[nearest]
+    return found

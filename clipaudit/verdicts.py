@@ -14,8 +14,15 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from clipaudit.decisions import Levels, Reason, Verdict
+    from clipaudit.evidence import AgainstControl, CalibrationFacts
+
 SCHEMA_VERSION = "1.0"
 """Of every format that is made from an `Audit`; additions raise the second number."""
+
+SCHEMA_VERSION_WITH_MORE = "1.1"
+"""What has a reference encoder, a calibration or a control has further fields; what has none of
+them is written as before."""
 
 Status = Literal["ok", "skipped"]
 Prediction = Literal["member", "non-member"]
@@ -28,12 +35,39 @@ class Finding:
     Attributes:
         inferrer: Its name.
         score: Higher is more like a member; not a probability.
-        prediction: `member` where the score is at or above the inferrer's threshold.
+        prediction: `member` where the score is at or above the inferrer's threshold, which is
+            not calibrated for the encoder.
+        p_value: How often a non-member scores as high or higher, by the calibration; None, as all
+            that follows, where there is no calibration that fits.
+        p_member: How often a member scores as low or lower; None too without known members.
+        q_value: The p-value adjusted for all pictures of the run.
+        verdict: Of this picture, at the FPR and the miss rate of `Run.levels`.
+        reason: Why.
+        picked: Whether it is among those that are picked out of all at the FDR.
     """
 
     inferrer: str
     score: float
     prediction: Prediction
+    p_value: float | None = None
+    p_member: float | None = None
+    q_value: float | None = None
+    verdict: Verdict | None = None
+    reason: Reason | None = None
+    picked: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceSignals:
+    """What the reference encoder makes of one image; of several, the mean of what they make.
+
+    Attributes:
+        mean_similarity: As in `Row`.
+        norm: Length of its embedding of the image without augmentation.
+    """
+
+    mean_similarity: float
+    norm: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +82,7 @@ class Row:
         mean_similarity: Mean of the pairwise similarities of its views.
         findings: One an inferrer, in the order of `Run.inferrers`; empty where skipped.
         notes: What decoding had to do that may surprise, such as `first of 12 frames`.
+        reference: Where the run has a reference encoder.
     """
 
     path: str
@@ -57,6 +92,7 @@ class Row:
     mean_similarity: float | None = None
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+    reference: ReferenceSignals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +106,8 @@ class InferrerFacts:
         trained_on: One line: shadow data set, architecture, algorithm.
         evidence: One line: its error rates, on what they were measured, n and interval.
         sha256: Of its weights.
+        similarity: Which one it reads.
+        reads_reference: Whether it reads the signals of the reference encoders too.
     """
 
     name: str
@@ -78,6 +116,8 @@ class InferrerFacts:
     trained_on: str
     evidence: str
     sha256: str
+    similarity: str = "cosine"
+    reads_reference: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +138,11 @@ class Run:
         seconds: Wall time.
         n_from_store: Images whose features were already known.
         interrupted: Whether the user stopped the run before its end.
+        references: The `EncoderInfo` of each reference encoder, as plain values.
+        calibrations: Of the inferrers that have one, in their order.
+        levels: How often verdicts may be wrong; None without a calibration.
+        calibration_notes: Why other calibrations were not used.
+        comparison: The verdict on all pictures as a set, where there is a control.
     """
 
     command: str
@@ -113,6 +158,35 @@ class Run:
     seconds: float
     n_from_store: int = 0
     interrupted: bool = False
+    references: tuple[dict[str, Any], ...] = ()
+    calibrations: tuple[CalibrationFacts, ...] = ()
+    levels: Levels | None = None
+    calibration_notes: tuple[str, ...] = ()
+    comparison: AgainstControl | None = None
+
+    @property
+    def schema_version(self) -> str:
+        """Of every format that is made from it: the first one with all of its fields."""
+        has_more = any(getattr(self, name) for name in _SINCE_1_1)
+        return SCHEMA_VERSION_WITH_MORE if has_more else SCHEMA_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; what there is none of is left out, if it came with version 1.1."""
+        plain = asdict(self)
+        for name in _SINCE_1_1:
+            if not plain[name]:
+                del plain[name]
+        if self.schema_version == SCHEMA_VERSION:
+            for facts in plain["inferrers"]:
+                del facts["similarity"], facts["reads_reference"]
+        return plain
+
+
+_SINCE_1_1 = ("references", "calibrations", "levels", "calibration_notes", "comparison")
+"""Fields of `Run`."""
+
+DECIDED = ("p_value", "p_member", "q_value", "verdict", "reason", "picked")
+"""Fields of `Finding` that a calibration fills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,16 +245,46 @@ class Audit:
             if finding.inferrer == inferrer
         )
 
+    @property
+    def comparison(self) -> AgainstControl | None:
+        """The verdict on all pictures as a set, where there is a control."""
+        return self.run.comparison
+
+    def n_verdicts(self, inferrer: str) -> dict[Verdict, int]:
+        """How many images of each verdict, for an inferrer that has a calibration."""
+        counts: dict[Verdict, int] = {"member": 0, "non-member": 0, "can't tell": 0}
+        for finding in self._findings(inferrer):
+            if finding.verdict is not None:
+                counts[finding.verdict] += 1
+        return counts
+
+    def n_picked(self, inferrer: str) -> int:
+        """How many images are picked out of all at the FDR."""
+        return sum(finding.picked is True for finding in self._findings(inferrer))
+
+    def _findings(self, inferrer: str) -> Iterator[Finding]:
+        for row in self.rows:
+            yield from (finding for finding in row.findings if finding.inferrer == inferrer)
+
     def to_dicts(self) -> list[dict[str, Any]]:
         """One flat record a file and inferrer: the long form, which all exports share.
 
         A skipped file, or a run without inferrers, gives one record with those fields None.
+        Where the run has a reference encoder, `reference_mean_similarity` and `reference_norm`
+        are there too; where it has a calibration, what that gave: see `Finding`.
         """
         records = []
         for row in self.rows:
             shared = asdict(row)
             findings = shared.pop("findings")
-            blank = {"inferrer": None, "score": None, "prediction": None}
+            beside = shared.pop("reference") or {"mean_similarity": None, "norm": None}
+            if self.run.references:
+                shared |= {f"reference_{name}": value for name, value in beside.items()}
+            blank = dict.fromkeys(("inferrer", "score", "prediction", *DECIDED))
+            if not self.run.calibrations:
+                for one in (blank, *findings):
+                    for name in DECIDED:
+                        del one[name]
             records += [{**shared, **finding} for finding in findings or [blank]]
         return records
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,24 @@ import numpy as np
 import pytest
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """A command sets up logging for its process; every test starts and ends without that."""
+    _forget_commands()
+    with warnings.catch_warnings():
+        yield
+        logging.captureWarnings(capture=False)
+    _forget_commands()
+
+
+def _forget_commands():
+    root = logging.getLogger()
+    root.handlers = [one for one in root.handlers if "clipaudit" not in type(one).__module__]
+    root.setLevel(logging.WARNING)
+    for name in ("clipaudit", "clipaudit_crawlers"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -27,16 +27,32 @@ COMMANDS = {
         "clipaudit.cli.score:score",
         "Say which pictures the encoder was probably trained on.",
     ),
+    "demo": (
+        "clipaudit.cli.demo:demo",
+        "Show the whole chain on pictures and encoders made here, where the truth is known.",
+    ),
+    "calibrate": (
+        "clipaudit.cli.calibrate:calibrate",
+        "Learn from known non-members how high scores of an encoder run by chance.",
+    ),
+    "calibrations": (
+        "clipaudit.cli.calibrations:app",
+        "List, show and remove the calibrations that `clipaudit calibrate` made.",
+    ),
+    "evaluate": (
+        "clipaudit.cli.evaluate:evaluate",
+        "Say how well inferrers tell known members of an encoder from known non-members.",
+    ),
+    "report": (
+        "clipaudit.cli.report:report",
+        "Make a report again from saved results, with no encoder and no network.",
+    ),
     "lookup": (
         "clipaudit.cli.lookup:lookup",
         (
             "Say whether pictures are in a published list of training pictures, and which rows "
             "name them."
         ),
-    ),
-    "demo": (
-        "clipaudit.cli.demo:demo",
-        "Show the whole chain on pictures and encoders made here, where the truth is known.",
     ),
     "build-eval": (
         "clipaudit.cli.build_eval:build_eval",
@@ -63,7 +79,7 @@ EXIT_CODES = """Exit codes:
   2    usage: a wrong option or value
   3    input: no usable picture, or a bad one under --strict
   4    encoder or machine: weights, memory, disk
-  5    inferrer: missing, broken, or it does not fit
+  5    inferrer or calibration: missing, broken, or it does not fit
   6    network, or a source of data
   70   a bug of clipaudit
   130  stopped by Ctrl-C; what was done is printed

@@ -15,7 +15,7 @@ from rich.text import Text
 from clipaudit.reports.names import shown
 
 if TYPE_CHECKING:
-    from clipaudit.inferrers import Card
+    from clipaudit.inferrers import Card, Reads
 
 app = typer.Typer(
     add_completion=False,
@@ -44,14 +44,14 @@ def list_() -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
     table.add_column("name", no_wrap=True)
     table.add_column("output", no_wrap=True)
-    table.add_column("similarity", no_wrap=True)
+    table.add_column("reads")
     table.add_column("accuracy, 95 % interval")
     for card in cards:
         accuracy = card.evidence.accuracy
         table.add_row(
             Text(shown(card.name), style="bold"),
             card.reads.output,
-            card.reads.similarity,
+            _reads(card.reads),
             f"{accuracy.value:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f})",
         )
     console = Console()
@@ -63,12 +63,24 @@ def list_() -> None:
     )
 
 
+def _reads(reads: Reads) -> str:
+    """What an inferrer reads, in a few words."""
+    what = {
+        "similarities": reads.similarity,
+        "norm": "length",
+        "summary": f"{reads.similarity}, lengths",
+    }[reads.what]
+    return f"{what}, reference" if reads.has_reference else what
+
+
 def _where(card: Card) -> str:
     """What the figures of a card were measured on; one line serves all cards of one run."""
     n, reads = card.evidence.accuracy.n, card.reads
+    views = f"{reads.n_views} views of recipe {reads.recipe}" if reads.n_views else "no views"
+    references = f" Beside {card.shadow.n_references} references." if reads.has_reference else ""
     return (
         f"Accuracy with {n} pictures, on {card.judged_on}. Trained on {card.shadow}. "
-        f"Each reads {reads.n_views} views of recipe {reads.recipe}."
+        f"Each reads {views}.{references}"
     )
 
 

@@ -18,6 +18,7 @@ from clipaudit.images import read_path_list
 from clipaudit.listings.columns import parse_columns
 from clipaudit.pipelines.lookup import LookupConfig
 from clipaudit.pipelines.lookup import lookup as run
+from clipaudit.reports import lookup_files
 from clipaudit.reports.names import shown
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def lookup(
     `clipaudit encoders show SPEC` says which list belongs to an encoder.
     """
     if out is not None:
-        reports.check_destination(out)
+        reports.check_destination(out, lookup_files.ENDINGS)
     config = LookupConfig(
         metadata=tuple(metadata),
         urls=tuple(_lines(urls)) if urls is not None else (),
@@ -185,7 +186,7 @@ def _progress(console: Console, *, quiet: bool) -> Iterator[Callable[[Step], Non
 
 def _deliver(found: Lookup, style: Style, out: Path | None) -> None:
     """Write the file and print the result: where one fails, the other is still there."""
-    from clipaudit.reports import lookup_files, lookup_table
+    from clipaudit.reports import lookup_table
 
     failure = None
     if out is not None:

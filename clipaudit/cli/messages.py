@@ -39,7 +39,8 @@ def set_up(*, quiet: bool = False, verbosity: int = 0) -> Console:
     root.handlers = [other for other in root.handlers if not isinstance(other, _Lines)]
     root.addHandler(_Lines(console))
     root.setLevel(others)
-    logging.getLogger("clipaudit").setLevel(ours)
+    for name in ("clipaudit", "clipaudit_crawlers"):
+        logging.getLogger(name).setLevel(ours)
     return console
 
 

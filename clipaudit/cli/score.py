@@ -12,30 +12,27 @@ import typer
 from rich.console import Console
 
 from clipaudit import reports
-from clipaudit.cli import messages
+from clipaudit.cli import messages, options
 from clipaudit.cli.progress import progress
 from clipaudit.cli.words import command_line
-from clipaudit.encoders.base import EncoderOptions, InputOverrides, Output
+from clipaudit.encoders.base import EncoderOptions, InputOverrides
 from clipaudit.errors import ClipAuditError, InputError, UsageError
-from clipaudit.images import Interpolation, Limits, read_path_list
+from clipaudit.images import read_path_list
+from clipaudit.pipelines.judge import JudgeConfig
+from clipaudit.pipelines.judge import audit as run
 from clipaudit.pipelines.score import ScoreConfig
-from clipaudit.pipelines.score import score as run
 from clipaudit.reports.names import shown
-from clipaudit.similarity import Similarity
 
 if TYPE_CHECKING:
     from clipaudit.verdicts import Audit
 
 DEFAULT = ScoreConfig()
 OPTIONS = EncoderOptions()
+JUDGING = JudgeConfig()
 
 Style = Literal["table", "json", "jsonl", "csv"]
-Backend = Literal["auto", "torch", "onnx"]
-Channels = tuple[float, float, float]
 
-_ENCODER = "Encoder"
-_VIEWS = "Views and inferrers"
-_RUN = "Run"
+_VERDICTS = "Verdicts"
 _RESULT = "Result"
 
 
@@ -53,162 +50,89 @@ def score(
             allow_dash=True,
         ),
     ] = None,
-    include_hidden: Annotated[
-        bool, typer.Option("--include-hidden", help="Hidden files and folders too.")
-    ] = DEFAULT.include_hidden,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Stop after this many files.", show_default="all")
-    ] = DEFAULT.limit,
-    max_megapixels: Annotated[
+    include_hidden: options.IncludeHidden = DEFAULT.include_hidden,
+    limit: options.Limit = DEFAULT.limit,
+    max_megapixels: options.MaxMegapixels = options.MEGAPIXELS,
+    strict: options.Strict = DEFAULT.strict,
+    encoder: options.Encoder = DEFAULT.encoder,
+    reference: options.References = None,
+    output: options.OutputOf = OPTIONS.output,
+    device: options.Device = OPTIONS.device,
+    backend: options.BackendOf = OPTIONS.backend,
+    offline: options.Offline = OPTIONS.offline,
+    allow_code: options.AllowCode = OPTIONS.allow_code,
+    architecture: options.Architecture = OPTIONS.architecture,
+    input_size: options.InputSize = OPTIONS.input.size_px,
+    mean: options.Mean = OPTIONS.input.mean,
+    std: options.Std = OPTIONS.input.std,
+    interpolation: options.InterpolationOf = OPTIONS.input.interpolation,
+    inferrer: options.Inferrers = None,
+    views: options.Views = DEFAULT.n_views,
+    similarity: options.SimilarityOf = DEFAULT.similarity,
+    seed: options.Seed = DEFAULT.seed,
+    batch_size: options.BatchSize = DEFAULT.batch_size,
+    workers: options.Workers = DEFAULT.workers,
+    no_cache: options.NoCache = not DEFAULT.use_store,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    fpr: Annotated[
         float,
-        typer.Option(min=0.001, help="Skip larger pictures, which may be decompression bombs."),
-    ] = round(DEFAULT.limits.max_pixels / 1e6, 1),
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Stop at the first file that gives no picture.")
-    ] = DEFAULT.strict,
-    encoder: Annotated[
-        str,
         typer.Option(
-            envvar="CLIPAUDIT_ENCODER",
-            help="The encoder that is audited: MODEL/TAG of open_clip, or SCHEME:NAME; "
-            "`clipaudit encoders` lists them.",
-            rich_help_panel=_ENCODER,
+            help="Share of the non-members that a calibration may call members.",
+            rich_help_panel=_VERDICTS,
         ),
-    ] = DEFAULT.encoder,
-    output: Annotated[
-        Output | None,
+    ] = JUDGING.fpr,
+    fnr: Annotated[
+        float,
         typer.Option(
-            help="Which output of the encoder to read.",
-            show_default="what its loss saw",
-            rich_help_panel=_ENCODER,
+            help="Share of the members that it may call non-members, where it has known members.",
+            rich_help_panel=_VERDICTS,
         ),
-    ] = OPTIONS.output,
-    device: Annotated[
-        str,
+    ] = JUDGING.fnr,
+    fdr: Annotated[
+        float,
         typer.Option(
-            envvar="CLIPAUDIT_DEVICE",
-            help="auto, cpu, cuda, cuda:1 or mps.",
-            rich_help_panel=_ENCODER,
+            help="Share of non-members, on average, among the pictures that are picked out of all.",
+            rich_help_panel=_VERDICTS,
         ),
-    ] = OPTIONS.device,
-    backend: Annotated[
-        Backend,
+    ] = JUDGING.fdr,
+    calibration: Annotated[
+        list[Path] | None,
         typer.Option(
-            envvar="CLIPAUDIT_BACKEND", help="What runs the encoder.", rich_help_panel=_ENCODER
-        ),
-    ] = OPTIONS.backend,
-    offline: Annotated[
-        bool,
-        typer.Option(
-            "--offline",
-            envvar=["CLIPAUDIT_OFFLINE", "HF_HUB_OFFLINE"],
-            help="Open no connection; take the weights that are on this machine.",
-            rich_help_panel=_ENCODER,
-        ),
-    ] = OPTIONS.offline,
-    allow_code: Annotated[
-        bool,
-        typer.Option(
-            "--allow-code",
-            help="Load a file that is a program (TorchScript). Only from people you trust.",
-            rich_help_panel=_ENCODER,
-        ),
-    ] = OPTIONS.allow_code,
-    architecture: Annotated[
-        str | None,
-        typer.Option(
-            help="Of a file that is a bare state dict: ViT-B-32, timm:NAME, torchvision:NAME.",
-            rich_help_panel=_ENCODER,
-        ),
-    ] = OPTIONS.architecture,
-    input_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Side of the encoder's input in pixels; this and the next three are for files "
-            "that carry no preprocessing.",
-            rich_help_panel=_ENCODER,
-        ),
-    ] = OPTIONS.input.size_px,
-    mean: Annotated[
-        Channels | None,
-        typer.Option(help="Mean of its input: three numbers, R G B.", rich_help_panel=_ENCODER),
-    ] = OPTIONS.input.mean,
-    std: Annotated[
-        Channels | None,
-        typer.Option(
-            help="Standard deviation of its input: three numbers.", rich_help_panel=_ENCODER
-        ),
-    ] = OPTIONS.input.std,
-    interpolation: Annotated[
-        Interpolation | None,
-        typer.Option(help="How its input is resized.", rich_help_panel=_ENCODER),
-    ] = OPTIONS.input.interpolation,
-    inferrer: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A shipped inferrer, or the folder of another; may be repeated. "
-            "`clipaudit inferrers` lists them.",
-            show_default="all shipped ones that fit",
-            rich_help_panel=_VIEWS,
+            help="File of a calibration; may be repeated.",
+            show_default="those of `clipaudit calibrate` that fit",
+            rich_help_panel=_VERDICTS,
         ),
     ] = None,
-    views: Annotated[
-        int, typer.Option(min=2, help="Views an image.", rich_help_panel=_VIEWS)
-    ] = DEFAULT.n_views,
-    similarity: Annotated[
-        Similarity | None,
-        typer.Option(
-            help="How two views are compared.",
-            show_default="what the inferrers read",
-            rich_help_panel=_VIEWS,
-        ),
-    ] = DEFAULT.similarity,
-    seed: Annotated[int, typer.Option(help="Of the views.", rich_help_panel=_VIEWS)] = DEFAULT.seed,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            envvar="CLIPAUDIT_BATCH_SIZE",
-            help="Images a forward pass; no score depends on it.",
-            show_default="what suits the device",
-            rich_help_panel=_RUN,
-        ),
-    ] = DEFAULT.batch_size,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            envvar="CLIPAUDIT_WORKERS",
-            help="Processes that decode pictures.",
-            show_default="one a core",
-            rich_help_panel=_RUN,
-        ),
-    ] = DEFAULT.workers,
-    no_cache: Annotated[
+    no_calibration: Annotated[
         bool,
         typer.Option(
-            "--no-cache",
-            envvar="CLIPAUDIT_NO_CACHE",
-            help="Neither read nor keep features; see `clipaudit cache`.",
-            rich_help_panel=_RUN,
+            "--no-calibration",
+            help="Leave predictions as they are: uncalibrated.",
+            rich_help_panel=_VERDICTS,
         ),
-    ] = not DEFAULT.use_store,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="No progress, no warnings.", rich_help_panel=_RUN),
     ] = False,
-    verbose: Annotated[
-        int,
+    control: Annotated[
+        list[Path] | None,
         typer.Option(
-            "--verbose",
-            "-v",
-            count=True,
-            help="Say what is done; twice: all details.",
-            show_default=False,
-            rich_help_panel=_RUN,
+            help="Pictures of the same kind, or folders of them, that cannot have been in the "
+            "training set, for a verdict on all suspects as a set; may be repeated.",
+            rich_help_panel=_VERDICTS,
         ),
-    ] = 0,
+    ] = None,
+    allow_overlap: Annotated[
+        bool,
+        typer.Option(
+            "--allow-overlap",
+            help="Leave pictures that are among the suspects out of the control; else they are "
+            "an error.",
+            rich_help_panel=_VERDICTS,
+        ),
+    ] = JUDGING.allow_overlap,
+    alpha: Annotated[
+        float,
+        typer.Option(help="Level of the test against the control.", rich_help_panel=_VERDICTS),
+    ] = JUDGING.alpha,
     style: Annotated[
         Style,
         typer.Option("--format", "-f", help="What is printed.", rich_help_panel=_RESULT),
@@ -218,18 +142,22 @@ def score(
         typer.Option(
             "--out",
             "-o",
-            help="Write a file too: .csv, .json, .jsonl or .parquet, by its ending.",
+            help="Write a file too: .html, .csv, .json, .jsonl or .parquet, by its ending.",
             rich_help_panel=_RESULT,
         ),
     ] = None,
 ) -> None:
     """Say which pictures the encoder was probably trained on.
 
+    Predictions are uncalibrated hints; after `clipaudit calibrate` there are p-values and verdicts
+    with a known error rate. With --control there is a verdict on all pictures as a set.
     The result is printed, and all else goes to stderr, so it pipes.
     A file that gives no picture is a row with its reason, and never ends the run.
     """
     if out is not None:
         reports.check_destination(out)
+    if no_calibration and calibration:
+        raise UsageError("--calibration and --no-calibration exclude each other", "Leave out one.")
     config = ScoreConfig(
         encoder=encoder,
         options=EncoderOptions(
@@ -241,6 +169,7 @@ def score(
             input=InputOverrides(input_size, mean, std, interpolation),
             offline=offline,
         ),
+        references=tuple(reference or ()),
         inferrers=tuple(inferrer or ()),
         n_views=views,
         similarity=similarity,
@@ -251,15 +180,24 @@ def score(
         use_store=not no_cache,
         strict=strict,
         include_hidden=include_hidden,
-        limits=replace(DEFAULT.limits, max_pixels=_pixels(max_megapixels)),
+        limits=replace(DEFAULT.limits, max_pixels=options.pixels(max_megapixels)),
         command=command_line(ctx),
+    )
+    how = JudgeConfig(
+        fpr=fpr,
+        fnr=fnr,
+        fdr=fdr,
+        calibrations=tuple(calibration or ()) if calibration or no_calibration else None,
+        control=tuple(control or ()),
+        allow_overlap=allow_overlap,
+        alpha=alpha,
     )
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"  # also for what open_clip and timm do by themselves
     given = _given(paths or [], from_file)
     console = messages.set_up(quiet=quiet, verbosity=verbose)
     with progress(console, quiet=quiet) as advance:
-        audit = run(given, config, on_progress=advance)
+        audit = run(given, config, how, on_progress=advance)
     _deliver(audit, style, out)
     if audit.run.interrupted:
         raise typer.Exit(130)
@@ -268,12 +206,6 @@ def score(
             f"no picture could be scored: {_reasons(audit)}",
             "The result says of every file why. Name other files or folders.",
         )
-
-
-def _pixels(megapixels: float) -> int:
-    """The limit itself where it was left as it is: the help shows it rounded."""
-    unchanged = megapixels == round(DEFAULT.limits.max_pixels / 1e6, 1)
-    return DEFAULT.limits.max_pixels if unchanged else Limits(int(megapixels * 1e6)).max_pixels
 
 
 def _given(paths: list[Path], from_file: Path | None) -> list[Path | str]:

@@ -17,8 +17,9 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -32,17 +33,17 @@ from clipaudit.errors import InferrerError, InputError, UsageError
 from clipaudit.images import BadImage, Limits, content_id, find_images, read_file
 from clipaudit.inferrers.base import Features, Inferrer, Reads
 from clipaudit.inferrers.library import find, shipped_for
-from clipaudit.pipelines.embed import Embedder, usable
-from clipaudit.similarity import Embeddings, Signals, measure
+from clipaudit.pipelines.embed import usable
+from clipaudit.pipelines.observers import Frame, Observer, load_references, observers
+from clipaudit.similarity import Embeddings, Signals, average, measure
 from clipaudit.store import (
-    FeatureKey,
     FeatureStore,
     StoredSignals,
     StoreUnavailable,
     stack_signals,
 )
-from clipaudit.verdicts import Audit, Finding, InferrerFacts, Row, Run
-from clipaudit.views import ENCODERMI, RECIPES
+from clipaudit.verdicts import Audit, Finding, InferrerFacts, ReferenceSignals, Row, Run
+from clipaudit.views import ENCODERMI
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -68,8 +69,12 @@ class ScoreConfig:
 
     Attributes:
         encoder: Spec of the target encoder.
-        options: How to load it.
+        options: How to load it, and the references.
+        references: Specs of encoders that did not see the pictures. They see the very same views,
+            for inferrers that read both; of several, the mean of their signals is read.
         inferrers: Names or folders; empty takes every shipped one that fits.
+        every_data_set: Of shipped inferrers that fit, whether to take those of every shadow data
+            set, and not of the best alone.
         n_views: Views an image.
         similarity: Which one the inferrers must read; None takes what each of them reads.
         recipe: Of the views, by name and version.
@@ -86,7 +91,9 @@ class ScoreConfig:
 
     encoder: str = "ViT-B-32/openai"
     options: EncoderOptions = EncoderOptions()
+    references: tuple[str, ...] = ()
     inferrers: tuple[str, ...] = ()
+    every_data_set: bool = False
     n_views: int = 10
     similarity: Similarity | None = None
     recipe: str = ENCODERMI.id
@@ -151,6 +158,7 @@ def score(
         config.encoder,
         replace(config.options, n_views_ahead=n_files_ahead * (config.n_views + 1)),
     )
+    references = load_references(config.references, config.options, encoder.info)
     inferrers = _fitting_inferrers(config, named, encoder.info.output)
     config = replace(
         config,
@@ -159,7 +167,7 @@ def score(
     )
     with ExitStack() as open_things:
         store = _open_store(open_things) if config.use_store else None
-        run = _Scoring(paths, config, encoder, inferrers, store, on_progress)
+        run = _Scoring(paths, config, (encoder, *references), inferrers, store, on_progress)
         interrupted = run.go()
     return Audit(
         run=Run(
@@ -176,6 +184,7 @@ def score(
             seconds=time.perf_counter() - clock,
             n_from_store=run.n_from_store,
             interrupted=interrupted,
+            references=tuple(asdict(reference.info) for reference in references),
         ),
         rows=tuple(run.rows),
     )
@@ -222,13 +231,31 @@ def _fitting_inferrers(
 
 
 def _shipped(config: ScoreConfig, output: Output) -> tuple[Inferrer, ...]:
-    reads = Reads(config.similarity or "cosine", config.n_views, config.recipe, output)
-    return tuple(shipped_for(reads))
+    reads = Reads(
+        config.similarity or "cosine",
+        config.n_views,
+        config.recipe,
+        output,
+        has_reference=bool(config.references),
+    )
+    return tuple(shipped_for(reads, every_data_set=config.every_data_set))
 
 
 def _check(inferrer: Inferrer, config: ScoreConfig, output: Output) -> None:
-    similarity = config.similarity or inferrer.card.reads.similarity
-    inferrer.check(Reads(similarity, config.n_views, config.recipe, output))
+    inferrer.check(_made_for(inferrer, config, output))
+
+
+def _made_for(inferrer: Inferrer, config: ScoreConfig, output: Output) -> Reads:
+    """What a run makes of the features that an inferrer reads."""
+    card = inferrer.card
+    return Reads.by(
+        card.kind,
+        config.similarity or card.reads.similarity,
+        config.n_views,
+        config.recipe,
+        output,
+        has_reference=card.reads.has_reference and bool(config.references),
+    )
 
 
 def _found(paths: Sequence[AnyPath], config: ScoreConfig) -> Iterator[FoundFile]:
@@ -258,23 +285,28 @@ def _look_ahead(paths: Sequence[AnyPath], config: ScoreConfig) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Item:
-    """One file on its way: exactly one of the last four is there.
+    """One file on its way: a problem, a copy of another, or a picture.
 
     Attributes:
         path: As it was found.
         sha256: Of its bytes, where they could be read.
         problem: Why it was not even tried to decode it.
         copy_of: Position of an earlier file with the same bytes.
-        stored: Its signals, which are known.
-        picture: Its pixels, as soon as they are decoded.
+        stored: Of a picture, its signals by the position of the observer that they are known of.
+        pictures: Of one, its pixels as soon as they are decoded, for observers that lack signals.
     """
 
     path: str
     sha256: str | None = None
     problem: BadImage | None = None
     copy_of: int | None = None
-    stored: StoredSignals | None = None
-    picture: Future[Prepared] | None = None
+    stored: dict[int, StoredSignals] = field(default_factory=dict)
+    pictures: dict[Frame, Future[Prepared]] = field(default_factory=dict)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all of its signals are."""
+        return bool(self.stored) and not self.pictures
 
 
 class _Scoring:
@@ -284,7 +316,7 @@ class _Scoring:
         self,
         paths: Sequence[AnyPath],
         config: ScoreConfig,
-        encoder: Encoder,
+        encoders: Sequence[Encoder],
         inferrers: tuple[Inferrer, ...],
         store: FeatureStore | None,
         on_progress: Callable[[Progress], None],
@@ -293,25 +325,16 @@ class _Scoring:
         assert config.workers is not None
         self._paths = paths
         self._config = config
-        self._encoder = encoder
+        self._output = encoders[0].info.output
         self._inferrers = inferrers
         self._store = store
         self._store_lock = threading.Lock()
         self._on_progress = on_progress
-        self._key = FeatureKey(
-            encoder=encoder.info.fingerprint,
-            recipe=config.recipe,
-            n_views=config.n_views,
-            seed=config.seed,
-            encoder_name=encoder.info.spec,
-        )
-        self._embed = Embedder(encoder, RECIPES[config.recipe], config.n_views, config.seed)
-        self._pool = DecoderPool(
-            config.workers,
-            encoder.info.input.size_px,
-            encoder.info.input.interpolation,
-            config.limits,
-        )
+        self._observers = observers(encoders, config.recipe, config.n_views, config.seed)
+        self._pools = {
+            frame: DecoderPool(config.workers, *frame, config.limits)
+            for frame in dict.fromkeys(observer.frame for observer in self._observers)
+        }
         self._batch_size = config.batch_size
         self._queue: queue.Queue[_Item | BaseException | None] = queue.Queue(
             maxsize=_BATCHES_AHEAD * self._batch_size
@@ -333,7 +356,9 @@ class _Scoring:
             threading.Thread(target=self._read_ahead, daemon=True, name="clipaudit-read"),
         ]
         try:
-            with self._pool:
+            with ExitStack() as pools:
+                for pool in self._pools.values():
+                    pools.enter_context(pool)
                 for thread in threads:
                     thread.start()
                 try:
@@ -383,19 +408,27 @@ class _Scoring:
         if first != position:
             return _Item(found.path, sha256, copy_of=first)
         stored = self._known(sha256)
-        if stored is not None:
-            return _Item(found.path, sha256, stored=stored)
-        return _Item(found.path, sha256, picture=self._pool.submit(data))
+        frames = dict.fromkeys(
+            observer.frame for who, observer in enumerate(self._observers) if who not in stored
+        )
+        pictures = {frame: self._pools[frame].submit(data) for frame in frames}
+        return _Item(found.path, sha256, stored=stored, pictures=pictures)
 
-    def _known(self, sha256: str) -> StoredSignals | None:
-        store = self._store
-        if store is None:
-            return None
-        try:
-            return store.get_many(self._key, [sha256]).get(sha256)
-        except StoreUnavailable as error:
-            self._lose_store(error)
-            return None
+    def _known(self, sha256: str) -> dict[int, StoredSignals]:
+        """The signals of a picture by the position of the observer."""
+        known: dict[int, StoredSignals] = {}
+        for who, observer in enumerate(self._observers):
+            store = self._store
+            if store is None:
+                break
+            try:
+                found = store.get_many(observer.key, [sha256])
+            except StoreUnavailable as error:
+                self._lose_store(error)
+                break
+            if sha256 in found:
+                known[who] = found[sha256]
+        return known
 
     def _offer(self, item: _Item | BaseException | None) -> bool:
         while not self._stop.is_set():
@@ -416,7 +449,7 @@ class _Scoring:
                 raise item
             if item is not None:
                 batch.append(item)
-                n_fresh += item.picture is not None
+                n_fresh += bool(item.pictures)
             if batch and (
                 item is None or n_fresh >= self._batch_size or len(batch) >= 16 * self._batch_size
             ):
@@ -427,41 +460,41 @@ class _Scoring:
 
     def _finish(self, batch: list[_Item]) -> None:
         """Embed what is new, keep it, score all, and add the rows."""
-        fresh: dict[str, Prepared] = {}
-        known: dict[str, StoredSignals] = {}
+        items = {item.sha256: item for item in batch if item.sha256 and item.copy_of is None}
+        decoded: dict[str, dict[Frame, Prepared]] = {}
         problems: dict[str, BadImage] = {}  # of files that could be read
-        for item in batch:
-            if item.sha256 is None:
-                continue
-            if item.stored is not None:
-                known[item.sha256] = item.stored
-            elif item.picture is not None:
-                try:
-                    fresh[item.sha256] = item.picture.result()
-                except BadImage as problem:
-                    problems[item.sha256] = problem
-        signals = self._compute(fresh)
-        notes = {one: picture.notes for one, picture in fresh.items()}
-        notes |= {one: stored.notes for one, stored in known.items()}
-        ids = [*known, *(signals.image_ids if signals else ())]
+        for one, item in items.items():
+            try:
+                decoded[one] = {frame: picture.result() for frame, picture in item.pictures.items()}
+            except BadImage as problem:
+                problems[one] = problem
+        ids = list(decoded)
+        seen: list[Callable[[Sequence[str]], Signals]] = []
+        for who, observer in enumerate(self._observers):
+            known = {one: items[one].stored[who] for one in ids if who in items[one].stored}
+            fresh = {one: decoded[one][observer.frame] for one in ids if one not in known}
+            signals = self._compute(observer, fresh)
+            usable_ids = {*known, *(signals.image_ids if signals else ())}
+            for one in ids:
+                if one not in usable_ids:
+                    problems[one] = _no_embedding(observer, is_target=who == 0)
+            ids = [one for one in ids if one in usable_ids]
+            seen.append(partial(_stacked, known, signals))
         scored: dict[str, Row] = {}
         if ids:
-            both = stack_signals(ids, known, [signals] if signals else [])
-            scored = self._score(both, notes)
-        for one in fresh.keys() - scored.keys():
-            problems[one] = BadImage(
-                "no_embedding", "the encoder's embedding of it is zero, constant or not finite"
-            )
+            target, *references = (of(ids) for of in seen)
+            notes = {one: _notes(items[one], decoded[one]) for one in ids}
+            scored = self._score(target, average(references) if references else None, notes)
         for item in batch:
             self._add_row(item, scored, problems)
         self._on_progress(Progress(len(self.rows), self._total, self._n_skipped, self.n_from_store))
 
-    def _compute(self, fresh: dict[str, Prepared]) -> Signals | None:
+    def _compute(self, observer: Observer, fresh: dict[str, Prepared]) -> Signals | None:
         """Signals of new pictures, those that can be compared; they are in the store then."""
         if not fresh:
             return None
         images = np.stack([picture.image.transpose(2, 0, 1) for picture in fresh.values()])
-        embeddings = self._embed(list(fresh), images)
+        embeddings = observer.embed(list(fresh), images)
         fine = usable(embeddings)
         if not fine.any():
             return None
@@ -472,15 +505,18 @@ class _Scoring:
         store = self._store
         if store is not None:
             try:
-                store.put_many(self._key, signals, [fresh[one].notes for one in kept])
+                store.put_many(observer.key, signals, [fresh[one].notes for one in kept])
             except StoreUnavailable as error:
                 self._lose_store(error)
         return signals
 
-    def _score(self, signals: Signals, notes: dict[str, tuple[str, ...]]) -> dict[str, Row]:
+    def _score(
+        self, signals: Signals, reference: Signals | None, notes: dict[str, tuple[str, ...]]
+    ) -> dict[str, Row]:
         """A row for each picture, by its content and without a path."""
         means = signals.pairs(self.shown).astype(np.float64).mean(axis=1)
-        columns = [self._scores(inferrer, signals) for inferrer in self._inferrers]
+        columns = [self._scores(inferrer, signals, reference) for inferrer in self._inferrers]
+        beside = self._beside(reference) if reference else [None] * len(means)
         return {
             one: Row(
                 path="",
@@ -496,26 +532,34 @@ class _Scoring:
                     for inferrer, column in zip(self._inferrers, columns, strict=True)
                 ),
                 notes=notes[one],
+                reference=beside[position],
             )
             for position, one in enumerate(signals.image_ids)
         }
 
-    def _scores(self, inferrer: Inferrer, signals: Signals) -> list[float]:
+    def _beside(self, reference: Signals) -> list[ReferenceSignals | None]:
+        means = reference.pairs(self.shown).astype(np.float64).mean(axis=1)
+        return [
+            ReferenceSignals(float(mean), float(norm))
+            for mean, norm in zip(means, reference.plain_norm, strict=True)
+        ]
+
+    def _scores(
+        self, inferrer: Inferrer, signals: Signals, reference: Signals | None
+    ) -> list[float]:
         """Picture by picture, because matrix products round by the number of their rows.
 
         So a picture has the same score, to the bit, from the store and in any company there.
         """
-        similarity = inferrer.card.reads.similarity
-        config, output = self._config, self._encoder.info.output
-        made_by = Reads(similarity, config.n_views, config.recipe, output)
-        values = signals.pairs(similarity)
+        made_by = _made_for(inferrer, self._config, self._output)
+        values = Features.of(signals, made_by, reference).values
         return [
             float(inferrer.score(Features((one,), values[position, None], made_by))[0])
             for position, one in enumerate(signals.image_ids)
         ]
 
     def _add_row(self, item: _Item, scored: dict[str, Row], problems: dict[str, BadImage]) -> None:
-        is_known = item.stored is not None
+        is_known = item.is_known
         if item.copy_of is not None:
             row = replace(self.rows[item.copy_of], path=item.path)
             is_known = self._was_known[item.copy_of]
@@ -542,6 +586,22 @@ class _Scoring:
             self._store = None
 
 
+def _stacked(known: dict[str, StoredSignals], fresh: Signals | None, ids: Sequence[str]) -> Signals:
+    return stack_signals(ids, known, [fresh] if fresh else [])
+
+
+def _notes(item: _Item, decoded: dict[Frame, Prepared]) -> tuple[str, ...]:
+    """What decoding had to do: the same at any size, and kept beside the signals."""
+    for picture in decoded.values():
+        return picture.notes
+    return item.stored[0].notes
+
+
+def _no_embedding(observer: Observer, *, is_target: bool) -> BadImage:
+    who = "the encoder" if is_target else f"the reference {observer.encoder.info.spec}"
+    return BadImage("no_embedding", f"{who}'s embedding of it is zero, constant or not finite")
+
+
 def _open_store(open_things: ExitStack) -> FeatureStore | None:
     try:
         return open_things.enter_context(FeatureStore())
@@ -560,6 +620,8 @@ def _facts(inferrer: Inferrer) -> InferrerFacts:
         trained_on=str(card.shadow),
         evidence=(f"on {card.judged_on}: accuracy {accuracy}; non-members called members {fpr}"),
         sha256=card.weights_sha256,
+        similarity=card.reads.similarity,
+        reads_reference=card.reads.has_reference,
     )
 
 
@@ -578,4 +640,7 @@ def _plain(config: ScoreConfig) -> dict[str, Any]:
     """The resolved options as plain values, without the command."""
     plain = asdict(config)
     plain.pop("command")
+    for name in ("references", "every_data_set"):
+        if not plain[name]:
+            plain.pop(name)
     return plain

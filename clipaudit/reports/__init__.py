@@ -7,6 +7,7 @@ carry `schema_version` and are described in docs/schemas/.
 from __future__ import annotations
 
 import os
+from functools import partial
 from importlib import import_module
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 from clipaudit.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from clipaudit.verdicts import Audit
@@ -24,13 +26,20 @@ FORMATS = {
     "jsonl": "clipaudit.reports.json_lines:dump",
     "csv": "clipaudit.reports.csv_rows:dump",
     "parquet": "clipaudit.reports.parquet:dump",
+    "html": "clipaudit.reports.html_page:dump",
 }
 """Name of a format → the function that writes it."""
 
 TEXT_FORMATS = ("table", "json", "jsonl", "csv")
 """Those that may go to a terminal or through a pipe."""
 
-ENDINGS = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".parquet": "parquet"}
+ENDINGS = {
+    ".html": "html",
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".parquet": "parquet",
+}
 """Ending of a file → its format."""
 
 
@@ -43,8 +52,7 @@ class Dump(Protocol):
 
 def dump(audit: Audit, style: str, file: BinaryIO) -> None:
     """Write an audit in one of the `FORMATS` into an open file."""
-    module, _, function = _known(style).partition(":")
-    cast("Dump", getattr(import_module(module), function))(audit, file)
+    _dump_of(style)(audit, file)
 
 
 def render(audit: Audit, style: str = "table") -> str:
@@ -61,10 +69,16 @@ def render(audit: Audit, style: str = "table") -> str:
     return file.getvalue().decode()
 
 
-def write(audit: Audit, path: Path) -> None:
+def write(audit: Audit, path: Path, n_pictures: int | None = None) -> None:
     """Write an audit into a file, in the format that its ending names.
 
     The file is there in full or, where anything fails, as it was before.
+
+    Args:
+        audit: What to write.
+        path: Where.
+        n_pictures: Pictures that HTML shows at each end of the ranking, instead of the usual
+            number; other formats hold no pictures.
 
     Raises:
         UsageError: See `check_destination`.
@@ -73,23 +87,33 @@ def write(audit: Audit, path: Path) -> None:
     from clipaudit.files import replacing
 
     check_destination(path)
+    style = ENDINGS[path.suffix.lower()]
+    write_into = _dump_of(style)
+    if style == "html" and n_pictures is not None:
+        from clipaudit.reports import html_page
+
+        write_into = partial(html_page.dump, n_pictures=n_pictures)
     with replacing(path) as file:
-        dump(audit, ENDINGS[path.suffix.lower()], file)
+        write_into(audit, file)
 
 
-def check_destination(path: Path) -> None:
+def check_destination(path: Path, endings: Collection[str] = frozenset(ENDINGS)) -> None:
     """Say now, and not after hours of work, that a report cannot go there.
+
+    Args:
+        path: Where it is to go.
+        endings: Those that name a format.
 
     Raises:
         UsageError: An unknown ending, a folder itself, or a folder that is not there or not ours.
     """
     from clipaudit.reports.names import shown
 
-    if path.suffix.lower() not in ENDINGS:
+    if path.suffix.lower() not in endings:
         ending = f"the ending {shown(path.suffix)}" if path.suffix else "no ending"
         raise UsageError(
             f"{shown(str(path))} has {ending}, which names no format",
-            f"End it in one of {', '.join(ENDINGS)}.",
+            f"End it in one of {', '.join(one for one in ENDINGS if one in endings)}.",
         )
     if path.is_dir():
         raise UsageError(f"{shown(str(path))} is a folder", "Name a file in it.")
@@ -100,6 +124,11 @@ def check_destination(path: Path) -> None:
         raise UsageError(
             f"nothing may be written into {shown(str(folder))}", "Name another folder with -o."
         )
+
+
+def _dump_of(style: str) -> Dump:
+    module, _, function = _known(style).partition(":")
+    return cast("Dump", getattr(import_module(module), function))
 
 
 def _known(style: str) -> str:

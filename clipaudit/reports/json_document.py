@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from clipaudit.reports.names import exact_unless_utf8
-from clipaudit.verdicts import SCHEMA_VERSION
+from clipaudit.verdicts import DECIDED
 
 if TYPE_CHECKING:
     from clipaudit.verdicts import Audit, Row
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def dump(audit: Audit, file: BinaryIO) -> None:
     """Write it, a row at a time; see `clipaudit.reports.Dump`."""
     head = {
-        "schema_version": SCHEMA_VERSION,
-        "run": asdict(audit.run),
+        "schema_version": audit.run.schema_version,
+        "run": audit.run.to_dict(),
         "summary": summary(audit),
     }
     opened = as_json(head, indent=2).removesuffix("\n}")
@@ -31,7 +31,12 @@ def dump(audit: Audit, file: BinaryIO) -> None:
 
 
 def summary(audit: Audit) -> dict[str, Any]:
-    """The counts that a reader would make first."""
+    """The counts that a reader would make first; verdicts where there is a calibration."""
+    calibrated = [facts.inferrer for facts in audit.run.calibrations]
+    verdicts = {
+        "verdicts": {name: audit.n_verdicts(name) for name in calibrated},
+        "n_picked": {name: audit.n_picked(name) for name in calibrated},
+    }
     return {
         "n_files": len(audit),
         "n_scored": len(audit.scored),
@@ -40,12 +45,23 @@ def summary(audit: Audit) -> dict[str, Any]:
         "n_predicted_members": {
             facts.name: audit.n_predicted(facts.name) for facts in audit.run.inferrers
         },
+        **(verdicts if calibrated else {}),
     }
 
 
 def record(row: Row) -> dict[str, Any]:
-    """A row as plain values; `path_b64` is there where the path is not valid UTF-8."""
+    """A row as plain values.
+
+    `path_b64` is there where the path is not valid UTF-8, `reference` where there is one, and so
+    is what a calibration gave.
+    """
     fields = asdict(row)
+    for finding in fields["findings"]:
+        for name in DECIDED:
+            if finding[name] is None:
+                del finding[name]
+    if row.reference is None:
+        del fields["reference"]
     path = {"path": fields.pop("path")}
     if (path_b64 := exact_unless_utf8(row.path)) is not None:
         path["path_b64"] = path_b64

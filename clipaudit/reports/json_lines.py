@@ -5,11 +5,9 @@ Schema of a line: docs/schemas/audit-1.schema.json, `$defs/line`.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, BinaryIO
 
 from clipaudit.reports.json_document import as_json, record, summary
-from clipaudit.verdicts import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from clipaudit.verdicts import Audit
@@ -19,8 +17,8 @@ def dump(audit: Audit, file: BinaryIO) -> None:
     """Write it, a line at a time; see `clipaudit.reports.Dump`."""
     run = {
         "record": "run",
-        "schema_version": SCHEMA_VERSION,
-        **asdict(audit.run),
+        "schema_version": audit.run.schema_version,
+        **audit.run.to_dict(),
         "summary": summary(audit),
     }
     file.write(as_json(run).encode() + b"\n")

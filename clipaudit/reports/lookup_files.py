@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
 
 from clipaudit.files import replacing
 from clipaudit.listings.findings import SCHEMA_VERSION
-from clipaudit.reports import ENDINGS, check_destination
+from clipaudit.reports import check_destination
 from clipaudit.reports.json_document import as_json
 from clipaudit.reports.names import as_utf8, exact, exact_unless_utf8, in_a_cell
 
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from clipaudit.listings.findings import Answer, Lookup
 
 Style = Literal["table", "json", "jsonl", "csv", "parquet"]
+
+ENDINGS: dict[str, Style] = {
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".parquet": "parquet",
+}
+"""Ending of a file → its format."""
 
 COLUMNS = (
     "asked",
@@ -79,9 +87,9 @@ def write(found: Lookup, path: Path) -> None:
         UsageError: As `reports.check_destination`.
         FileError: The disk is full, or the system says no for another reason.
     """
-    check_destination(path)
+    check_destination(path, ENDINGS)
     with replacing(path) as file:
-        dump(found, cast("Style", ENDINGS[path.suffix.lower()]), file)
+        dump(found, ENDINGS[path.suffix.lower()], file)
 
 
 def dump_json(found: Lookup, file: BinaryIO) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import base64
+import os
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
 
@@ -14,7 +19,7 @@ def shown(text: str) -> str:
     >>> shown("a\x1b[2Jb\nc\udcff")
     'a\\x1b[2Jb\\nc\\xff'
     """
-    return "".join(map(_visible, text))
+    return text if text.isprintable() else "".join(map(_visible, text))
 
 
 def in_a_cell(text: str) -> str:
@@ -47,6 +52,20 @@ def exact(path: str) -> str:
 def exact_unless_utf8(path: str) -> str | None:
     """`exact` for a path that is not valid UTF-8, else None."""
     return exact(path) if _has_surrogates(path) else None
+
+
+def common_folder(paths: Sequence[str]) -> str:
+    """The folder that all are in, with its separator; empty where there is none to name."""
+    if len(paths) < 2:
+        return ""
+    try:
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
+    except ValueError:  # relative and absolute ones, or two drives
+        return ""
+    if folder in {"", os.sep}:
+        return ""
+    folder += os.sep
+    return folder if all(path.startswith(folder) for path in paths) else ""
 
 
 def _has_surrogates(text: str) -> bool:

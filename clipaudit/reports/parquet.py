@@ -5,15 +5,22 @@ The metadata keys are `clipaudit.schema_version` and `clipaudit.run`.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, BinaryIO
 
+from clipaudit.reports.csv_rows import REFERENCE_COLUMNS
 from clipaudit.reports.json_document import as_json
 from clipaudit.reports.names import as_utf8, exact_unless_utf8
-from clipaudit.verdicts import SCHEMA_VERSION
+from clipaudit.verdicts import DECIDED
 
 if TYPE_CHECKING:
     from clipaudit.verdicts import Audit
+
+_DECIDED = dict.fromkeys(DECIDED, "float64") | {
+    "verdict": "string",
+    "reason": "string",
+    "picked": "bool_",
+}
+"""Name of a column → its type."""
 
 
 def dump(audit: Audit, file: BinaryIO) -> None:
@@ -33,10 +40,12 @@ def dump(audit: Audit, file: BinaryIO) -> None:
             ("score", pa.float64()),
             ("prediction", pa.string()),
             ("notes", pa.list_(pa.string())),
+            *((name, pa.float64()) for name in REFERENCE_COLUMNS if audit.run.references),
+            *((name, getattr(pa, _DECIDED[name])()) for name in DECIDED if audit.run.calibrations),
         ],
         metadata={
-            "clipaudit.schema_version": SCHEMA_VERSION,
-            "clipaudit.run": as_json(asdict(audit.run)),
+            "clipaudit.schema_version": audit.run.schema_version,
+            "clipaudit.run": as_json(audit.run.to_dict()),
         },
     )
     records = [

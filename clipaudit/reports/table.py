@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from io import StringIO
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rich import box
 from rich.cells import cell_len
@@ -16,13 +15,20 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from clipaudit.reports.names import shown
+from clipaudit.reports.names import common_folder, shown
+from clipaudit.reports.verdict_lines import (
+    control_lines,
+    meaning,
+    uncalibrated_lines,
+    verdict_facts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.console import ConsoleOptions, RenderableType, RenderResult
 
+    from clipaudit.evidence import AgainstControl
     from clipaudit.verdicts import Audit, Finding, Row, Run
 
 N_SHOWN = 10
@@ -52,7 +58,7 @@ def show(audit: Audit, console: Console, n_shown: int = N_SHOWN) -> None:
         n_shown: Images at each end of the ranking, and skipped files.
     """
     ranked = audit.ranked()
-    folder = _common_folder([row.path for row in audit])
+    folder = common_folder([row.path for row in audit])
     wide = console.width >= 70 + 18 * len(audit.run.inferrers)
     parts: list[RenderableType] = []
     if folder:
@@ -71,6 +77,8 @@ def show(audit: Audit, console: Console, n_shown: int = N_SHOWN) -> None:
     if audit.skipped:
         parts.append(_skipped(audit.skipped, n_shown, folder))
     parts.append(_summary(audit))
+    if audit.comparison is not None:
+        parts.append(_control(audit.comparison))
     console.print(Group(*parts))
 
 
@@ -78,20 +86,33 @@ def _images(title: str, rows: Sequence[Row], run: Run, folder: str, wide: bool) 
     table = _table(title)
     table.add_column("file", ratio=1)
     table.add_column(f"mean\n{run.similarity}", justify="right")
+    if run.references:
+        table.add_column("of the\nreference", justify="right")
     for facts in run.inferrers:
         table.add_column(Text(shown(facts.name)))
     for row in rows:
-        similarity = "" if row.mean_similarity is None else f"{row.mean_similarity:.4f}"
+        means = [row.mean_similarity]
+        if run.references:
+            means.append(row.reference.mean_similarity if row.reference else None)
+        similarities = ("" if mean is None else f"{mean:.4f}" for mean in means)
         cells = (_verdict(finding, wide) for finding in row.findings)
-        table.add_row(_FileName(row.path.removeprefix(folder)), similarity, *cells)
+        table.add_row(_FileName(row.path.removeprefix(folder)), *similarities, *cells)
     return table
 
 
 def _verdict(finding: Finding, wide: bool) -> Text:
-    """The score and the prediction, aligned so that a column of them reads down."""
+    """The score and the verdict, or the prediction, aligned so that a column reads down."""
+    if finding.verdict is not None and finding.p_value is not None:
+        word = finding.verdict if wide else _SHORT[finding.verdict]
+        style = "bold yellow" if finding.verdict == "member" else "dim"
+        p = f"p {finding.p_value:.4f}" if finding.p_value >= 0.0001 else "p <.0001"
+        return Text(f"{finding.score:7.3f} {p} {word}", style=style)
     member = finding.prediction == "member"
     word = finding.prediction if wide else ("member" if member else "non")
     return Text(f"{finding.score:7.3f} {word}", style="bold yellow" if member else "dim")
+
+
+_SHORT = {"member": "member", "non-member": "non", "can't tell": "?"}
 
 
 def _skipped(rows: Sequence[Row], n_shown: int, folder: str) -> Table:
@@ -143,8 +164,16 @@ def _summary(audit: Audit) -> Panel:
     if audit.skipped:
         reasons = (f"{count:,} {_why(reason)}" for reason, count in audit.skip_reasons().items())
         fact("Skipped", ", ".join(reasons))
-    fact("Predicted members", *(_predicted(audit, inferrer.name) for inferrer in run.inferrers))
-    fact("Encoder", *_encoder(run))
+    for name, lines in verdict_facts(audit, run.levels) if run.levels else ():
+        fact(shown(name), *lines)
+    calibrated = {one.inferrer for one in run.calibrations}
+    if others := [one.name for one in run.inferrers if one.name not in calibrated]:
+        fact("Predicted members", *(_predicted(audit, name) for name in others))
+        fact("Uncalibrated", *uncalibrated_lines(run, others))
+    fact("Note", *run.calibration_notes)
+    fact("Encoder", *_encoder(run.encoder))
+    for reference in run.references:
+        fact("Reference", *_encoder(reference))
     fact(
         "Views", f"{run.n_views} an image by recipe {run.recipe}, {run.similarity}, seed {run.seed}"
     )
@@ -164,14 +193,29 @@ def _summary(audit: Audit) -> Panel:
     )
 
 
+def _control(comparison: AgainstControl) -> Panel:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, lines in control_lines(comparison):
+        for index, line in enumerate(lines):
+            facts.add_row("" if index else Text(shown(name)), Text(shown(line)))
+    return Panel(
+        Group(Text(comparison.sentence, style="bold"), Text(), facts),
+        title="Suspects against control",
+        title_align="left",
+        border_style="dim",
+        padding=(1, 2),
+    )
+
+
 def _predicted(audit: Audit, name: str) -> Text:
     count, total = audit.n_predicted(name), len(audit.scored)
     share = f" ({100 * count / total:.1f} %)" if total else ""
     return Text.assemble((f"{count:,} of {total:,}", "bold"), f"{share} by {shown(name)}")
 
 
-def _encoder(run: Run) -> Iterable[str]:
-    encoder = run.encoder
+def _encoder(encoder: dict[str, Any]) -> Iterable[str]:
     yield f"{encoder.get('spec')}, output {encoder.get('output')}"
     fingerprint = str(encoder.get("fingerprint"))[:12]
     yield f"{encoder.get('backend')} on {encoder.get('device')}, fingerprint {fingerprint}"
@@ -187,6 +231,8 @@ def _time(audit: Audit) -> str:
 
 def _meaning(run: Run) -> str:
     encoder = shown(str(run.encoder.get("spec")))
+    if run.levels and len(run.calibrations) == len(run.inferrers):
+        return meaning(run.levels)
     if not run.inferrers:
         return (
             f"Mean similarity says how alike {encoder} embeds random views of a picture. Members "
@@ -197,20 +243,6 @@ def _meaning(run: Run) -> str:
         f"above and is not calibrated for {encoder}, so pictures that this encoder never saw may "
         "read as members, and nothing here proves that one picture was used."
     )
-
-
-def _common_folder(paths: Sequence[str]) -> str:
-    """The folder that all are in, with its separator; empty where there is none to name."""
-    if len(paths) < 2:
-        return ""
-    try:
-        folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
-    except ValueError:  # relative and absolute ones, or two drives
-        return ""
-    if folder in {"", os.sep}:
-        return ""
-    folder += os.sep
-    return folder if all(path.startswith(folder) for path in paths) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What holds for every inferrer that ships with the package."""
 
+import math
 import shlex
 
 import numpy as np
@@ -8,7 +9,6 @@ import pytest
 from clipaudit.inferrers import load
 from clipaudit.inferrers.card_text import render
 from clipaudit.inferrers.library import CARD, TEXT, WEIGHTS, shipped_folder
-from clipaudit.similarity import n_pairs
 from clipaudit.views import RECIPES
 
 MEGABYTE = 1_000_000
@@ -28,8 +28,9 @@ def folder(request):
 
 def test_it_loads_and_scores(folder):
     inferrer = load(folder)
-    values = np.linspace(0.5, 1, n_pairs(inferrer.card.reads.n_views), dtype=np.float32)
-    assert np.isfinite(inferrer.rule.score(values[None])).all()
+    shape = inferrer.card.reads.shape
+    values = np.linspace(0.5, 1, math.prod(shape), dtype=np.float32).reshape(1, *shape)
+    assert np.isfinite(inferrer.rule.score(values)).all()
 
 
 def test_its_folder_has_its_name_and_nothing_but_its_three_files(folder):
@@ -44,6 +45,14 @@ def test_its_card_for_people_is_made_from_its_card(folder):
 
 def test_it_reads_what_we_make(folder):
     assert load(folder).card.reads.recipe in RECIPES
+
+
+def test_what_reads_a_reference_learned_beside_one_and_is_small(folder):
+    card = load(folder).card
+    assert card.reads.has_reference == (card.shadow.n_references > 0)
+    if card.reads.has_reference:
+        assert card.n_targets
+        assert size(folder) < MEGABYTE / 10
 
 
 def test_its_card_says_how_to_make_it_without_naming_a_machine(folder):

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from clipaudit.reports import FORMATS, TEXT_FORMATS, dump, render
 from clipaudit.verdicts import SCHEMA_VERSION
-from tests.unit.reports.audits import INFERRERS, audit_of, realistic, scored, skipped
+from tests.unit.reports.audits import (
+    INFERRERS,
+    audit_of,
+    calibrated,
+    controlled,
+    realistic,
+    scored,
+    skipped,
+    with_reference,
+)
 
 NASTY = [
     "new\nline.png",
@@ -150,12 +159,12 @@ def test_any_name_survives_the_round_trip(style, names):
 
 
 def test_every_format_for_programs_is_read_back_here():
-    assert set(READERS) == set(FORMATS) - {"table"}
+    assert set(READERS) == set(FORMATS) - {"table", "html"}
 
 
 @pytest.mark.parametrize("style", TEXT_FORMATS)
 def test_nothing_in_it_can_steer_a_terminal(style):
-    text = render(nasty_audit(), style)
+    text = render(controlled(calibrated(nasty_audit())), style)
     # JSON leaves DEL as it is, which no terminal obeys.
     steering = {char for char in text if unicodedata.category(char) in {"Cc", "Cf", "Cs"}}
     assert steering <= {"\n", "\x7f"} if style.startswith("json") else steering <= {"\n"}
@@ -176,6 +185,44 @@ def test_text_is_utf8_without_colour_and_ends_in_one_line_feed(style, monkeypatc
     assert "\r" not in text
 
 
+@pytest.mark.parametrize("style", sorted(READERS))
+def test_what_a_calibration_gave_survives_the_round_trip(style):
+    audit = calibrated(nasty_audit())
+    assert_round_trip(audit, style)
+    got = READERS[style](dumped(audit, style))
+    n_decided = 0
+    for ours, theirs in zip(audit.to_dicts(), got, strict=True):
+        for name in ("verdict", "reason"):
+            assert (theirs.get(name) or None) == ours[name]
+        for name in ("p_value", "p_member", "q_value"):
+            value = None if theirs.get(name) is None else float(theirs[name])
+            assert value == ours[name], "all digits"
+        assert str(theirs.get("picked")) == str(ours["picked"])
+        n_decided += ours["verdict"] is not None
+    assert n_decided == 2 * len(audit.scored)  # of three inferrers, one has no calibration
+
+
+@pytest.mark.parametrize("style", sorted(FORMATS))
+def test_without_a_calibration_nothing_of_one_is_said(style):
+    content = dumped(realistic(3), style)
+    said = b"verdict" if style != "html" else b"called members"  # HTML says that there is none
+    for word in (b"p_value", said, b"fdr", b"comparison"):
+        assert word not in content
+    assert b"1.1" not in content if style in READERS else b"Uncalibrated" in content
+
+
+@pytest.mark.parametrize("style", sorted(FORMATS))
+def test_the_verdict_on_the_folder_goes_with_every_format(style):
+    audit = controlled(calibrated(realistic(12)))
+    content = dumped(audit, style)
+    if style == "parquet":
+        content = pq.read_schema(io.BytesIO(content)).metadata[b"clipaudit.run"]
+    text = " ".join(content.decode().replace("\u2502", " ").split())
+    assert audit.comparison.sentence in text
+    for fact in ("/home/ana/control", "/home/ana/unseen"):  # the sets behind the numbers
+        assert fact in text
+
+
 @pytest.mark.parametrize("style", sorted(FORMATS))
 @pytest.mark.parametrize(
     "audit",
@@ -186,13 +233,36 @@ def test_text_is_utf8_without_colour_and_ends_in_one_line_feed(style, monkeypatc
         audit_of([scored("a", inferrers=())], inferrers=()),
         audit_of([scored("a")], interrupted=True, seconds=0.0, n_from_store=0),
         audit_of([scored("a"), scored("a")], seed=2**80),
+        calibrated(audit_of([])),
+        calibrated(audit_of([skipped("a"), scored("b"), scored("b")]), n_null=1, n_members=0),
+        controlled(audit_of([scored("a")])),
+        with_reference(),
     ],
-    ids=["empty", "empty, no inferrer", "all skipped", "no inferrer", "interrupted", "twice"],
+    ids=[
+        *("empty", "empty, no inferrer", "all skipped", "no inferrer", "interrupted", "twice"),
+        *("empty, calibrated", "hardly calibrated", "one against a control"),
+        "with references",
+    ],
 )
 def test_odd_runs_are_written_too(style, audit):
     content = dumped(audit, style)
     if style in READERS:
         assert len(READERS[style](content)) == len(audit.to_dicts())
+
+
+@pytest.mark.parametrize("style", sorted(READERS))
+def test_what_references_are_and_make_of_each_picture_survives_the_round_trip(style):
+    content = dumped(with_reference(), style)
+    got = READERS[style](content)
+    assert [record["path"] for record in got] == ["a.png"] * 3 + ["b.png"] * 3 + ["c.png"]
+    if style in ("json", "jsonl"):
+        norms = [record.get("reference", {}).get("norm") for record in got]
+    else:
+        norms = [record["reference_norm"] for record in got]
+    told = [None if norm is None else float(norm) for norm in norms]
+    assert told == [9.5] * 3 + [11.25] * 3 + [None]
+    for spec in ("ViT-B-32/other", "ViT-B-32/another"):
+        assert spec.encode() in content
 
 
 @pytest.mark.parametrize("style", sorted(FORMATS))

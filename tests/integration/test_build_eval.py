@@ -257,6 +257,14 @@ def test_a_folder_of_pictures_makes_a_set_without_any_network(build, tmp_path):
     assert labels(tmp_path / "set") == {"potential-member": 6, "non-member": 6}
 
 
+def test_what_a_source_has_to_say_reaches_the_screen(build, tmp_path):
+    (tmp_path / "mine" / "seal").mkdir(parents=True)
+    (tmp_path / "mine" / "seal" / "1.jpg").write_bytes(World().pictures("seal")[0].jpeg())
+    done = build("-k", "otter,seal", "-s", f"folder:{tmp_path / 'mine'}", "--nonmembers", "none")
+    assert done.returncode == 0, done.stderr
+    assert "no subfolder for the keyword 'otter'" in done.stderr
+
+
 def test_a_list_of_addresses_makes_a_set_and_counts_what_is_no_picture(build, tmp_path):
     world = World(missing=0.0)
     with OpenverseService(world) as service:

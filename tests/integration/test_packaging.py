@@ -39,6 +39,8 @@ def test_the_wheel_holds_every_inferrer_and_the_mark_of_types(built: Path):
     names = names_in_wheel(built)
     assert {"clipaudit/py.typed", "clipaudit_crawlers/py.typed"} <= names
     assert "clipaudit/lab/matrices/encodermi.toml" in names
+    for template in ("page.html", "picture.html", "plot.html", "page.css"):
+        assert f"clipaudit/reports/templates/{template}" in names
     for card in CARDS:
         for file in FILES:
             assert f"clipaudit/pretrained_inferrers/{card}/{file}" in names

@@ -7,6 +7,7 @@ import textwrap
 import pytest
 
 from tests.integration.hub_server import vitb32_hub  # noqa: F401
+from tests.integration.score_fixtures import draw_pictures
 from tests.integration.test_score_command import clean, refused
 
 BACKENDS_AGREE = 1e-4
@@ -57,6 +58,24 @@ def test_a_run_opens_no_socket(installed, world, no_sockets):
         )
     )
     assert done.document["summary"]["n_scored"] == 12
+
+
+def test_calibrating_and_a_control_open_no_socket(installed, world, no_sockets, tmp_path):
+    draw_pictures(tmp_path / "others", 22, first=100)
+    how = {"env": {"PYTHONPATH": os.pathsep.join([no_sockets, world.pythonpath])}}
+    done = installed(
+        *("calibrate", "--nonmembers", tmp_path / "others", *world.arguments("t")), **how
+    )
+    assert b"non-members: 22" in done.out, done.err
+    done = clean(
+        installed(
+            *("score", world.pictures, "--control", tmp_path / "others", "-f", "json"),
+            *world.arguments("t"),
+            **how,
+        )
+    )
+    assert done.document["run"]["calibrations"][0]["n_null"] == 22
+    assert done.document["run"]["comparison"]["n_scored"] == 22
 
 
 @pytest.mark.disable_socket

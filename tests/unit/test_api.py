@@ -10,8 +10,8 @@ import clipaudit
 from clipaudit.encoders.base import EncoderOptions
 from clipaudit.pipelines.score import ScoreConfig
 
-NOT_FOR_CALLERS = {"command", "options", "n_views_ahead"}
-NAMED = {"encoder", "inferrers"}
+NOT_FOR_CALLERS = {"command", "options", "n_views_ahead", "every_data_set"}
+NAMED = {"encoder", "inferrers", "references"}
 
 
 def test_importing_it_imports_nothing_heavy():
@@ -39,9 +39,28 @@ def test_the_default_encoder_is_written_twice_and_is_the_same():
     assert parameters["encoder"].default == ScoreConfig().encoder
 
 
+def test_how_scores_are_judged_has_the_same_defaults_here_and_there():
+    import inspect
+
+    from clipaudit.pipelines.judge import JudgeConfig
+
+    parameters = inspect.signature(clipaudit.score).parameters
+    for field in fields(JudgeConfig):
+        assert parameters[field.name].default == getattr(JudgeConfig(), field.name), field.name
+
+
+def test_rates_that_are_none_are_errors_with_a_hint():
+    for option in ("fpr", "fnr", "fdr", "alpha"):
+        with pytest.raises(clipaudit.ClipAuditError, match="is no rate") as caught:
+            clipaudit.score("pictures", **{option: 1.0})
+        assert caught.value.hint
+
+
 def test_an_unknown_option_is_a_programming_mistake():
     with pytest.raises(TypeError, match="no option batchsize"):
         clipaudit.score("pictures", batchsize=3)
+    with pytest.raises(TypeError, match=r"clipaudit\.calibrate has no option control"):
+        clipaudit.calibrate("pictures", control="others")
 
 
 def test_wrong_values_are_errors_with_a_hint():

@@ -8,7 +8,7 @@ import torch
 
 from clipaudit.encoders.base import EncoderInfo, InputSpec
 from clipaudit.errors import EncoderError
-from clipaudit.pipelines.embed import Embedder, is_out_of_memory, usable
+from clipaudit.pipelines.embed import Embedder, ViewMaker, is_out_of_memory, usable
 from clipaudit.similarity import Embeddings, measure
 from clipaudit.views import ENCODERMI, draw, make_views, to_unit_range
 
@@ -101,6 +101,43 @@ def test_a_smaller_batch_is_remembered(images):
     embedder(IDS, images)
     assert max(encoder.calls) <= 7
     assert sum(encoder.calls) == 25
+
+
+def test_encoders_that_share_a_view_maker_see_views_that_are_made_once(images, monkeypatch):
+    import clipaudit.pipelines.embed as module
+
+    n_made = 0
+
+    def counted(pixels, changes):
+        nonlocal n_made
+        n_made += 1
+        return make_views(pixels, changes)
+
+    monkeypatch.setattr(module, "make_views", counted)
+    maker = ViewMaker(ENCODERMI, N_VIEWS, seed=7, keep_last=True)
+    both = [Embedder(Short(), ENCODERMI, N_VIEWS, 7, maker) for _ in range(2)]
+    for some in (slice(0, 3), slice(3, 5)):
+        first, second = (embedder(IDS[some], images[some]) for embedder in both)
+        np.testing.assert_array_equal(first.views, second.views)
+        np.testing.assert_array_equal(first.views, embed(Short(), images[some], IDS[some]).views)
+    assert n_made == 2 + 2  # once a batch for both, and once for what they are compared with
+
+
+def test_an_encoder_alone_keeps_no_views(images):
+    maker = ViewMaker(ENCODERMI, N_VIEWS, seed=7)
+    made = weakref.ref(maker(IDS, images, torch.device("cpu")))
+    gc.collect()
+    assert made() is None
+
+
+def test_what_is_kept_is_given_back_where_memory_is_short(images):
+    maker = ViewMaker(ENCODERMI, N_VIEWS, seed=7, keep_last=True)
+    made = weakref.ref(maker(IDS, images, torch.device("cpu")))
+    assert made() is not None
+    Embedder(Short(room=7), ENCODERMI, N_VIEWS, 7, maker)(IDS, images)
+    gc.collect()
+    assert made() is None
+    assert not maker.keep_last
 
 
 def test_making_the_views_may_be_what_needs_too_much(images, monkeypatch):

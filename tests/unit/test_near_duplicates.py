@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from clipaudit.near_duplicates import MOST_BITS, Seen, perceptual_hash
+from clipaudit.near_duplicates import MOST_BITS, Seen, partners, perceptual_hash
 from clipaudit.seeding import stream
 from clipaudit.shadow.procedural import draw_picture
 
@@ -221,3 +221,20 @@ def test_nothing_is_forgotten_as_more_is_seen(n_known):
             assert not seen.add(numbers[earlier] ^ TOP)
     assert not any(seen.add(one) for one in numbers)
     assert Seen(numbers).add(numbers[0] ^ 0xFFFF)
+
+
+@given(
+    st.lists(st.integers(0, 2**64 - 1), max_size=12),
+    st.lists(st.integers(0, 2**64 - 1), max_size=12),
+    st.integers(0, 40),
+)
+def test_partners_are_the_nearest_by_a_count_of_bits(ones, others, most_bits):
+    some, more = ({str(i): one for i, one in enumerate(hashes)} for hashes in (ones, others))
+    got = partners(some, more, most_bits)
+    for name, one in some.items():
+        distances = {other: (one ^ code).bit_count() for other, code in more.items()}
+        nearest = min(distances, key=distances.get, default=None)
+        if nearest is None or distances[nearest] > most_bits:
+            assert name not in got
+        else:
+            assert got[name] == nearest

@@ -1,7 +1,6 @@
 """A small real encoder and a real inferrer, so that commands run the whole chain."""
 
 import json
-import logging
 import warnings
 
 import numpy as np
@@ -21,19 +20,6 @@ def _own_caches(tmp_path, monkeypatch):
     for name in ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was():
-    """A command sets up logging for its process; the next test starts afresh."""
-    root, ours = logging.getLogger(), logging.getLogger("clipaudit")
-    levels = root.level, ours.level
-    with warnings.catch_warnings():
-        yield
-        logging.captureWarnings(capture=False)
-    root.handlers = [one for one in root.handlers if "clipaudit" not in type(one).__module__]
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
 
 
 @pytest.fixture(scope="session")

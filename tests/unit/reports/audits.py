@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import random
+from dataclasses import replace
 
-from clipaudit.verdicts import Audit, Finding, InferrerFacts, Row, Run
+from clipaudit.against_control import against_control
+from clipaudit.calibration import Calibration, KnownScores
+from clipaudit.calibration_store import KeptCalibration, known_set
+from clipaudit.decisions import Levels
+from clipaudit.evidence import BlindCheck
+from clipaudit.judging import fits, judge, scored_by
+from clipaudit.verdicts import Audit, Finding, InferrerFacts, ReferenceSignals, Row, Run
 
 INFERRERS = (
     InferrerFacts(
@@ -98,6 +105,16 @@ def audit_of(rows, inferrers=INFERRERS, **changes):
     return Audit(run(inferrers, **changes), tuple(rows))
 
 
+def with_reference():
+    """Two scored files and a skipped one, beside two reference encoders."""
+    references = tuple({**ENCODER, "spec": f"ViT-B-32/{tag}"} for tag in ("other", "another"))
+    rows = [
+        replace(scored(name), reference=ReferenceSignals(0.61, norm))
+        for name, norm in (("a.png", 9.5), ("b.png", 11.25))
+    ]
+    return audit_of([*rows, skipped("c.png")], references=references)
+
+
 def realistic(n=500, inferrers=INFERRERS):
     rng = random.Random(0)
     kinds = ("landscape", "portrait of an otter", "IMG_2041", "final_FINAL_v3", "日本の風景画")
@@ -115,3 +132,46 @@ def realistic(n=500, inferrers=INFERRERS):
         skipped("/home/ana/pictures/2023/also broken.jpg", "truncated: the file ends in mid-image"),
     ]
     return audit_of(rows, inferrers)
+
+
+def kept(run, inferrer, nulls, members=(), **changes):
+    """A calibration for one inferrer of a run, from scores."""
+    null = known_scores("null", nulls)
+    found = known_scores("member", members) if members else None
+    facts = {
+        "calibration": Calibration(scored_by(run, inferrer), 0, null, found),
+        "encoder": run.encoder["spec"],
+        "nonmembers": known_set("/home/ana/unseen", null.image_ids),
+        "members": known_set("/home/ana/seen", found.image_ids) if found else None,
+        "hashes": {},
+        "created": "2026-11-24",
+        "clipaudit_version": "0.1.0",
+    }
+    return KeptCalibration(**{**facts, **changes})
+
+
+def known_scores(kind, scores):
+    """Scores of made-up pictures, which are called by their kind and number."""
+    return KnownScores(
+        tuple(sha256(f"{kind} {number}") for number in range(len(scores))),
+        tuple(map(float, scores)),
+    )
+
+
+def calibrated(audit, n_null=150, n_members=40, levels=Levels()):  # noqa: B008 -- frozen
+    """The audit with verdicts by its first two inferrers, the first one with known members."""
+    rng = random.Random(1)
+    nulls = [rng.gauss(-1, 1.5) for _ in range(n_null)]
+    members = [rng.gauss(1, 2) for _ in range(n_members)]
+    first, second, *_ = audit.run.inferrers
+    some = [kept(audit.run, first, nulls, members), kept(audit.run, second, nulls)]
+    return judge(audit, fits(audit.run, some), levels, hashes={})
+
+
+def controlled(audit, control=None, outcome="alike", hashes=None):
+    """The audit with a verdict on it as a set, against a control that is much the same."""
+    control = control or audit_of([scored(f"/home/ana/control/{i}.png") for i in range(30)])
+    blind = BlindCheck(outcome, "AUC 0.520 (0.440 to 0.600, n = 530)")
+    named = (["/home/ana/pictures"], ["/home/ana/control"])
+    comparison = against_control(audit, control, hashes or {}, blind, named)
+    return replace(audit, run=replace(audit.run, comparison=comparison))

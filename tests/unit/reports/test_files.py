@@ -14,7 +14,15 @@ from clipaudit.files import FileError, replacing
 from clipaudit.reports import ENDINGS, check_destination, dump, render, write
 from clipaudit.verdicts import SCHEMA_VERSION
 from tests.contracts.test_every_report import nasty_audit
-from tests.unit.reports.audits import audit_of, realistic, scored, skipped
+from tests.unit.reports.audits import (
+    audit_of,
+    calibrated,
+    controlled,
+    realistic,
+    scored,
+    skipped,
+    with_reference,
+)
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "docs/schemas/audit-1.schema.json").read_text())
@@ -25,6 +33,11 @@ AUDITS = {
     "empty": audit_of([]),
     "no inferrer": audit_of([scored("a", ())], ()),
     "unread": audit_of([skipped("a")], interrupted=True),
+    "with references": with_reference(),
+    "calibrated": calibrated(realistic(40)),
+    "all skipped, calibrated": calibrated(audit_of([skipped("a")])),
+    "with a control": controlled(realistic(40)),
+    "with all": controlled(calibrated(nasty_audit())),
 }
 
 
@@ -61,9 +74,11 @@ def test_json_is_as_its_published_schema_says(name):
 def test_json_lines_are_as_their_published_schema_says(name):
     lines = render(AUDITS[name], "jsonl").splitlines()
     assert len(lines) == len(AUDITS[name]) + 1
-    for line in map(json.loads, lines):
-        jsonschema.validate(line, {**SCHEMA["$defs"]["line"], "$defs": SCHEMA["$defs"]})
-        jsonschema.validate(line, closed_schema("#/$defs/line"))
+    published = {**SCHEMA["$defs"]["line"], "$defs": SCHEMA["$defs"]}
+    for schema in (published, closed_schema("#/$defs/line")):
+        validator = jsonschema.Draft202012Validator(schema)
+        for line in map(json.loads, lines):
+            validator.validate(line)
 
 
 def test_the_schema_is_one_and_refuses_what_is_wrong():

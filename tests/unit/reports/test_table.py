@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -6,7 +7,15 @@ from rich.console import Console
 
 from clipaudit.reports import render
 from clipaudit.reports.table import as_text, show
-from tests.unit.reports.audits import INFERRERS, audit_of, realistic, scored, skipped
+from tests.unit.reports.audits import (
+    INFERRERS,
+    audit_of,
+    calibrated,
+    controlled,
+    realistic,
+    scored,
+    skipped,
+)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
@@ -109,3 +118,76 @@ def test_a_terminal_gets_colour_unless_no_color_is_set(monkeypatch):
         file = io.StringIO()
         show(realistic(5), Console(file=file, force_terminal=True, width=80))
         assert ("\x1b[1;33m" in file.getvalue()) == expected
+
+
+def joined(text):
+    return " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_no_line_with_verdicts_is_wider_than_the_screen(width):
+    text = as_text(controlled(calibrated(realistic(40))), width)
+    assert max(map(cell_len, text.splitlines())) <= width
+
+
+def test_an_uncalibrated_run_says_so_and_how_to_calibrate():
+    text = joined(as_text(realistic(40), 100))
+    assert "Uncalibrated how often cifar10-v, cifar10-s, cifar10-t errs on this encoder" in text
+    assert "clipaudit calibrate --encoder ViT-B-32/openai --nonmembers FOLDER" in text
+    assert "99 at least for an FPR of 1 %" in text
+
+
+def test_verdicts_come_with_their_counts_their_sets_and_what_chance_would_do():
+    audit = calibrated(realistic(200), n_null=150, n_members=40)
+    text = joined(as_text(audit, 100))
+    counts = audit.n_verdicts("cifar10-v")
+    assert sum(counts.values()) == 200
+    assert counts["member"] > 0
+    said = ", ".join(f"{count} {word}" for word, count in counts.items())
+    assert f"Verdicts by cifar10-v {said}, of 200" in text
+    # One null score of 151 may lie above: 1/151 of 200 pictures.
+    assert "FPR 1 %: if none of the 200 were a member, 1.3 would be called so by chance" in text
+    assert "150 from /home/ana/unseen, made 2026-11-24; smallest p 0.0066" in text
+    assert "40 from /home/ana/seen" in text
+    assert "no known members" in text  # of the second inferrer
+    assert "Predicted members" in text  # of the third, which has no calibration
+    assert "how often cifar10-t errs" in text
+    assert "not calibrated for" in text
+
+
+def test_too_few_non_members_say_how_many_are_needed():
+    text = joined(as_text(calibrated(realistic(40), n_null=98), 100))
+    assert "that takes 99 known non-members, and there are 98" in text
+
+
+def test_where_all_inferrers_are_calibrated_the_explanation_is_of_verdicts():
+    audit = calibrated(realistic(40, INFERRERS[:2]))
+    text = joined(as_text(audit, 100))
+    assert "Uncalibrated" not in text
+    assert "not calibrated" not in text
+    assert "It does not prove that this one picture was used" in text
+
+
+def test_the_verdict_on_the_folder_has_its_sentence_and_its_evidence():
+    audit = controlled(realistic(40))
+    text = joined(as_text(audit, 100))
+    assert audit.comparison.sentence in text
+    assert "40 suspects, 30 of the control /home/ana/control (30 of its 30 files" in text
+    assert "the result is that of cifar10-v, the first inferrer" in text
+    assert "no difference was found that needs no encoder" in text
+    assert "AUC 0.520 (0.440 to 0.600, n = 530)" in text
+    for result in audit.comparison.by_inferrer:
+        assert f"p = {result.unpaired.p:.3g}" in text
+
+
+def test_an_unfair_control_is_said_before_anything_else():
+    audit = controlled(realistic(40), outcome="different")
+    assert audit.comparison.sentence.startswith("This comparison allows no conclusion")
+    assert "this is no fair control" in joined(as_text(audit, 100))
+
+
+def test_why_a_calibration_was_not_used_is_said_whether_or_not_others_were():
+    audit = calibrated(realistic(40, INFERRERS[:2]))
+    for some in (audit, realistic(40)):
+        run = replace(some.run, calibration_notes=("cifar10-t: made with 8 views",))
+        assert "Note cifar10-t: made with 8 views" in joined(as_text(replace(some, run=run), 100))

@@ -1,0 +1,115 @@
+"""`clipaudit calibrations`: those that were made on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from clipaudit import calibration_store
+from clipaudit.calibration import needed
+from clipaudit.cli import messages
+from clipaudit.decisions import Levels
+from clipaudit.judging import found_at
+from clipaudit.reports.names import shown
+from clipaudit.reports.verdict_lines import percent, rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clipaudit.calibration_store import KeptCalibration
+    from clipaudit.evidence import KnownSet
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="List, show and remove the calibrations that `clipaudit calibrate` made.\n\n"
+    "CLIPAUDIT_CACHE_DIR moves the folder that holds them. Each is a file that may be copied to "
+    "another machine: `clipaudit score --calibration FILE` takes it.",
+)
+
+Name = Annotated[str, typer.Argument(help="As `clipaudit calibrations` lists it, or its start.")]
+
+
+@app.callback(invoke_without_command=True)
+def calibrations(ctx: typer.Context) -> None:
+    """List them where no command is given."""
+    if ctx.invoked_subcommand is None:
+        list_()
+
+
+@app.command("list")
+def list_() -> None:
+    """List the calibrations that are kept."""
+    messages.set_up()
+    kept = calibration_store.kept_calibrations()
+    if not kept:
+        typer.echo("No calibration is kept; `clipaudit calibrate` makes some.")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    for column in ("name", "encoder", "inferrer", "known", "made"):
+        table.add_column(column, no_wrap=column in {"name", "made"}, overflow="fold")
+    for one in kept:
+        members = one.calibration.members
+        known = f"{len(one.calibration.null):,} non-members"
+        table.add_row(
+            Text(one.name, style="bold"),
+            Text(shown(one.encoder)),
+            Text(shown(one.calibration.scored_by.inferrer)),
+            known + (f", {len(members):,} members" if members else ""),
+            one.created,
+        )
+    Console().print(table)
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Say what a calibration was made with, from which pictures, and what it can decide."""
+    path = calibration_store.find(name)
+    for line in described(calibration_store.load(path), Levels().fpr):
+        typer.echo(line)
+    typer.echo(f"  kept in {shown(str(path))}")
+
+
+@app.command()
+def remove(name: Name) -> None:
+    """Delete a calibration; scores are uncalibrated from then on."""
+    typer.echo(f"{shown(str(calibration_store.remove(name)))} is removed")
+
+
+def described(kept: KeptCalibration, fpr: float) -> Iterator[str]:
+    """A calibration in lines for people: what it holds, and what it can decide."""
+    calibration, by = kept.calibration, kept.calibration.scored_by
+    yield f"{kept.name}: {shown(by.inferrer)} on {shown(kept.encoder)}"
+    yield (
+        f"  fingerprint {by.encoder[:12]}, {by.n_views} views of recipe {by.recipe}, "
+        f"{by.similarity}, seed {calibration.seed}"
+        + (f", {len(by.references)} references" if by.references else "")
+    )
+    yield f"  made {kept.created} by clipaudit {kept.clipaudit_version}"
+    yield f"  non-members: {_set(kept.nonmembers)}"
+    quantiles = np.quantile(np.array(calibration.null.scores), [0, 0.25, 0.5, 0.75, 0.95, 1])
+    shares = ("lowest", "25 %", "half", "75 %", "95 %", "highest")
+    yield "  their scores: " + ", ".join(
+        f"{share} {value:.3f}" for share, value in zip(shares, quantiles, strict=True)
+    )
+    reaches = len(calibration.null) >= needed(fpr)
+    yield (
+        f"  smallest p-value {calibration.smallest_p:.2g}; an FPR of {percent(fpr)} "
+        + (f"comes to {rate(calibration.fpr(fpr))}" if reaches else "cannot be decided")
+    )
+    if kept.members is not None:
+        yield f"  members: {_set(kept.members)}"
+        found = found_at(calibration, fpr)
+        if found is not None and reaches:
+            yield f"  members found at that FPR: {rate(found)}"
+
+
+def _set(known: KnownSet) -> str:
+    return f"{known.n:,} from {shown(known.name)}, SHA-256 of the set {known.sha256[:12]}"
