@@ -154,10 +154,10 @@ class BuildConfig:
                 "was complete",
                 "Pass --keywords, and --cutoff DATE or an --encoder whose cut-off is known.",
             )
-        dates = [self.uploaded_from, self.uploaded_before]
-        if None not in dates and dates[0] >= dates[1]:  # type: ignore[operator]  # neither is None
+        since, before = self.uploaded_from, self.uploaded_before
+        if since and before and since >= before:
             raise UsageError(
-                f"no picture was put online from {dates[0]} on and before {dates[1]}",
+                f"no picture was put online from {since} on and before {before}",
                 "Look at --uploaded-after and --uploaded-before.",
             )
 
