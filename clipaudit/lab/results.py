@@ -12,7 +12,7 @@ import numpy as np
 from clipaudit.encoders.base import Output
 from clipaudit.errors import InputError
 from clipaudit.files import make_folder, replace_file
-from clipaudit.metrics import Estimate, proportion
+from clipaudit.statistics.metrics import Estimate, proportion
 
 FORMAT = 1
 FOLDER = "results"

@@ -4,11 +4,11 @@ import json
 import time
 from importlib.util import find_spec
 
-import corpora
 import numpy as np
 import pytest
 
-from clipaudit.images import Limits, decode
+from clipaudit.pictures.decoding import Limits, decode
+from tests.integration import corpora
 
 SECONDS = 120
 MEGABYTES = 900
