@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from clipaudit.blind import blind_baseline, image_statistics, random_embedding
-from clipaudit.evalset.joining import join
-from clipaudit.images import Limits, decode
+from clipaudit.evaluation_sets.joining import join
+from clipaudit.pictures.decoding import Limits, decode
 from clipaudit.seeding import stream
 
 N = 500

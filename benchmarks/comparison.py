@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 from scipy import stats
 
-from clipaudit.comparison import SIZES, compare, pictures_needed, power_of
+from clipaudit.statistics.two_sets import SIZES, compare, pictures_needed, power_of
 
 ALPHA = 0.05
 EFFECTS = {

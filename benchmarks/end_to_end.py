@@ -28,10 +28,10 @@ from torchvision import transforms
 
 from clipaudit.encoders.base import Encoder, EncoderOptions
 from clipaudit.encoders.spec import load_encoder
+from clipaudit.features.views import ENCODERMI
 from clipaudit.pipelines.score import ScoreConfig, score
 from clipaudit.seeding import stream
 from clipaudit.shadow.procedural import draw_picture
-from clipaudit.views import ENCODERMI
 
 MODEL = "ViT-B-32"
 N_VIEWS = 10

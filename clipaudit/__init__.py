@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from typing import Literal, Unpack
 
     from clipaudit.encoders.base import InputOverrides, Output
-    from clipaudit.evaluation import Evaluation
-    from clipaudit.images import AnyPath, Limits
+    from clipaudit.features.signals import Similarity
+    from clipaudit.pictures.decoding import AnyPath, Limits
     from clipaudit.pipelines.calibrate import Calibrated
     from clipaudit.pipelines.score import Progress, ScoreConfig
-    from clipaudit.similarity import Similarity
-    from clipaudit.verdicts import Audit
+    from clipaudit.results.audit import Audit
+    from clipaudit.results.evaluation import Evaluation
 
     Paths = AnyPath | Sequence[AnyPath]
     Names = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -104,12 +104,12 @@ def score(
         Rows in the order in which files were found; `to_dicts()` and `to_pandas()` flatten them.
 
     Raises:
-        ClipAuditError: As `clipaudit.pipelines.judge.audit`.
+        ClipAuditError: As `clipaudit.pipelines.audit.audit`.
         TypeError: There is no such option.
     """
     from pathlib import Path
 
-    from clipaudit.pipelines.judge import JudgeConfig, audit
+    from clipaudit.pipelines.audit import JudgeConfig, audit
 
     how = JudgeConfig(
         fpr=fpr,

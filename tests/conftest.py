@@ -62,8 +62,8 @@ def known_truth(tmp_path_factory):
     from PIL import Image
 
     from clipaudit.encoders.base import InputSpec
-    from clipaudit.encoders.shadow import save
     from clipaudit.seeding import stream
+    from clipaudit.shadow.encoder import save
     from clipaudit.shadow.pretrain import PretrainConfig, pretrain
     from clipaudit.shadow.procedural import draw_picture
 
@@ -93,6 +93,6 @@ def known_truth(tmp_path_factory):
 @pytest.fixture(scope="session")
 def small_lab(tmp_path_factory):
     """Every encoder of a small matrix, made here in some 10 s of one core; no test changes it."""
-    from tests.unit.lab.labs import make_lab
+    from tests.made.labs import make_lab
 
     return make_lab(tmp_path_factory.mktemp("small-lab"))

@@ -9,7 +9,7 @@ import numpy as np
 
 from clipaudit.blind.cross_validation import IntArray, numbered
 from clipaudit.blind.interval import interval
-from clipaudit.metrics import BoolArray, Estimate, FloatArray, auc
+from clipaudit.statistics.metrics import BoolArray, Estimate, FloatArray, auc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

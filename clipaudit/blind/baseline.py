@@ -21,7 +21,7 @@ from clipaudit.blind.cross_validation import (
     numbered,
 )
 from clipaudit.blind.features import STATISTICS
-from clipaudit.metrics import BoolArray, Estimate, FloatArray
+from clipaudit.statistics.metrics import BoolArray, Estimate, FloatArray
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

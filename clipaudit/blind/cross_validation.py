@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from clipaudit.blind.interval import interval
-from clipaudit.metrics import BoolArray, Estimate, FloatArray
 from clipaudit.seeding import stream
+from clipaudit.statistics.metrics import BoolArray, Estimate, FloatArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -121,7 +121,7 @@ def image_statistics(data: bytes, pixels: UInt8Array) -> FloatArray:
 
     Args:
         data: The file's bytes.
-        pixels: Shape (height, width, 3), RGB, as `clipaudit.images.decode` gives them.
+        pixels: Shape (height, width, 3), RGB, as `clipaudit.pictures.decoding.decode` gives them.
 
     Returns:
         Shape (len(STATISTICS),), finite; rounded to six decimals, so that what is the same in all

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clipaudit.metrics import Estimate, auc
+from clipaudit.statistics.metrics import Estimate, auc
 
 
 def interval(area: float, variance: float, n_fewer: int, n: int) -> Estimate:

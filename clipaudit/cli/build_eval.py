@@ -15,18 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 from clipaudit.cli import messages
-from clipaudit.cli.collecting import progress
+from clipaudit.cli.build_eval_progress import progress
 from clipaudit.cli.words import among, command_line
 from clipaudit.errors import UsageError
-from clipaudit.evalset.joining import Layout
-from clipaudit.evalset.keywords import read_keywords
+from clipaudit.evaluation_sets.joining import Layout
+from clipaudit.evaluation_sets.keywords import read_keywords
 from clipaudit.listings.columns import parse_columns
 from clipaudit.pipelines import build_eval as pipeline
 from clipaudit.pipelines.build_eval import ADVICE, BuildConfig, NonMembers
-from clipaudit.reports.names import shown
+from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
-    from clipaudit.evalset.collecting import Tally
+    from clipaudit.evaluation_sets.collecting import Tally
     from clipaudit.pipelines.build_eval import Built, Plan
 
 DEFAULT = BuildConfig(output=Path(), keywords=("",))

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from clipaudit import store
-from clipaudit.reports.names import shown
+from clipaudit.features import store
+from clipaudit.text.escaping import shown
 
 app = typer.Typer(
     add_completion=False,

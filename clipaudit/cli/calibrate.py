@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from clipaudit.calibration import needed
 from clipaudit.cli import messages, options
 from clipaudit.cli.calibrations import described
 from clipaudit.cli.progress import progress
 from clipaudit.cli.words import command_line
 from clipaudit.encoders.base import EncoderOptions, InputOverrides
+from clipaudit.pipelines.audit import JudgeConfig
 from clipaudit.pipelines.calibrate import calibrate as run
-from clipaudit.pipelines.judge import JudgeConfig
 from clipaudit.pipelines.score import ScoreConfig
-from clipaudit.reports.names import shown
-from clipaudit.reports.verdict_lines import percent
+from clipaudit.reports.wording import percent
+from clipaudit.statistics.calibration import needed
+from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
     from clipaudit.pipelines.calibrate import Calibrated

@@ -11,19 +11,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clipaudit import calibration_store
-from clipaudit.calibration import needed
 from clipaudit.cli import messages
-from clipaudit.decisions import Levels
-from clipaudit.judging import found_at
-from clipaudit.reports.names import shown
-from clipaudit.reports.verdict_lines import percent, rate
+from clipaudit.reports.wording import percent, rate
+from clipaudit.statistics.calibration import needed
+from clipaudit.statistics.conformal import Levels
+from clipaudit.text.escaping import shown
+from clipaudit.verdicts import calibration_files as calibration_store
+from clipaudit.verdicts.by_calibration import found_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clipaudit.calibration_store import KeptCalibration
-    from clipaudit.evidence import KnownSet
+    from clipaudit.results.evidence import KnownSet
+    from clipaudit.verdicts.calibration_files import KeptCalibration
 
 app = typer.Typer(
     add_completion=False,

@@ -16,7 +16,7 @@ from clipaudit.cli import messages
 from clipaudit.errors import UsageError
 from clipaudit.pipelines.demo import SEEN, UNSEEN, DemoConfig
 from clipaudit.pipelines.demo import demo as run
-from clipaudit.reports.table import show
+from clipaudit.reports.audit.table import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clipaudit.reports.names import shown
+from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clipaudit.doctor import Check
+    from clipaudit.pipelines.doctor import Check
 
 _STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "problem": "bold red"}
 
@@ -29,7 +29,7 @@ def doctor(
 
     Opens no connection. Exits with 4 where something that clipaudit needs does not work.
     """
-    from clipaudit.doctor import examine
+    from clipaudit.pipelines.doctor import examine
 
     checks = examine()
     if as_json:

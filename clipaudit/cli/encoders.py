@@ -13,7 +13,7 @@ from rich.text import Text
 
 from clipaudit.cli import messages
 from clipaudit.errors import EncoderError
-from clipaudit.reports.names import shown
+from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from clipaudit import reports
 from clipaudit.cli import messages, options
 from clipaudit.cli.progress import progress
 from clipaudit.cli.words import command_line
@@ -21,10 +20,11 @@ from clipaudit.files import make_folder
 from clipaudit.pipelines.evaluate import EvaluateConfig
 from clipaudit.pipelines.evaluate import evaluate as run
 from clipaudit.pipelines.score import ScoreConfig
-from clipaudit.reports.names import shown
+from clipaudit.reports import formats as reports
+from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
-    from clipaudit.evaluation import Evaluation
+    from clipaudit.results.evaluation import Evaluation
 
 DEFAULT = ScoreConfig()
 OPTIONS = EncoderOptions()
@@ -169,14 +169,15 @@ def _check_destination(out: Path, *, force: bool) -> None:
 
 def _deliver(evaluation: Evaluation, style: Style, out: Path | None, figures: Path | None) -> None:
     """Write the files and print the result: where one fails, the others are still there."""
-    from clipaudit.reports import evaluation_document, evaluation_table
+    from clipaudit.reports.evaluation import json_document as evaluation_document
+    from clipaudit.reports.evaluation import table as evaluation_table
 
     failure = None
     try:
         if out is not None:
             evaluation_document.write(evaluation, out)
         if figures is not None:
-            from clipaudit.reports.evaluation_figures import draw_all
+            from clipaudit.reports.evaluation.figures import draw_all
 
             draw_all(evaluation, figures)
     except ClipAuditError as error:

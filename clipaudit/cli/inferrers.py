@@ -12,7 +12,7 @@ from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
-from clipaudit.reports.names import shown
+from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
     from clipaudit.inferrers import Card, Reads

@@ -21,11 +21,11 @@ from clipaudit.cli import messages
 from clipaudit.cli.progress import LINE_EVERY_S, duration
 from clipaudit.cli.words import among, command_line
 from clipaudit.errors import ClipAuditError, UsageError
+from clipaudit.features.signals import SIMILARITIES
 from clipaudit.files import refuse_link
 from clipaudit.inferrers.base import KINDS
 from clipaudit.lab.paper import IN_WORDS
 from clipaudit.lab.tables import DOWNSTREAM, SETTINGS
-from clipaudit.similarity import SIMILARITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from clipaudit.lab.results import Results
     from clipaudit.lab.run import Progress
     from clipaudit.lab.tables import ResultTable
-    from clipaudit.metrics import Estimate
+    from clipaudit.statistics.metrics import Estimate
 
 app = typer.Typer(
     add_completion=False,

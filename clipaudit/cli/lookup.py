@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from clipaudit import reports
 from clipaudit.cli import messages, options
 from clipaudit.cli.words import command_line
 from clipaudit.errors import ClipAuditError, InputError, UsageError
-from clipaudit.images import read_path_list
 from clipaudit.listings.columns import parse_columns
+from clipaudit.pictures.decoding import read_path_list
 from clipaudit.pipelines.lookup import LookupConfig
 from clipaudit.pipelines.lookup import lookup as run
-from clipaudit.reports import lookup_files
-from clipaudit.reports.names import shown
+from clipaudit.reports import formats as reports
+from clipaudit.reports.lookup import files as lookup_files
+from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from clipaudit.listings.findings import Lookup
     from clipaudit.pipelines.lookup import Step
+    from clipaudit.results.lookup import Lookup
 
 DEFAULT = LookupConfig(metadata=())
 
@@ -187,7 +187,7 @@ def _progress(console: Console, *, quiet: bool) -> Iterator[Callable[[Step], Non
 
 def _deliver(found: Lookup, style: Style, out: Path | None) -> None:
     """Write the file and print the result: where one fails, the other is still there."""
-    from clipaudit.reports import lookup_table
+    from clipaudit.reports.lookup import table as lookup_table
 
     failure = None
     if out is not None:

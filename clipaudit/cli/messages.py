@@ -8,7 +8,7 @@ import warnings
 from rich.console import Console
 from rich.text import Text
 
-from clipaudit.reports.names import shown
+from clipaudit.text.escaping import shown
 
 _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 

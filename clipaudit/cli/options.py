@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from clipaudit.encoders.base import Output
-from clipaudit.images import Interpolation, Limits
-from clipaudit.similarity import Similarity
+from clipaudit.features.signals import Similarity
+from clipaudit.pictures.decoding import Interpolation, Limits
 
 Backend = Literal["auto", "torch", "onnx"]
 Channels = tuple[float, float, float]

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from clipaudit import reports
 from clipaudit.cli import messages, options
 from clipaudit.errors import UsageError
-from clipaudit.reports.names import shown
+from clipaudit.reports import formats as reports
+from clipaudit.text.escaping import shown
 
 N_PICTURES = 5
 
@@ -54,7 +54,7 @@ def report(
         raise UsageError(
             f"{shown(str(target))} would replace the results", "Name another file with -o."
         )
-    from clipaudit.reports.saved import read
+    from clipaudit.reports.audit.saved import read
 
     reports.write(read(results), target, n_pictures=pictures)
     typer.echo(shown(str(target)))

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from clipaudit import reports
 from clipaudit.cli import messages, options
 from clipaudit.cli.progress import progress
 from clipaudit.cli.words import command_line
 from clipaudit.encoders.base import EncoderOptions, InputOverrides
 from clipaudit.errors import ClipAuditError, InputError, UsageError
-from clipaudit.images import read_path_list
-from clipaudit.pipelines.judge import JudgeConfig
-from clipaudit.pipelines.judge import audit as run
+from clipaudit.pictures.decoding import read_path_list
+from clipaudit.pipelines.audit import JudgeConfig
+from clipaudit.pipelines.audit import audit as run
 from clipaudit.pipelines.score import ScoreConfig
-from clipaudit.reports.names import shown
+from clipaudit.reports import formats as reports
+from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
-    from clipaudit.verdicts import Audit
+    from clipaudit.results.audit import Audit
 
 DEFAULT = ScoreConfig()
 OPTIONS = EncoderOptions()
@@ -239,7 +239,7 @@ def _deliver(audit: Audit, style: Style, out: Path | None) -> None:
         except ClipAuditError as error:
             failure = error
     if style == "table" and sys.stdout.isatty():
-        from clipaudit.reports.table import show
+        from clipaudit.reports.audit.table import show
 
         show(audit, Console())
     else:

@@ -15,12 +15,12 @@ from clipaudit.cli import messages
 from clipaudit.cli.progress import LINE_EVERY_S
 from clipaudit.cli.words import among, command_line
 from clipaudit.encoders.base import OUTPUTS
+from clipaudit.features.signals import SIMILARITIES
 from clipaudit.inferrers.base import KINDS
 from clipaudit.pipelines import train as pipeline
 from clipaudit.pipelines.train import TrainConfig
 from clipaudit.shadow.architectures import Architecture
 from clipaudit.shadow.pretrain import Algorithm, Epoch, Precision, PretrainConfig
-from clipaudit.similarity import SIMILARITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

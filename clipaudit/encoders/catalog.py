@@ -72,7 +72,7 @@ def _entry(spec: str, scheme: str, output: Output, facts: TrainingFacts) -> Enco
 def _open_clip() -> Iterator[EncoderEntry]:
     import open_clip
 
-    from clipaudit.encoders.open_clip import wrong_gelu
+    from clipaudit.encoders.backends.open_clip import wrong_gelu
 
     for model, tag in open_clip.list_pretrained():
         if not wrong_gelu(model, tag):
@@ -82,7 +82,7 @@ def _open_clip() -> Iterator[EncoderEntry]:
 def _timm() -> Iterator[EncoderEntry]:
     import timm
 
-    from clipaudit.encoders.timm import is_loadable, outputs
+    from clipaudit.encoders.backends.timm import is_loadable, outputs
 
     for name in timm.list_pretrained():
         config = timm.get_pretrained_cfg(name)

@@ -17,16 +17,16 @@ Loader = Callable[[str, EncoderOptions], Encoder]
 """What a scheme resolves to: the text after `scheme:` and the options → an encoder."""
 
 SCHEMES = {
-    "open_clip": "clipaudit.encoders.open_clip:load",
-    "hf-hub": "clipaudit.encoders.open_clip:load_from_hub",
-    "local-dir": "clipaudit.encoders.open_clip:load_from_folder",
-    "timm": "clipaudit.encoders.timm:load",
-    "torchvision": "clipaudit.encoders.torchvision:load",
-    "torchscript": "clipaudit.encoders.torchscript:load",
+    "open_clip": "clipaudit.encoders.backends.open_clip:load",
+    "hf-hub": "clipaudit.encoders.backends.open_clip:load_from_hub",
+    "local-dir": "clipaudit.encoders.backends.open_clip:load_from_folder",
+    "timm": "clipaudit.encoders.backends.timm:load",
+    "torchvision": "clipaudit.encoders.backends.torchvision:load",
+    "torchscript": "clipaudit.encoders.backends.torch_programs:load",
     "torch-export": "clipaudit.encoders.torch_export:load",
-    "onnx": "clipaudit.encoders.onnx:load",
-    "state-dict": "clipaudit.encoders.state_dict:load",
-    "shadow": "clipaudit.encoders.shadow:load",
+    "onnx": "clipaudit.encoders.backends.onnx:load",
+    "state-dict": "clipaudit.encoders.backends.state_dict:load",
+    "shadow": "clipaudit.shadow.encoder:load",
 }
 """Other packages add theirs by entry points of the group `clipaudit.encoders`."""
 

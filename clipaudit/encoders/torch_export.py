@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipaudit.encoders import devices, fingerprint, sidecar, weights
+from clipaudit.encoders.backends.torch_programs import one_tensor, refuse_code, refuse_onnx_backend
 from clipaudit.encoders.base import Encoder, EncoderInfo, EncoderOptions
 from clipaudit.encoders.chunks import in_chunks
 from clipaudit.encoders.loaded import LoadedEncoder, probe
 from clipaudit.encoders.third_party import first_line, quiet
-from clipaudit.encoders.torchscript import one_tensor, refuse_code, refuse_onnx_backend
 from clipaudit.errors import EncoderError
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from clipaudit.encoders.base import Output
 from clipaudit.errors import InferrerError
-from clipaudit.metrics import Evidence
-from clipaudit.similarity import Float32Array, Signals, Similarity, n_pairs
+from clipaudit.features.signals import Float32Array, Signals, Similarity, n_pairs
+from clipaudit.statistics.metrics import Evidence
 
 Kind = Literal["V", "S", "T", "norm", "difference", "adjusted", "combined"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from clipaudit.inferrers.base import Card, Reads
-    from clipaudit.metrics import Estimate
+    from clipaudit.statistics.metrics import Estimate
 
 _KINDS = {
     "V": "EncoderMI-V: a small neural network reads the similarities, sorted from high to low",

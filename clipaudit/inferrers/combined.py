@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from clipaudit.similarity import Float32Array
+    from clipaudit.features.signals import Float32Array
 
 _RIDGE = 1.0
 _MOST_STEPS = 100

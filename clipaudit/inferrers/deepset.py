@@ -19,7 +19,7 @@ from clipaudit.inferrers import network
 from clipaudit.seeding import lent_to_torch
 
 if TYPE_CHECKING:
-    from clipaudit.similarity import Float32Array
+    from clipaudit.features.signals import Float32Array
 
 _ELEMENT = 64
 _IMAGES_AT_ONCE = 256

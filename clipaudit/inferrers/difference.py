@@ -15,7 +15,7 @@ import numpy.typing as npt
 from clipaudit.inferrers.threshold import best_threshold
 
 if TYPE_CHECKING:
-    from clipaudit.similarity import Float32Array
+    from clipaudit.features.signals import Float32Array
 
 
 @dataclass(frozen=True, slots=True)

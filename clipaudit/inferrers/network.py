@@ -15,7 +15,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from clipaudit.similarity import Float32Array
+    from clipaudit.features.signals import Float32Array
 
 HIDDEN = 256
 EPOCHS = 300

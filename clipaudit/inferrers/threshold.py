@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from clipaudit.similarity import Float32Array
+    from clipaudit.features.signals import Float32Array
 
 
 @dataclass(frozen=True, slots=True)

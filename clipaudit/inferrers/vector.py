@@ -20,7 +20,7 @@ from clipaudit.inferrers import network
 from clipaudit.seeding import lent_to_torch
 
 if TYPE_CHECKING:
-    from clipaudit.similarity import Float32Array
+    from clipaudit.features.signals import Float32Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

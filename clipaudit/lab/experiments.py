@@ -15,16 +15,16 @@ from clipaudit.lab.results import Downstream, EncoderFacts, Outcome
 from clipaudit.lab.splits import read_split
 from clipaudit.lab.units import Fit, Look, Unit
 from clipaudit.lab.worker import features, make_fit, read_fit, read_probe, read_signals
-from clipaudit.metrics import auc
 from clipaudit.seeding import derive
-from clipaudit.shadow.run import LOG
+from clipaudit.shadow.training_folder import LOG
+from clipaudit.statistics.metrics import auc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clipaudit.encoders.base import Output
     from clipaudit.inferrers.base import Kind
-    from clipaudit.metrics import BoolArray, FloatArray
+    from clipaudit.statistics.metrics import BoolArray, FloatArray
 
     Matrix = npt.NDArray[np.float32]
 

@@ -17,6 +17,7 @@ import numpy as np
 from clipaudit._version import __version__
 from clipaudit.encoders.base import EncoderInfo, EncoderOptions, Output
 from clipaudit.errors import UsageError
+from clipaudit.features.signals import Float32Array, Similarity
 from clipaudit.inferrers.base import (
     Card,
     Inferrer,
@@ -33,10 +34,9 @@ from clipaudit.lab.plan import Cell, Plan, setting_of
 from clipaudit.lab.results import accuracy, fpr, mean_over_seeds, over_seeds, recall
 from clipaudit.lab.units import VIEWS, Unit
 from clipaudit.lab.worker import features
-from clipaudit.metrics import Estimate, Evidence
 from clipaudit.seeding import derive
-from clipaudit.shadow.run import ENCODER
-from clipaudit.similarity import Float32Array, Similarity
+from clipaudit.shadow.training_folder import ENCODER
+from clipaudit.statistics.metrics import Estimate, Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ def _values(unit: Unit, reads: Reads, draw: int, references: Sequence[Unit]) -> 
 
 
 def _info(unit: Unit, output: Output) -> EncoderInfo:
-    from clipaudit.encoders import shadow
+    from clipaudit.shadow import encoder as shadow
 
     options = EncoderOptions(output=output, device="cpu")
     return shadow.load(str(unit.folder / ENCODER), options).info

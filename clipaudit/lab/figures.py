@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from clipaudit.lab.results import Results
-    from clipaudit.metrics import Estimate
+    from clipaudit.statistics.metrics import Estimate
 
 FOLDER = "figures"
 

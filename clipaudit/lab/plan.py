@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from clipaudit.features.signals import SIMILARITIES, Similarity
+from clipaudit.features.views import OVERLAPS
 from clipaudit.lab.matrix import Choice, Experiment, Knowledge, Matrix, Scale
 from clipaudit.lab.splits import LabSplit, Role
 from clipaudit.lab.units import VIEWS, Fit, Look, Unit, encoder_key
 from clipaudit.seeding import derive
 from clipaudit.shadow.architectures import Architecture
 from clipaudit.shadow.pretrain import ALGORITHMS, Algorithm
-from clipaudit.similarity import SIMILARITIES, Similarity
-from clipaudit.views import OVERLAPS
 
 NOTHING: Final = "nothing"
 

@@ -14,7 +14,7 @@ from clipaudit.encoders.base import Output
 from clipaudit.errors import InputError
 from clipaudit.files import make_folder, replace_file
 from clipaudit.lab.matrix import NAME
-from clipaudit.metrics import Estimate, proportion
+from clipaudit.statistics.metrics import Estimate, proportion
 
 FORMAT = 1
 FOLDER = "results"

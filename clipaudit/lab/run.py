@@ -33,7 +33,7 @@ from clipaudit.lab.splits import make_split, read_split, split_folder
 from clipaudit.lab.units import Unit
 from clipaudit.lab.worker import ERROR
 from clipaudit.shadow.datasets import ShadowData, open_data
-from clipaudit.shadow.run import LOG
+from clipaudit.shadow.training_folder import LOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

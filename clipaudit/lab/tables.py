@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from clipaudit.encoders.base import Output
 from clipaudit.lab import paper, results
 from clipaudit.lab.results import Outcome, Results, mean_over_seeds, over_seeds
-from clipaudit.metrics import Estimate
+from clipaudit.statistics.metrics import Estimate
 
 Quantity = Literal["accuracy", "precision", "recall", "fpr", "auc", "tpr-at-1-percent"]
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)

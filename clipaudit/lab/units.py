@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipaudit.encoders.base import Output
+from clipaudit.features.signals import Similarity
+from clipaudit.features.views import ENCODERMI
 from clipaudit.inferrers.base import Kind, Reads
 from clipaudit.lab.splits import LabSplit, Role
 from clipaudit.shadow.pretrain import PretrainConfig
-from clipaudit.shadow.run import has_encoder, has_snapshot
-from clipaudit.similarity import Similarity
-from clipaudit.views import ENCODERMI
+from clipaudit.shadow.training_folder import has_encoder, has_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -22,14 +22,16 @@ from filelock import FileLock
 
 from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import ClipAuditError, EncoderError
+from clipaudit.features.embedder import Embedder, measure_all
+from clipaudit.features.signals import Signals, average, first_views
+from clipaudit.features.views import RECIPES, to_unit_range
 from clipaudit.files import make_folder, replace_file, replacing
 from clipaudit.inferrers.base import Features
 from clipaudit.inferrers.library import RULES
 from clipaudit.lab.splits import LabSplit, read_split
 from clipaudit.lab.units import VIEWS, Fit, Look, Unit
-from clipaudit.pipelines.embed import Embedder, measure_all
 from clipaudit.seeding import derive
-from clipaudit.shadow.run import (
+from clipaudit.shadow.training_folder import (
     CHECKPOINTS,
     ENCODER,
     has_encoder,
@@ -37,8 +39,6 @@ from clipaudit.shadow.run import (
     pretrain_in,
     snapshot,
 )
-from clipaudit.similarity import Signals, average, first_views
-from clipaudit.views import RECIPES, to_unit_range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +114,7 @@ def _end_without(lab_pid: int | None) -> None:
 
 
 def _load(unit: Unit, output: Output, epoch: int | None, device: str) -> Encoder:
-    from clipaudit.encoders import shadow
+    from clipaudit.shadow import encoder as shadow
 
     folder = unit.folder / ENCODER if epoch is None else snapshot(unit.folder, epoch)
     return shadow.load(str(folder), EncoderOptions(output=output, device=device))

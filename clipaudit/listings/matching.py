@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from clipaudit.listings.rows import text_of
 from clipaudit.listings.urls import flickr_id, normalise, spellings
-from clipaudit.near_duplicates import MOST_BITS
+from clipaudit.pictures.near_duplicates import MOST_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -24,15 +24,14 @@ from clipaudit_crawlers.fetch import REASONS, Web, WebConfig
 from PIL import Image
 
 from clipaudit._version import __version__
-from clipaudit.decoding import DecoderPool
 from clipaudit.errors import SourceError, UsageError
-from clipaudit.evalset.card import Making, attribution, data_card
-from clipaudit.evalset.collecting import Collector, Step, Tally
-from clipaudit.evalset.downloading import Downloader
-from clipaudit.evalset.drawing import Drawn, draw_and_pair, draw_matched
-from clipaudit.evalset.folder import SetFolder, picture_name
-from clipaudit.evalset.joining import N_PARENTS, Layout, join
-from clipaudit.evalset.manifest import (
+from clipaudit.evaluation_sets.card import Making, attribution, data_card
+from clipaudit.evaluation_sets.collecting import Collector, Step, Tally
+from clipaudit.evaluation_sets.downloading import Downloader
+from clipaudit.evaluation_sets.drawing import Drawn, draw_and_pair, draw_matched
+from clipaudit.evaluation_sets.folder import SetFolder, picture_name
+from clipaudit.evaluation_sets.joining import N_PARENTS, Layout, join
+from clipaudit.evaluation_sets.manifest import (
     JSON_LINES,
     PARQUET,
     Label,
@@ -41,16 +40,17 @@ from clipaudit.evalset.manifest import (
     Row,
     read_manifest,
 )
-from clipaudit.images import Limits, content_id
-from clipaudit.near_duplicates import perceptual_hash
-from clipaudit.pipelines.sourcing import Sourcing, from_lists, from_source
+from clipaudit.evaluation_sets.sourcing import Sourcing, from_lists, from_source
+from clipaudit.pictures.decoder_pool import DecoderPool
+from clipaudit.pictures.decoding import Limits, content_id
+from clipaudit.pictures.near_duplicates import perceptual_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
-    from clipaudit.evalset.collecting import Picture
+    from clipaudit.evaluation_sets.collecting import Picture
 
 NonMembers = Literal["concat", "after-cutoff", "none"]
 NON_MEMBERS: tuple[NonMembers, ...] = get_args(NonMembers)

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipaudit import calibration_store
 from clipaudit._version import __version__
-from clipaudit.against_control import different, overlaps
-from clipaudit.calibration import Calibration, KnownScores
-from clipaudit.calibration_store import KeptCalibration, known_set
 from clipaudit.errors import InputError
-from clipaudit.judging import scored_by, unique_scores
-from clipaudit.pipelines.hashes import perceptual_hashes
+from clipaudit.pictures.hashing import perceptual_hashes
 from clipaudit.pipelines.score import Progress, ScoreConfig, score
+from clipaudit.statistics.calibration import Calibration, KnownScores
+from clipaudit.verdicts import calibration_files as calibration_store
+from clipaudit.verdicts.by_calibration import scored_by, unique_scores
+from clipaudit.verdicts.by_control import different, overlaps
+from clipaudit.verdicts.calibration_files import KeptCalibration, known_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from clipaudit.images import AnyPath
-    from clipaudit.verdicts import Audit
+    from clipaudit.pictures.decoding import AnyPath
+    from clipaudit.results.audit import Audit
 
 
 @dataclass(frozen=True, slots=True)

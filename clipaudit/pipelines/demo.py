@@ -17,18 +17,18 @@ import numpy as np
 
 from clipaudit.encoders.base import EncoderOptions, InputSpec
 from clipaudit.errors import UsageError
-from clipaudit.metrics import Estimate, auc
 from clipaudit.pipelines.score import ScoreConfig, score
 from clipaudit.seeding import derive, stream
 from clipaudit.shadow.pretrain import Epoch, PretrainConfig, pretrain
 from clipaudit.shadow.procedural import draw_picture
+from clipaudit.statistics.metrics import Estimate, auc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
-    from clipaudit.verdicts import Audit
+    from clipaudit.results.audit import Audit
 
 SEEN, UNSEEN, OTHER = "seen", "unseen", "other"
 MEAN_SIMILARITY = "mean similarity"
@@ -117,7 +117,7 @@ def _pretrain(
     import torch
 
     from clipaudit.encoders.devices import resolve
-    from clipaudit.encoders.shadow import save
+    from clipaudit.shadow.encoder import save
 
     how = PretrainConfig(
         architecture="resnet-tiny",

@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipaudit.against_control import different, overlaps
 from clipaudit.blind import adjusted_auc
-from clipaudit.calibration_store import known_set
+from clipaudit.blind.trial import BlindTrial, blind_trial
 from clipaudit.errors import InputError
-from clipaudit.evaluation import Evaluation, Histogram, SharedPicture, method_figures
+from clipaudit.evaluation_sets.reading import read_set
 from clipaudit.inferrers.library import find
-from clipaudit.judging import unique_scores
-from clipaudit.pipelines.blind_check import BlindTrial, blind_trial
-from clipaudit.pipelines.evaluation_set import read_set
-from clipaudit.pipelines.hashes import perceptual_hashes
+from clipaudit.pictures.hashing import perceptual_hashes
 from clipaudit.pipelines.score import Progress, ScoreConfig, score
-from clipaudit.verdicts import Audit
+from clipaudit.results.audit import Audit
+from clipaudit.results.evaluation import Evaluation, Histogram, SharedPicture, method_figures
+from clipaudit.verdicts.by_calibration import unique_scores
+from clipaudit.verdicts.by_control import different, overlaps
+from clipaudit.verdicts.calibration_files import known_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from clipaudit.evaluation import MethodFigures
-    from clipaudit.images import AnyPath
-    from clipaudit.metrics import BoolArray
-    from clipaudit.pipelines.evaluation_set import EvaluationSet
-    from clipaudit.verdicts import Row
+    from clipaudit.evaluation_sets.reading import EvaluationSet
+    from clipaudit.pictures.decoding import AnyPath
+    from clipaudit.results.audit import Row
+    from clipaudit.results.evaluation import MethodFigures
+    from clipaudit.statistics.metrics import BoolArray
 
 FEWEST = 2
 """Pictures of each side without which there is no AUC."""

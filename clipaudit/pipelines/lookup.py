@@ -17,13 +17,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal
 
 from clipaudit._version import __version__
-from clipaudit.decoding import DecoderPool
 from clipaudit.errors import InputError, UsageError
-from clipaudit.images import BadImage, Limits, content_id, find_images, read_file
 from clipaudit.listings.columns import COMPARABLE, check_roles
 from clipaudit.listings.engine import MEMORY_MB, Engine
 from clipaudit.listings.files import find_lists, open_tables
-from clipaudit.listings.findings import Answer, Host, ListFile, Lookup, Match, Run, Site, Status
 from clipaudit.listings.matching import (
     MOST_ROWS,
     WAYS,
@@ -35,15 +32,18 @@ from clipaudit.listings.matching import (
 )
 from clipaudit.listings.rows import details, hosts_of
 from clipaudit.listings.urls import host_of, normalise
-from clipaudit.near_duplicates import MOST_BITS, perceptual_hash
+from clipaudit.pictures.decoder_pool import DecoderPool
+from clipaudit.pictures.decoding import BadImage, Limits, content_id, find_images, read_file
+from clipaudit.pictures.near_duplicates import MOST_BITS, perceptual_hash
+from clipaudit.results.lookup import Answer, Host, ListFile, Lookup, Match, Run, Site, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
-    from clipaudit.images import FoundFile, Prepared
     from clipaudit.listings.files import Table
+    from clipaudit.pictures.decoding import FoundFile, Prepared
 
 _SIZE_PX = 32
 """What pHash works on. Of 400 photographs, 378 that were decoded to this size gave the hash of the

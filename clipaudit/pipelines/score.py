@@ -26,32 +26,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipaudit._version import __version__
-from clipaudit.decoding import DecoderPool
 from clipaudit.encoders.base import OUTPUTS, EncoderOptions
 from clipaudit.encoders.spec import load_encoder
 from clipaudit.errors import InferrerError, InputError, UsageError
-from clipaudit.images import BadImage, Limits, content_id, find_images, read_file
+from clipaudit.features.embedder import usable
+from clipaudit.features.observers import Frame, Observer, load_references, observers
+from clipaudit.features.signals import Embeddings, Signals, average, measure
+from clipaudit.features.store import FeatureStore, StoredSignals, StoreUnavailable, stack_signals
+from clipaudit.features.views import ENCODERMI
 from clipaudit.inferrers.base import Features, Inferrer, Reads
 from clipaudit.inferrers.library import find, shipped_for
-from clipaudit.pipelines.embed import usable
-from clipaudit.pipelines.observers import Frame, Observer, load_references, observers
-from clipaudit.similarity import Embeddings, Signals, average, measure
-from clipaudit.store import (
-    FeatureStore,
-    StoredSignals,
-    StoreUnavailable,
-    stack_signals,
-)
-from clipaudit.verdicts import Audit, Finding, InferrerFacts, ReferenceSignals, Row, Run
-from clipaudit.views import ENCODERMI
+from clipaudit.pictures.decoder_pool import DecoderPool
+from clipaudit.pictures.decoding import BadImage, Limits, content_id, find_images, read_file
+from clipaudit.results.audit import Audit, Finding, InferrerFacts, ReferenceSignals, Row, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
     from clipaudit.encoders.base import Encoder, Output
-    from clipaudit.images import AnyPath, FoundFile, Prepared
-    from clipaudit.similarity import Similarity
+    from clipaudit.features.signals import Similarity
+    from clipaudit.pictures.decoding import AnyPath, FoundFile, Prepared
 
 logger = logging.getLogger(__name__)
 

@@ -23,6 +23,9 @@ from clipaudit._version import __version__
 from clipaudit.cache_dir import cache_dir
 from clipaudit.encoders.base import EncoderOptions, Output
 from clipaudit.errors import InferrerError, InputError, UsageError
+from clipaudit.features.embedder import Embedder, measure_all
+from clipaudit.features.signals import Signals, Similarity, average
+from clipaudit.features.views import RECIPES
 from clipaudit.files import make_folder, refuse_links, replace_file
 from clipaudit.inferrers.base import (
     PAPER,
@@ -36,14 +39,11 @@ from clipaudit.inferrers.base import (
     forms,
 )
 from clipaudit.inferrers.library import CARD, RULES, load, save
-from clipaudit.metrics import judge
-from clipaudit.pipelines.embed import Embedder, measure_all
 from clipaudit.seeding import derive, stream
 from clipaudit.shadow.datasets import ShadowData, Split, open_data, split
 from clipaudit.shadow.pretrain import Epoch, PretrainConfig
-from clipaudit.shadow.run import ENCODER, has_encoder, pretrain_in
-from clipaudit.similarity import Signals, Similarity, average
-from clipaudit.views import RECIPES
+from clipaudit.shadow.training_folder import ENCODER, has_encoder, pretrain_in
+from clipaudit.statistics.metrics import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -324,7 +324,7 @@ def _split(data: ShadowData, config: TrainConfig) -> Split:
 
 
 def _load_encoder(folder: Path, output: Output, device: str) -> Encoder:
-    from clipaudit.encoders import shadow
+    from clipaudit.shadow import encoder as shadow
 
     return shadow.load(str(folder), EncoderOptions(output=output, device=device))
 

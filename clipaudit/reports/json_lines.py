@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO
 
-from clipaudit.reports.json_document import as_json, record, summary
+from clipaudit.reports.audit.json_document import as_json, record, summary
 
 if TYPE_CHECKING:
-    from clipaudit.verdicts import Audit
+    from clipaudit.results.audit import Audit
 
 
 def dump(audit: Audit, file: BinaryIO) -> None:

@@ -1,7 +1,7 @@
 """Shadow data sets: pictures whose use in training we decide ourselves.
 
 A data set is a folder, a zip file, or a name that torchvision can fetch. Its pictures go through
-the one normalisation of `clipaudit.images`, and are known by the hash of their content.
+the one normalisation of `clipaudit.pictures.decoding`, and are known by the hash of their content.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from clipaudit.errors import InputError, SourceError
 from clipaudit.files import make_folder
-from clipaudit.images import (
+from clipaudit.pictures.decoding import (
     BadImage,
     Limits,
     content_id,
@@ -31,7 +31,7 @@ from clipaudit.images import (
     read_file,
     resize_to_square,
 )
-from clipaudit.near_duplicates import Seen, perceptual_hash
+from clipaudit.pictures.near_duplicates import Seen, perceptual_hash
 from clipaudit.seeding import stream
 
 if TYPE_CHECKING:

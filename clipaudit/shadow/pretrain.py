@@ -1,7 +1,7 @@
 """Contrastive pre-training of a shadow encoder.
 
-The augmentations are `clipaudit.views`, the losses and the momentum update are lightly's. All
-randomness of an epoch comes from (seed, epoch), so a run that was killed and continued ends
+The augmentations are `clipaudit.features.views`, the losses and the momentum update are lightly's.
+All randomness of an epoch comes from (seed, epoch), so a run that was killed and continued ends
 with the weights of one that was not.
 """
 
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from clipaudit.errors import EncoderError, UsageError
+from clipaudit.features.views import ENCODERMI, RECIPES, draw_for_training, make_views
 from clipaudit.files import make_folder, replace_file
 from clipaudit.seeding import derive, lent_to_torch, stream
 from clipaudit.shadow import architectures
-from clipaudit.views import ENCODERMI, RECIPES, draw_for_training, make_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

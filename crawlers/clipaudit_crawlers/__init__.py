@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["SOURCES", "source_names", "source_type"]
 
 SOURCES = {
-    "openverse": "clipaudit_crawlers.openverse:Openverse",
-    "wikimedia": "clipaudit_crawlers.wikimedia:Wikimedia",
-    "flickr": "clipaudit_crawlers.flickr:Flickr",
-    "google": "clipaudit_crawlers.google:Google",
-    "brave": "clipaudit_crawlers.brave:Brave",
-    "urls": "clipaudit_crawlers.urls:Urls",
-    "folder": "clipaudit_crawlers.folder:Folder",
+    "openverse": "clipaudit_crawlers.sources.openverse:Openverse",
+    "wikimedia": "clipaudit_crawlers.sources.wikimedia:Wikimedia",
+    "flickr": "clipaudit_crawlers.sources.flickr:Flickr",
+    "google": "clipaudit_crawlers.sources.google:Google",
+    "brave": "clipaudit_crawlers.sources.brave:Brave",
+    "urls": "clipaudit_crawlers.sources.urls:Urls",
+    "folder": "clipaudit_crawlers.sources.folder:Folder",
 }
 """Name of a source → its class."""
 

@@ -6,10 +6,10 @@ import shlex
 import numpy as np
 import pytest
 
+from clipaudit.features.views import RECIPES
 from clipaudit.inferrers import load
 from clipaudit.inferrers.card_text import render
 from clipaudit.inferrers.library import CARD, TEXT, WEIGHTS, shipped_folder
-from clipaudit.views import RECIPES
 
 MEGABYTE = 1_000_000
 FOLDERS = sorted(path.parent for path in shipped_folder().glob(f"*/{CARD}"))

@@ -261,8 +261,8 @@ def from_torchvision(folder: Path, touch: Touch) -> Made:
 
 
 def from_shadow(folder: Path, touch: Touch) -> Made:
-    from clipaudit.encoders.shadow import save
     from clipaudit.shadow.architectures import build
+    from clipaudit.shadow.encoder import save
 
     net = build("resnet-small", SIDE, seed=0).eval().requires_grad_(requires_grad=False)
     touch(net)
@@ -272,8 +272,8 @@ def from_shadow(folder: Path, touch: Touch) -> Made:
 
 def from_shadow_of_byol(folder: Path, touch: Touch) -> Made:
     """Another trunk, and a head with batch norm."""
-    from clipaudit.encoders.shadow import save
     from clipaudit.shadow.architectures import build
+    from clipaudit.shadow.encoder import save
 
     net = seeded(lambda: build("vgg-tiny", SIDE, seed=0, head="mlp-bn").eval(), touch)
     save(net, folder / "shadow", "vgg-tiny", INPUT, head="mlp-bn")

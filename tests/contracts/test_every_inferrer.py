@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clipaudit.errors import InferrerError
+from clipaudit.features.signals import Signals
 from clipaudit.inferrers import KINDS, Features, Inferrer, find, forms, load, save
 from clipaudit.inferrers.library import CARD, RULES, TEXT, WEIGHTS
-from clipaudit.metrics import auc
-from clipaudit.similarity import Signals
-from tests.unit.inferrers.examples import FORMS, READS, features, form_id, reads_of, trained
+from clipaudit.statistics.metrics import auc
+from tests.made.inferrers import FORMS, READS, features, form_id, reads_of, trained
 
 N_VIEWS = READS.n_views
 PAIRS = list(zip(*np.triu_indices(N_VIEWS, 1), strict=True))

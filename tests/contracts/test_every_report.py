@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipaudit.reports import FORMATS, TEXT_FORMATS, dump, render
-from clipaudit.verdicts import SCHEMA_VERSION
-from tests.unit.reports.audits import (
+from clipaudit.reports.formats import FORMATS, TEXT_FORMATS, dump, render
+from clipaudit.results.audit import SCHEMA_VERSION
+from tests.made.audits import (
     INFERRERS,
     audit_of,
     calibrated,

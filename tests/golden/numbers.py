@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from clipaudit.features.signals import SIMILARITIES, Embeddings, measure, n_pairs
+from clipaudit.features.views import ENCODERMI, draw, make_views
 from clipaudit.inferrers.library import RULES
-from clipaudit.similarity import SIMILARITIES, Embeddings, measure, n_pairs
-from clipaudit.views import ENCODERMI, draw, make_views
 
 SIZE, N_IMAGES, N_VIEWS, SEED, DIM = 24, 3, 4, 7, 6
 

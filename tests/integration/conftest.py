@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import clipaudit
-from tests.integration.score_fixtures import (
+from tests.made.score_runs import (
     N_VIEWS,
     ROOT,
     Done,

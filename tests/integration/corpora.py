@@ -91,8 +91,8 @@ def outcomes(corpus: str) -> tuple[dict[str, str], int]:
     """
     import psutil
 
-    from clipaudit.decoding import DecoderPool
-    from clipaudit.images import BadImage, Limits, find_images, read_file
+    from clipaudit.pictures.decoder_pool import DecoderPool
+    from clipaudit.pictures.decoding import BadImage, Limits, find_images, read_file
 
     folder = home() / corpus
     limits = Limits()

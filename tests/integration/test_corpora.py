@@ -8,7 +8,7 @@ import corpora
 import numpy as np
 import pytest
 
-from clipaudit.images import Limits, decode
+from clipaudit.pictures.decoding import Limits, decode
 
 SECONDS = 120
 MEGABYTES = 900

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from clipaudit.errors import EncoderError
-from tests.integration.hub_server import PICKLE, SAFE, VITB32, Hub, serve, vitb32_hub  # noqa: F401
+from tests.services.hub import PICKLE, SAFE, VITB32, Hub, serve, vitb32_hub  # noqa: F401
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses resource limits")
 

@@ -20,9 +20,9 @@ from clipaudit.lab.results import accuracy, over_seeds, read_results
 from clipaudit.lab.run import LabConfig, run_lab
 from clipaudit.lab.tables import tables
 from clipaudit.lab.worker import make
-from clipaudit.shadow.run import has_encoder
-from tests.integration.score_fixtures import wait_for
-from tests.unit.lab.labs import LONG, SHORT, SMALL, Lab, draw_pictures, matrix_of, plan_of
+from clipaudit.shadow.training_folder import has_encoder
+from tests.made.labs import LONG, SHORT, SMALL, Lab, draw_pictures, matrix_of, plan_of
+from tests.made.score_runs import wait_for
 
 pytestmark = pytest.mark.timeout(900)  # a worker takes seconds to start, on a busy machine many
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")

@@ -8,17 +8,17 @@ import sys
 import pytest
 from PIL import Image
 
-from clipaudit import calibration_store
 from clipaudit.errors import InputError
+from clipaudit.features.store import FeatureStore, StoreUnavailable, clear, default_path
 from clipaudit.inferrers import Inferrer, save
 from clipaudit.inferrers.threshold import MeanRule
 from clipaudit.lab.results import read_results, write_results
-from clipaudit.reports import write
-from clipaudit.store import FeatureStore, StoreUnavailable, clear, default_path
+from clipaudit.reports.formats import write
+from clipaudit.results.audit import calibration_files as calibration_store
+from tests.made.audits import INFERRERS, kept, realistic, run
+from tests.made.inferrers import card
+from tests.made.outcomes import results
 from tests.services.server import World
-from tests.unit.inferrers.examples import card
-from tests.unit.lab.outcomes import results
-from tests.unit.reports.audits import INFERRERS, kept, realistic, run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
 

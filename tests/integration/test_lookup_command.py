@@ -18,7 +18,7 @@ from PIL import Image
 
 from clipaudit.pipelines.lookup import LookupConfig, lookup
 from tests.integration.test_score_offline import GUARD
-from tests.unit.listings import lists
+from tests.made import lists
 
 PEAK = """
 import atexit

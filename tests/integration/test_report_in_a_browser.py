@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 import clipaudit
-from clipaudit.reports import write
-from tests.integration import chromium
-from tests.unit.reports.audits import audit_of, scored
-from tests.unit.reports.test_html_page import HOSTILE, hostile
+from clipaudit.reports.formats import write
+from tests.made.audits import audit_of, scored
+from tests.services import chromium
+from tests.unit.reports.page.test_html import HOSTILE, hostile
 
 CANARY = "/canary"
 

@@ -9,8 +9,8 @@ import pytest
 
 import clipaudit
 from clipaudit.errors import InputError
-from clipaudit.verdicts import Audit, Finding, Row
-from tests.integration.score_fixtures import N_VIEWS
+from clipaudit.results.audit import Audit, Finding, Row
+from tests.made.score_runs import N_VIEWS
 
 SCRIPT = """
 import json, sys

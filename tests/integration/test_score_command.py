@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from tests.integration.score_fixtures import N_VIEWS, ROOT, draw_pictures
+from tests.made.score_runs import N_VIEWS, ROOT, draw_pictures
 
 FIELDS = {"path", "sha256", "status", "error", "mean_similarity", "inferrer", "score", "prediction"}
 

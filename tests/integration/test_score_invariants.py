@@ -14,9 +14,9 @@ from contextlib import closing
 
 import pytest
 
-from clipaudit import store as store_module
-from clipaudit.reports import render
-from tests.integration.score_fixtures import N_VIEWS, draw_pictures
+from clipaudit.features import store as store_module
+from clipaudit.reports.formats import render
+from tests.made.score_runs import N_VIEWS, draw_pictures
 
 TOLERANCE = 1e-5
 FACTS = {"started_at", "command", "versions", "interrupted"}
@@ -26,8 +26,8 @@ FACTS = {"started_at", "command", "versions", "interrupted"}
 def shadow(tmp_path_factory):
     """A convolutional encoder of random weights, whose sums depend on the shape of a batch."""
     from clipaudit.encoders.base import InputSpec
-    from clipaudit.encoders.shadow import save
     from clipaudit.shadow.architectures import build
+    from clipaudit.shadow.encoder import save
 
     folder = tmp_path_factory.mktemp("shadow")
     save(

@@ -6,9 +6,9 @@ import textwrap
 
 import pytest
 
-from tests.integration.hub_server import vitb32_hub  # noqa: F401
-from tests.integration.score_fixtures import draw_pictures
 from tests.integration.test_score_command import clean, refused
+from tests.made.score_runs import draw_pictures
+from tests.services.hub import vitb32_hub  # noqa: F401
 
 BACKENDS_AGREE = 1e-4
 """Scores by torch and by onnxruntime, which order their sums differently; seen: 2e-6."""

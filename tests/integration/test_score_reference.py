@@ -15,16 +15,16 @@ import torch
 import clipaudit
 from clipaudit.cli.app import main
 from clipaudit.encoders.base import InputSpec
-from clipaudit.encoders.shadow import save as save_encoder
 from clipaudit.errors import InferrerError, UsageError
+from clipaudit.features.views import ENCODERMI
 from clipaudit.inferrers import Card, Inferrer, Reads, ShadowFacts, library, save
 from clipaudit.inferrers.difference import DifferenceRule
 from clipaudit.inferrers.norm import NormRule
 from clipaudit.inferrers.threshold import MeanRule
-from clipaudit.metrics import Estimate, Evidence, auc
-from clipaudit.reports import dump, render
+from clipaudit.reports.formats import dump, render
 from clipaudit.shadow.architectures import build
-from clipaudit.views import ENCODERMI
+from clipaudit.shadow.encoder import save as save_encoder
+from clipaudit.statistics.metrics import Estimate, Evidence, auc
 
 N_VIEWS = 4
 FIGURE = Estimate(0.5, 0.4, 0.6, 100)

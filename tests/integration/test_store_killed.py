@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipaudit.store import FeatureKey, FeatureStore
-from tests.unit.test_store import FIELDS, signals_of
+from clipaudit.features.store import FeatureKey, FeatureStore
+from tests.unit.features.test_store import FIELDS, signals_of
 
 ROOT = Path(__file__).parents[2]
 KEY = FeatureKey("f" * 64, "paper/1", n_views=4, seed=0)
@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.integration.test_store_killed import KEY, N_BATCHES, batch_of
-from clipaudit.store import FeatureStore
+from clipaudit.features.store import FeatureStore
 signals = [batch_of(int(sys.argv[3]), number) for number in range(N_BATCHES)]
 print("ready", flush=True)
 with FeatureStore(Path(sys.argv[2])) as store:

@@ -27,13 +27,13 @@ from clipaudit.files import FileError
 from clipaudit.inferrers import Inferrer, Reads, load, save
 from clipaudit.inferrers.card_text import render
 from clipaudit.inferrers.threshold import MeanRule
-from clipaudit.metrics import auc
 from clipaudit.pipelines.score import ScoreConfig, score
 from clipaudit.pipelines.train import TrainConfig, read_split, train
 from clipaudit.seeding import stream
 from clipaudit.shadow.pretrain import PretrainConfig, pretrain
 from clipaudit.shadow.procedural import draw_picture
-from tests.unit.inferrers.examples import card
+from clipaudit.statistics.metrics import auc
+from tests.made.inferrers import card
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 from clipaudit.errors import InputError, UsageError
-from clipaudit.metrics import auc
 from clipaudit.pipelines.score import ScoreConfig, score
 from clipaudit.pipelines.train import TrainConfig, read_split, train
 from clipaudit.seeding import stream
 from clipaudit.shadow.pretrain import PretrainConfig
 from clipaudit.shadow.procedural import draw_picture
+from clipaudit.statistics.metrics import auc
 
 KINDS = ("V", "T", "norm", "difference", "adjusted", "combined")
 NAMES = {

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from clipaudit_crawlers.fetch import Web, WebConfig
 
-from tests.integration.hostile_server import HostileServer
 from tests.integration.web.canary import CANARY, assert_no_key
+from tests.services.hostile import HostileServer
 
 HASTY = {
     "allow_private": ("127.0.0.1/32",),

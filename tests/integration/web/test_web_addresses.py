@@ -8,8 +8,8 @@ import pytest
 import trustme
 
 from clipaudit.errors import SourceError
-from tests.integration.hostile_server import HostileServer, reply, sent_on
 from tests.integration.web.canary import CANARY, failure
+from tests.services.hostile import HostileServer, reply, sent_on
 
 OTTER = b"\x89PNG otter"
 

@@ -10,7 +10,8 @@ from email.utils import formatdate
 import pytest
 from clipaudit_crawlers.fetch import REASONS, DeferredError, DownloadFailed
 
-from tests.integration.hostile_server import (
+from tests.integration.web.canary import failure
+from tests.services.hostile import (
     HostileServer,
     after,
     dripping,
@@ -23,7 +24,6 @@ from tests.integration.hostile_server import (
     sent_on,
     silent,
 )
-from tests.integration.web.canary import failure
 
 OTTER = b"\x89PNG otter"
 

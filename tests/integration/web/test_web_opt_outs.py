@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.hostile_server import endless, head, reply, reset_at_once, sent_on
 from tests.integration.web.canary import failure
+from tests.services.hostile import endless, head, reply, reset_at_once, sent_on
 
 OTTER = b"\x89PNG otter"
 

@@ -11,7 +11,8 @@ import pytest
 from clipaudit_crawlers.fetch import DeferredError, RefusedError, TryAgain, archive_key
 
 from clipaudit.errors import SourceError
-from tests.integration.hostile_server import (
+from tests.integration.web.canary import CANARY, assert_no_key, failure
+from tests.services.hostile import (
     HostileServer,
     dripping,
     endless,
@@ -22,7 +23,6 @@ from tests.integration.hostile_server import (
     said_and_gone,
     silent,
 )
-from tests.integration.web.canary import CANARY, assert_no_key, failure
 
 KEYS = {"secret_params": {"key": CANARY}, "secret_headers": {"Authorization": f"Bearer {CANARY}"}}
 OTTERS = {"results": [{"id": 7, "title": "Otter"}]}

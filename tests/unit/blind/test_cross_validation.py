@@ -13,7 +13,7 @@ from clipaudit.blind.cross_validation import (
     groups_of_each,
     numbered,
 )
-from clipaudit.metrics import auc
+from clipaudit.statistics.metrics import auc
 
 
 def drawn(seed, n_members=30, n_others=30, gap=0.5, levels=None):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clipaudit.features.views import ENCODERMI
 from clipaudit.inferrers import Card, Inferrer, Reads, ShadowFacts, save
 from clipaudit.inferrers.threshold import MeanRule
-from clipaudit.metrics import Estimate, Evidence
-from clipaudit.views import ENCODERMI
+from clipaudit.statistics.metrics import Estimate, Evidence
 
 
 @pytest.fixture(autouse=True)

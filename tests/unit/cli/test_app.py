@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import clipaudit
-from clipaudit import errors, store
+from clipaudit import errors
 from clipaudit._version import __version__
 from clipaudit.cli.app import COMMANDS, EXIT_CODES, main
+from clipaudit.features import store
 
 ROOT = Path(clipaudit.__file__).parents[1]
 CLIPAUDIT = [sys.executable, "-m", "clipaudit"]

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from clipaudit.cli.app import main
-from clipaudit.store import FeatureStore, default_path
-from tests.unit.test_store import KEY, signals_of
+from clipaudit.features.store import FeatureStore, default_path
+from tests.unit.features.test_store import KEY, signals_of
 
 
 def run(capsys, *arguments):

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from clipaudit import doctor
 from clipaudit.cli.app import main
-from clipaudit.store import default_path
+from clipaudit.features.store import default_path
+from clipaudit.pipelines import doctor
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_it_opens_no_connection():
         "import socket\n"
         "def no(*a, **k): raise AssertionError('a socket')\n"
         "socket.socket.connect = no\n"
-        "from clipaudit.doctor import examine\n"
+        "from clipaudit.pipelines.doctor import examine\n"
         "examine()\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)

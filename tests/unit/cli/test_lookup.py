@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from clipaudit.cli.app import main
-from tests.unit.listings import lists
+from tests.made import lists
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 
 import clipaudit
 from clipaudit.cli.app import main
-from clipaudit.reports import write
-from tests.unit.reports.audits import calibrated, controlled, realistic
+from clipaudit.reports.formats import write
+from tests.made.audits import calibrated, controlled, realistic
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_a_module_is_imported_when_it_is_asked_for_and_not_before():
         "ours = lambda: {m for m in sys.modules if m.startswith('clipaudit_crawlers.')}\n"
         "assert not ours(), ours()\n"
         "c.source_type('folder')\n"
-        "assert 'clipaudit_crawlers.brave' not in ours()\n"
+        "assert 'clipaudit_crawlers.sources.brave' not in ours()\n"
         "heavy = {'PIL', 'pyarrow', 'numpy', 'torch'}\n"
         "for name in c.SOURCES: c.source_type(name).facts({})\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"

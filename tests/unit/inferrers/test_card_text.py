@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from clipaudit.inferrers.card_text import render
-from tests.unit.inferrers.examples import EVIDENCE, FORMS, READS, SHADOW, card, form_id, reads_of
+from tests.made.inferrers import EVIDENCE, FORMS, READS, SHADOW, card, form_id, reads_of
 
 WITH_REFERENCE = replace(READS, has_reference=True)
 

@@ -18,7 +18,7 @@ from clipaudit.inferrers import (
 )
 from clipaudit.inferrers.library import CARD, RULES, TEXT, WEIGHTS
 from clipaudit.inferrers.threshold import MeanRule
-from tests.unit.inferrers.examples import EVIDENCE, READS, SHADOW, card, features
+from tests.made.inferrers import EVIDENCE, READS, SHADOW, card, features
 
 
 @pytest.fixture

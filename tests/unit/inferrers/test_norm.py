@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from clipaudit.inferrers.norm import NormRule
-from tests.unit.inferrers.examples import features, reads_of
+from tests.made.inferrers import features, reads_of
 
 
 def test_the_longer_embedding_scores_higher_whatever_the_scale():

@@ -8,15 +8,15 @@ import torch
 
 from clipaudit.cli.app import main
 from clipaudit.encoders.base import EncoderOptions
-from clipaudit.encoders.shadow import load as load_encoder
 from clipaudit.errors import UsageError
+from clipaudit.features.signals import first_views
 from clipaudit.inferrers import load
 from clipaudit.lab.experiments import look_of
 from clipaudit.lab.export import ExportConfig, export
 from clipaudit.lab.matrix import read_matrix
 from clipaudit.lab.worker import read_signals
-from clipaudit.similarity import first_views
-from tests.unit.lab.labs import plan_of
+from clipaudit.shadow.encoder import load as load_encoder
+from tests.made.labs import plan_of
 
 
 @pytest.fixture(autouse=True)

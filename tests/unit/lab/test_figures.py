@@ -14,7 +14,7 @@ from clipaudit.files import FileError
 from clipaudit.lab.figures import FOLDER, draw, draw_all
 from clipaudit.lab.results import write_results
 from clipaudit.lab.tables import DOWNSTREAM, tables
-from tests.unit.lab.outcomes import KINDS, WITH_DOWNSTREAM, outcome, results, tables_of
+from tests.made.outcomes import KINDS, WITH_DOWNSTREAM, outcome, results, tables_of
 
 ROOT = Path(__file__).parents[3]
 TWO_PANELS = ("views", "baselines")

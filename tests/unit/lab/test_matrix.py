@@ -3,6 +3,7 @@ import tomllib
 import pytest
 
 from clipaudit.errors import UsageError
+from clipaudit.features.views import ENCODERMI
 from clipaudit.inferrers.base import PAPER
 from clipaudit.lab.matrix import (
     COMBINATIONS,
@@ -13,8 +14,7 @@ from clipaudit.lab.matrix import (
     shipped_matrices,
 )
 from clipaudit.shadow.pretrain import PretrainConfig
-from clipaudit.views import ENCODERMI
-from tests.unit.lab.labs import SMALL, matrix_of
+from tests.made.labs import SMALL, matrix_of
 
 VIEWS = ENCODERMI.id
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from clipaudit.errors import UsageError
+from clipaudit.features.signals import SIMILARITIES
+from clipaudit.features.views import ENCODERMI, OVERLAPS
 from clipaudit.lab.matrix import SplitSizes, read_matrix
 from clipaudit.lab.plan import NOTHING, data_sets, make_plan, setting_of
 from clipaudit.lab.units import Fit, Look, Unit, encoder_key
 from clipaudit.shadow.pretrain import ALGORITHMS
-from clipaudit.similarity import SIMILARITIES
-from clipaudit.views import ENCODERMI, OVERLAPS
-from tests.unit.lab.labs import SMALL, made_up_splits, matrix_of
+from tests.made.labs import SMALL, made_up_splits, matrix_of
 
 LAB = Path("lab")
 EVERYTHING = "data + architecture + algorithm"

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from clipaudit.encoders.base import EncoderOptions
-from clipaudit.encoders.shadow import load as load_encoder
 from clipaudit.errors import UsageError
+from clipaudit.features.embedder import Embedder, measure_all
+from clipaudit.features.signals import average, first_views
+from clipaudit.features.views import ENCODERMI
 from clipaudit.inferrers import Reads, load
 from clipaudit.inferrers.library import RULES
 from clipaudit.lab.experiments import fill, is_ready, look_of, truth
@@ -18,10 +20,8 @@ from clipaudit.lab.results import recall_at_1_percent
 from clipaudit.lab.splits import read_split
 from clipaudit.lab.units import VIEWS, Unit
 from clipaudit.lab.worker import features, read_signals
-from clipaudit.pipelines.embed import Embedder, measure_all
-from clipaudit.similarity import average, first_views
-from clipaudit.views import ENCODERMI
-from tests.unit.lab.labs import LONG, SMALL, make_lab, plan_of
+from clipaudit.shadow.encoder import load as load_encoder
+from tests.made.labs import LONG, SMALL, make_lab, plan_of
 
 EXPERIMENT = '[[experiment]]\nkind = "reference"\ndata = "drawn"\n'
 HEAD, _, REST = SMALL.partition("[[experiment]]")

@@ -23,8 +23,8 @@ from clipaudit.lab.results import (
     with_earlier,
     write_results,
 )
-from clipaudit.metrics import Estimate
-from tests.unit.lab.outcomes import results
+from clipaudit.statistics.metrics import Estimate
+from tests.made.outcomes import results
 
 COUNTS = st.integers(0, 30)
 

@@ -13,7 +13,7 @@ from clipaudit.files import FileError
 from clipaudit.lab.matrix import SplitSizes
 from clipaudit.lab.splits import make_split, read_split, split_folder
 from clipaudit.shadow.datasets import open_data
-from tests.unit.lab.labs import draw_pictures
+from tests.made.labs import draw_pictures
 
 SIZES = SplitSizes(target=12, shadow=11, probe=10)
 GROUPS = ("target-members", "target-nonmembers", "shadow-members", "shadow-nonmembers")

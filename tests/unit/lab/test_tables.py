@@ -6,7 +6,7 @@ from clipaudit.lab.paper import ACCURACY, IN_WORDS, Reported, reported
 from clipaudit.lab.plan import setting_of
 from clipaudit.lab.results import write_results
 from clipaudit.lab.tables import DOWNSTREAM, QUANTITIES, SETTINGS, TITLES, Cost, costs, tables
-from tests.unit.lab.outcomes import FACTS, KINDS, WITH_DOWNSTREAM, outcome, results, tables_of
+from tests.made.outcomes import FACTS, KINDS, WITH_DOWNSTREAM, outcome, results, tables_of
 
 
 @pytest.fixture(autouse=True)

@@ -18,18 +18,18 @@ from safetensors.torch import load_file as load_tensors
 from sklearn.linear_model import LogisticRegression
 
 from clipaudit.encoders.base import EncoderOptions
-from clipaudit.encoders.shadow import load
 from clipaudit.errors import EncoderError, InputError
+from clipaudit.features.views import RECIPES, draw, make_views
 from clipaudit.inferrers.library import RULES
 from clipaudit.lab.experiments import facts
 from clipaudit.lab.splits import read_split
 from clipaudit.lab.units import VIEWS, Fit, Look
 from clipaudit.lab.worker import ERROR, main, make, read_fit, read_probe, read_signals
 from clipaudit.seeding import derive
+from clipaudit.shadow.encoder import load
 from clipaudit.shadow.pretrain import pretrain
-from clipaudit.shadow.run import has_encoder, has_snapshot, pretrain_in, snapshot
-from clipaudit.views import RECIPES, draw, make_views
-from tests.unit.lab.labs import plan_of
+from clipaudit.shadow.training_folder import has_encoder, has_snapshot, pretrain_in, snapshot
+from tests.made.labs import plan_of
 
 N_MEMBERS = 10
 

@@ -8,10 +8,10 @@ from torch import nn
 from torchvision.models import vgg11_bn
 
 from clipaudit.encoders.base import EncoderOptions, InputSpec
-from clipaudit.encoders.shadow import load, save
 from clipaudit.errors import EncoderError
 from clipaudit.files import FileError
 from clipaudit.shadow.architectures import ARCHITECTURES, HEADS, PROJECTION_DIM, build
+from clipaudit.shadow.encoder import load, save
 
 SPEC = InputSpec(16, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), interpolation="bicubic")
 WIDTHS = {

@@ -15,13 +15,13 @@ from torch import nn
 from torch.nn import functional
 
 from clipaudit.encoders.base import EncoderOptions, InputSpec
-from clipaudit.encoders.shadow import load, save
 from clipaudit.errors import EncoderError, UsageError
+from clipaudit.features.views import ENCODERMI, OVERLAPS, RECIPES, draw_for_training, make_views
 from clipaudit.files import FileError
 from clipaudit.seeding import stream
 from clipaudit.shadow.architectures import build
+from clipaudit.shadow.encoder import load, save
 from clipaudit.shadow.pretrain import ALGORITHMS, PretrainConfig, head_of, pretrain
-from clipaudit.views import ENCODERMI, OVERLAPS, RECIPES, draw_for_training, make_views
 
 ROOT = Path(__file__).parents[3]
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)

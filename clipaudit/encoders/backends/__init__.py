@@ -1,0 +1,1 @@
+"""The libraries and file formats that encoders come in: a module each."""

@@ -1,0 +1,1 @@
+"""Pictures → signals: views, embeddings, what is measured on them, and the store that keeps it."""

@@ -1,0 +1,226 @@
+"""Stages 2 to 4 in one step: images → views → embeddings → signals, a batch at a time."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from clipaudit.errors import EncoderError
+from clipaudit.features.signals import Embeddings, Signals, concatenate, measure
+from clipaudit.features.views import draw, make_views, to_unit_range
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor, device
+
+    from clipaudit.encoders.base import Encoder
+    from clipaudit.features.views import Recipe
+
+logger = logging.getLogger(__name__)
+
+_IMAGES_AT_ONCE = 64
+
+_SIGNS_OF_SHORT_MEMORY = (
+    "allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "bad allocation",
+    "alloc_failed",
+)
+"""What torch, CUDA's libraries and onnxruntime say, in errors that have no type of their own."""
+
+
+class ViewMaker:
+    """Makes the views of pictures, and the pictures themselves as views beside them.
+
+    Attributes:
+        recipe: Of the views.
+        n_views: Views an image.
+        seed: Of the views.
+        keep_last: Whether to keep what was made last, for another encoder that wants the same.
+    """
+
+    def __init__(self, recipe: Recipe, n_views: int, seed: int, *, keep_last: bool = False) -> None:
+        self.recipe = recipe
+        self.n_views = n_views
+        self.seed = seed
+        self.keep_last = keep_last
+        self._last: tuple[tuple[str, ...], Tensor] | None = None
+
+    def __call__(
+        self, image_ids: Sequence[str], images: npt.NDArray[np.uint8], where: device
+    ) -> Tensor:
+        """Shape (n_images, n_views + 1, 3, size_px, size_px): the views, then the image itself.
+
+        Args:
+            image_ids: SHA-256 of each image file, in hex.
+            images: Shape (n_images, 3, size_px, size_px), uint8 RGB.
+            where: The device; with `keep_last`, always the same one, and images of one size.
+        """
+        import torch
+
+        if self._last is not None and self._last[0] == tuple(image_ids):
+            return self._last[1]
+        on_device = torch.from_numpy(images).to(where)
+        changes = draw(image_ids, self.recipe, self.n_views, images.shape[-1], self.seed)
+        views = torch.cat(
+            [make_views(on_device, changes), to_unit_range(on_device).unsqueeze(1)], dim=1
+        )
+        if self.keep_last:
+            self._last = tuple(image_ids), views
+        return views
+
+    def forget(self) -> None:
+        """Give the memory of what was made last back, and keep no more."""
+        self.keep_last = False
+        self._last = None
+
+
+class Embedder:
+    """An encoder with everything that its views depend on.
+
+    Where a batch does not fit into memory, the next steps take half as many views, down to one,
+    and so does every later batch; results do not depend on it, rounding aside.
+
+    Attributes:
+        encoder: Target, shadow or reference encoder.
+        recipe: Of the views.
+        n_views: Views an image.
+        seed: Of the views.
+
+    Args:
+        view_maker: Makes them, where several encoders share one.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        recipe: Recipe,
+        n_views: int,
+        seed: int,
+        view_maker: ViewMaker | None = None,
+    ) -> None:
+        self.encoder = encoder
+        self._make = view_maker or ViewMaker(recipe, n_views, seed)
+        self.recipe = recipe
+        self.n_views = n_views
+        self.seed = seed
+        self._most_views: int | None = None  # at once; None where memory was never short
+
+    def __call__(self, image_ids: Sequence[str], images: npt.NDArray[np.uint8]) -> Embeddings:
+        """Embeddings of the views of each image and of the image itself.
+
+        Args:
+            image_ids: SHA-256 of each image file, in hex; at least one.
+            images: Shape (n_images, 3, size_px, size_px), uint8 RGB, of the encoder's size.
+
+        Raises:
+            EncoderError: Not even one view at a time fits into memory.
+        """
+        views_an_image = self.n_views + 1
+        parts: list[npt.NDArray[np.float32]] = []
+        n_done = 0
+        while n_done < len(image_ids):
+            most = self._most_views or len(image_ids) * views_an_image
+            some = slice(n_done, min(n_done + max(1, most // views_an_image), len(image_ids)))
+            at_once = min(most, (some.stop - n_done) * views_an_image)
+            try:
+                parts.append(self._embed(image_ids[some], images[some], at_once))
+                n_done = some.stop
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._halve(at_once, error)
+            # Out of the except block: there, the error keeps every tensor of the failed try.
+            if self._most_views and self.encoder.device.type == "cuda":
+                _give_back_unused_memory()
+        both = np.concatenate(parts)
+        return Embeddings(tuple(image_ids), views=both[:, :-1], plain=both[:, -1])
+
+    def _embed(
+        self, image_ids: Sequence[str], images: npt.NDArray[np.uint8], at_once: int
+    ) -> npt.NDArray[np.float32]:
+        """Shape (n_images, n_views + 1, dim): the views, then the image itself."""
+        import torch
+
+        views = self._make(image_ids, images, self.encoder.device)
+        vectors = [self.encoder.embed(part).cpu() for part in views.flatten(0, 1).split(at_once)]
+        embeddings: npt.NDArray[np.float32] = torch.cat(vectors).numpy()
+        return embeddings.reshape(len(image_ids), self.n_views + 1, -1)
+
+    def _halve(self, at_once: int, error: BaseException) -> None:
+        if at_once == 1:
+            raise EncoderError(
+                f"{self.encoder.info.spec} does not fit into the memory of "
+                f"{self.encoder.info.device}, not even one view at a time",
+                "Close other programs, pass --device cpu, or use a smaller encoder.",
+            ) from error
+        self._most_views = at_once // 2
+        self._make.forget()
+        logger.warning(
+            "out of memory with %d views at once, going on with %d", at_once, self._most_views
+        )
+
+
+def measure_all(
+    embedder: Embedder, image_ids: Sequence[str], images: npt.NDArray[np.uint8], hint: str
+) -> tuple[Signals, npt.NDArray[np.float32]]:
+    """Signals of all images, and the embeddings of the images themselves, a batch at a time.
+
+    Args:
+        embedder: The encoder, and what its views depend on.
+        image_ids: SHA-256 of each image file, in hex; at least one.
+        images: Shape (n_images, 3, size_px, size_px), uint8 RGB, of the encoder's size.
+        hint: What to do where the encoder has collapsed.
+
+    Raises:
+        EncoderError: It has, or not even one view at a time fits into memory.
+    """
+    batches, plain = [], []
+    for start in range(0, len(image_ids), _IMAGES_AT_ONCE):
+        some = slice(start, start + _IMAGES_AT_ONCE)
+        embeddings = embedder(image_ids[some], images[some])
+        if not usable(embeddings).all():
+            info = embedder.encoder.info
+            raise EncoderError(
+                f"the {info.output} output of {info.spec} has collapsed: it is zero, constant or "
+                "not finite for some pictures",
+                hint,
+            )
+        batches.append(measure(embeddings))
+        plain.append(embeddings.plain)
+    return concatenate(batches), np.concatenate(plain)
+
+
+def _give_back_unused_memory() -> None:
+    import torch
+
+    torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short: torch's on any device, onnxruntime's, ours."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return any(sign in text for sign in _SIGNS_OF_SHORT_MEMORY)
+
+
+def usable(embeddings: Embeddings) -> npt.NDArray[np.bool_]:
+    """Which images have embeddings that can be compared, shape (n_images,).
+
+    Those that do not have a value that is not finite or so large that its norm is not, or an
+    embedding that is zero or constant.
+    """
+    both = np.concatenate([embeddings.views, embeddings.plain[:, None]], axis=1)
+    largest = np.finfo(np.float32).max / (2 * np.sqrt(both.shape[-1]))
+    with np.errstate(invalid="ignore", over="ignore"):
+        fine = (np.abs(both) <= largest).all(axis=-1) & (np.ptp(both, axis=-1) > 0)
+    return np.asarray(fine.all(axis=1))

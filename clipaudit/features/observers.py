@@ -1,0 +1,102 @@
+"""The encoders of a run: the target, and references that see the very same views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from clipaudit.encoders.spec import load_encoder
+from clipaudit.errors import UsageError
+from clipaudit.features.embedder import Embedder, ViewMaker
+from clipaudit.features.store import FeatureKey
+from clipaudit.features.views import RECIPES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clipaudit.encoders.base import Encoder, EncoderInfo, EncoderOptions
+    from clipaudit.pictures.decoding import Interpolation
+
+
+class Frame(NamedTuple):
+    """How a picture is decoded for an encoder; encoders of one frame share pixels and views."""
+
+    size_px: int
+    interpolation: Interpolation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observer:
+    """An encoder, and all that its signals depend on.
+
+    Attributes:
+        encoder: Target or reference.
+        key: Of its signals in the store.
+        embed: It, with what its views depend on.
+    """
+
+    encoder: Encoder
+    key: FeatureKey
+    embed: Embedder
+
+    @property
+    def frame(self) -> Frame:
+        """What it wants pictures decoded to."""
+        wants = self.encoder.info.input
+        return Frame(wants.size_px, wants.interpolation)
+
+
+def observers(
+    encoders: Sequence[Encoder], recipe: str, n_views: int, seed: int
+) -> tuple[Observer, ...]:
+    """Encoders that see the same views: made once where input and device agree.
+
+    Where they do not, the same changes are made to the picture at the other size.
+    """
+    places = [
+        (one.info.input.size_px, one.info.input.interpolation, one.device) for one in encoders
+    ]
+    makers = {
+        place: ViewMaker(RECIPES[recipe], n_views, seed, keep_last=places.count(place) > 1)
+        for place in places
+    }
+    return tuple(
+        Observer(
+            encoder=encoder,
+            key=FeatureKey(
+                encoder=encoder.info.fingerprint,
+                recipe=recipe,
+                n_views=n_views,
+                seed=seed,
+                encoder_name=encoder.info.spec,
+            ),
+            embed=Embedder(encoder, RECIPES[recipe], n_views, seed, makers[place]),
+        )
+        for encoder, place in zip(encoders, places, strict=True)
+    )
+
+
+def load_references(
+    specs: Sequence[str], options: EncoderOptions, target: EncoderInfo
+) -> tuple[Encoder, ...]:
+    """The reference encoders, each with the output that the target gives.
+
+    Raises:
+        UsageError: One is the target itself, or another of them.
+        EncoderError: One cannot be loaded, or does not have that output.
+    """
+    known = {target.fingerprint: "the target"}
+    references = []
+    for spec in specs:
+        encoder = load_encoder(spec, replace(options, output=target.output))
+        fingerprint = encoder.info.fingerprint
+        if fingerprint in known:
+            raise UsageError(
+                f"the reference {spec} is the same encoder as {known[fingerprint]}: fingerprint "
+                f"{fingerprint[:12]}",
+                "Pass an encoder that was trained on other pictures; one that was trained on "
+                "these hides what is to be found.",
+            )
+        known[fingerprint] = f"the reference {spec}"
+        references.append(encoder)
+    return tuple(references)

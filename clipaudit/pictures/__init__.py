@@ -1,0 +1,1 @@
+"""Paths → decoded pictures: finding, reading, decoding, hashing."""

@@ -1,0 +1,373 @@
+"""Stage 1, many files at once: bytes → prepared pictures, in processes that may crash.
+
+A codec reads what strangers wrote. So each picture is decoded in a process of its own kind
+(`decode_worker`), which may crash, hang or run out of memory: that one file becomes a `BadImage`,
+the process is replaced, and the rest goes on.
+
+The workers are plain subprocesses, not `multiprocessing`: that would import the caller's script
+again, and forking a process that runs torch's threads is unsafe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+import clipaudit
+from clipaudit.errors import EncoderError
+from clipaudit.pictures.decode_worker import WorkerSettings, read_frame, write_frame
+from clipaudit.pictures.decoding import BadImage, Interpolation, Limits, Prepared, prepare
+
+_STARTUP_TIMEOUT_S = 60.0
+_TICK_S = 0.1
+_LONGEST_TICK_S = 1.0
+_BYTES_PER_PIXEL = 32
+"""What the hungriest codec, JPEG 2000, was seen to need, with some room."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    data: bytes
+    future: Future[Prepared]
+
+
+class DecoderPool:
+    """Processes that decode pictures and resize them to an encoder's input size.
+
+    >>> from PIL import Image
+    >>> from io import BytesIO
+    >>> file = BytesIO()
+    >>> Image.new("RGB", (640, 480), "red").save(file, "PNG")
+    >>> with DecoderPool(1, 224, "bicubic", Limits()) as pool:
+    ...     picture = pool.submit(file.getvalue()).result()
+    >>> picture.image.shape, picture.width_px
+    ((224, 224, 3), 640)
+
+    Leaving the context ends the processes at once, drops what is queued and cancels what is in
+    work. They also end when this process does, however it ends.
+
+    Args:
+        n_workers: Processes; 0 decodes within `submit`, without any protection from crashes
+            and hangs, which helps to debug.
+        size_px: Side of the pictures that come out.
+        interpolation: How they are resized; see `images.resize_to_square`.
+        limits: How much one file may cost.
+        command: What to run in place of the worker that comes with this package, to which its
+            settings are added as the last argument; speaks the same frames.
+
+    Raises:
+        ValueError: A negative number of workers, or a size below 1.
+    """
+
+    def __init__(
+        self,
+        n_workers: int,
+        size_px: int,
+        interpolation: Interpolation,
+        limits: Limits,
+        *,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        if n_workers < 0 or size_px < 1:
+            raise ValueError(f"n_workers {n_workers} and size_px {size_px} must not be below 0, 1")
+        self._size_px = size_px
+        self._interpolation: Interpolation = interpolation
+        self._limits = limits
+        settings = WorkerSettings(
+            size_px=size_px,
+            interpolation=interpolation,
+            max_pixels=limits.max_pixels,
+            max_memory_bytes=limits.max_pixels * _BYTES_PER_PIXEL + 2 * limits.max_file_bytes,
+        )
+        # -P: a folder of pictures that holds a json.py must not run it.
+        program = command or [sys.executable, "-P", "-m", "clipaudit.pictures.decode_worker"]
+        full_command = [*program, settings.to_json()]
+        self._workers = [_Worker(full_command, size_px) for _ in range(n_workers)]
+        # Every worker has its next file at hand; who offers more has to wait.
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(maxsize=max(2 * n_workers, 1))
+        self._is_closed = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        """Start the workers; returns at once, while they are still starting."""
+        for worker in self._workers:
+            self._start(self._serve, worker)
+        if self._workers:
+            self._start(self._watch)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the present workers."""
+        return tuple(worker.pid for worker in self._workers if worker.pid is not None)
+
+    def submit(self, data: bytes) -> Future[Prepared]:
+        """The picture in a file's bytes, as soon as a worker has made it.
+
+        Waits while two files a worker are queued already, so files do not pile up in memory;
+        results do, unless the caller takes them.
+
+        Returns:
+            A future that gives a `Prepared`, or raises `BadImage` (as `images.decode`, and
+            `timeout` or `decoder_crashed`), `EncoderError` where workers do not even start, or
+            `CancelledError` where the pool was closed.
+
+        Raises:
+            ValueError: The pool is closed, or was not entered.
+        """
+        future: Future[Prepared] = Future()
+        if not self._workers:
+            future.set_running_or_notify_cancel()
+            try:
+                future.set_result(prepare(data, self._size_px, self._interpolation, self._limits))
+            except BadImage as bad:
+                future.set_exception(bad)
+            return future
+        while True:
+            if self._is_closed.is_set() or not self._threads:
+                raise ValueError("the pool is not open")
+            with contextlib.suppress(queue.Full):
+                self._jobs.put(_Job(data, future), timeout=_LONGEST_TICK_S)
+                break
+        if self._is_closed.is_set():  # closed by another thread, which may have missed this one
+            future.cancel()  # it stays in the queue, behind what wakes the threads up
+        return future
+
+    def close(self) -> None:
+        """End the workers at once; what is queued or in work is cancelled. Safe to repeat."""
+        self._is_closed.set()
+        self._drop_queued()
+        with contextlib.suppress(queue.Full):  # then there is enough in it to wake every thread
+            for _ in self._workers:
+                self._jobs.put_nowait(None)
+        for worker in self._workers:
+            worker.stop()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
+        self._drop_queued()
+
+    def _start(self, target: Callable[..., None], *args: _Worker) -> None:
+        # Daemons, so that a pool that nobody closed does not keep the program from ending.
+        thread = threading.Thread(target=target, args=args, name="clipaudit-decode", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self, worker: _Worker) -> None:
+        """Feed one worker; the only thread that starts its process, reads from it and reaps it."""
+        with contextlib.suppress(OSError):  # shows again, and is reported, at the first file
+            worker.start()
+        while (job := self._jobs.get()) is not None:
+            if self._is_closed.is_set():
+                job.future.cancel()
+                break
+            if not job.future.set_running_or_notify_cancel():
+                continue
+            try:
+                job.future.set_result(worker.prepare(job.data, self._limits.decode_timeout_s))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's to see
+                job.future.set_exception(CancelledError() if self._is_closed.is_set() else error)
+        worker.discard()
+
+    def _watch(self) -> None:
+        """Count every worker's time down; one that has none left is killed.
+
+        In ticks, none of which counts for more than a second: time for which this process was
+        suspended is nobody's fault.
+        """
+        last = time.monotonic()
+        while not self._is_closed.wait(_TICK_S):
+            now = time.monotonic()
+            for worker in self._workers:
+                worker.spend(min(now - last, _LONGEST_TICK_S))
+            last = now
+
+    def _drop_queued(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    job.future.cancel()
+
+
+class _Worker:
+    """One worker process after another, and the talk with the present one.
+
+    One thread starts, asks and discards; others may only `spend` its time and `stop` it.
+    """
+
+    def __init__(self, command: Sequence[str], size_px: int) -> None:
+        self._command = command
+        self._size_px = size_px
+        self._lock = threading.Lock()  # for all of the following
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_ready = False
+        self._is_stopped = False
+        self._left_s: float | None = None  # None while it has nothing to do
+        self._is_overdue = False
+
+    @property
+    def pid(self) -> int | None:
+        """Of the present process, if there is one."""
+        process = self._process
+        return None if process is None else process.pid
+
+    def start(self) -> None:
+        """Start a process, unless there is one; does not wait until it is ready.
+
+        Raises:
+            OSError: There is no memory, no process left, no such program.
+        """
+        with self._lock:
+            if self._process is None and not self._is_stopped:
+                self._is_ready = False
+                self._process = subprocess.Popen(  # noqa: S603 - our own command
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env=_environment(),
+                    **_out_of_reach_of_ctrl_c(),
+                )
+
+    def prepare(self, data: bytes, timeout_s: float) -> Prepared:
+        """Have one file decoded.
+
+        Raises:
+            BadImage: What the worker says, or `timeout` or `decoder_crashed`.
+            EncoderError: The worker does not start.
+        """
+        self._make_ready()
+        try:
+            header, body = self._exchange(data, timeout_s)
+            if "reason" in header:
+                problem = BadImage(header["reason"], header["explanation"])
+            else:
+                return Prepared(
+                    image=np.frombuffer(body, np.uint8).reshape(self._size_px, self._size_px, 3),
+                    width_px=header["width_px"],
+                    height_px=header["height_px"],
+                    format=header["format"],
+                    notes=tuple(header["notes"]),
+                )
+        except TimeoutError as error:
+            raise BadImage("timeout", f"decoding took longer than {timeout_s:g} s") from error
+        except (OSError, EOFError, ValueError, KeyError) as error:  # what it sent makes no sense
+            self.discard()
+            raise BadImage("decoder_crashed", "decoding it crashed the decoder") from error
+        raise problem
+
+    def spend(self, seconds: float) -> None:
+        """Take from the time that is left for the file in work; kill what has none."""
+        with self._lock:
+            if self._left_s is not None and self._process is not None:
+                self._left_s -= seconds
+                if self._left_s <= 0:
+                    self._left_s = None
+                    self._is_overdue = True
+                    self._process.kill()
+
+    def stop(self) -> None:
+        """Kill the process, and start no other."""
+        with self._lock:
+            self._is_stopped = True
+            if self._process is not None:
+                self._process.kill()
+
+    def discard(self) -> None:
+        """Kill and reap the process; the next file gets a new one."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):  # what was not sent yet cannot be
+                    pipe.close()
+        process.wait()
+
+    def _make_ready(self) -> None:
+        for _ in range(2):  # a start may fail for a reason that has passed, such as no memory
+            try:
+                self.start()
+                if self._is_ready:
+                    return
+                header, _ = self._exchange(None, _STARTUP_TIMEOUT_S)
+            except (OSError, EOFError, ValueError):
+                self.discard()
+                continue
+            self._is_ready = header == {"ready": True}
+            if self._is_ready:
+                return
+            self.discard()
+        raise EncoderError(
+            "the process that decodes pictures does not start",
+            "`python -m clipaudit.pictures.decode_worker` shows why; --workers 0 does without.",
+        )
+
+    def _exchange(self, data: bytes | None, timeout_s: float) -> tuple[dict[str, Any], bytearray]:
+        """Send a file, if there is one, and receive a message.
+
+        Raises:
+            TimeoutError: It took too long; the process is gone.
+            OSError, EOFError, ValueError: The process is gone, or makes no sense.
+        """
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            raise EOFError
+        with self._lock:
+            self._is_overdue = False
+            self._left_s = timeout_s
+        try:
+            if data is not None:
+                write_frame(process.stdin, {}, data)
+            return read_frame(process.stdout, 3 * self._size_px**2)
+        finally:
+            with self._lock:
+                self._left_s = None
+                is_overdue = self._is_overdue
+            if is_overdue:  # killed, even if it was just done
+                self.discard()
+                raise TimeoutError
+
+
+def _environment() -> dict[str, str]:
+    """Ours; with the way to this package, and without threads that decoding has no use for."""
+    environment = dict(os.environ)
+    home = Path(clipaudit.__file__).resolve().parent.parent
+    if home.name not in ("site-packages", "dist-packages"):  # a checkout: found by its path
+        known = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([str(home), *([known] if known else [])])
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        environment[f"{library}_NUM_THREADS"] = "1"
+    return environment
+
+
+def _out_of_reach_of_ctrl_c() -> dict[str, Any]:
+    """How to start a process that the terminal does not interrupt: the parent decides."""
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+        return {"creationflags": flags}
+    return {"process_group": 0}

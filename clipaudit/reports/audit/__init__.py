@@ -1,0 +1,1 @@
+"""An `Audit` as a table and as files."""

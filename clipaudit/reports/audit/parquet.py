@@ -1,0 +1,61 @@
+"""Parquet: the long form with typed columns, and the run as JSON in the file's metadata.
+
+The metadata keys are `clipaudit.schema_version` and `clipaudit.run`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO
+
+from clipaudit.reports.audit.csv_rows import REFERENCE_COLUMNS
+from clipaudit.reports.audit.json_document import as_json
+from clipaudit.results.audit import DECIDED
+from clipaudit.text.escaping import as_utf8, exact_unless_utf8
+
+if TYPE_CHECKING:
+    from clipaudit.results.audit import Audit
+
+_DECIDED = dict.fromkeys(DECIDED, "float64") | {
+    "verdict": "string",
+    "reason": "string",
+    "picked": "bool_",
+}
+"""Name of a column → its type."""
+
+
+def dump(audit: Audit, file: BinaryIO) -> None:
+    """Write it; see `clipaudit.reports.Dump`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            ("path", pa.string()),
+            ("path_b64", pa.string()),
+            ("sha256", pa.string()),
+            ("status", pa.string()),
+            ("error", pa.string()),
+            ("mean_similarity", pa.float64()),
+            ("inferrer", pa.string()),
+            ("score", pa.float64()),
+            ("prediction", pa.string()),
+            ("notes", pa.list_(pa.string())),
+            *((name, pa.float64()) for name in REFERENCE_COLUMNS if audit.run.references),
+            *((name, getattr(pa, _DECIDED[name])()) for name in DECIDED if audit.run.calibrations),
+        ],
+        metadata={
+            "clipaudit.schema_version": audit.run.schema_version,
+            "clipaudit.run": as_json(audit.run.to_dict()),
+        },
+    )
+    records = [
+        {
+            **record,
+            "path": as_utf8(record["path"]),
+            "path_b64": exact_unless_utf8(record["path"]),
+            "error": None if record["error"] is None else as_utf8(record["error"]),
+            "notes": [as_utf8(note) for note in record["notes"]],
+        }
+        for record in audit.to_dicts()
+    ]
+    pq.write_table(pa.Table.from_pylist(records, schema=schema), file)

@@ -1,0 +1,1 @@
+"""An `Evaluation` as a table, a document and figures."""

@@ -1,0 +1,1 @@
+"""A `Lookup` as a table and as files."""

@@ -1,0 +1,179 @@
+"""A `Lookup` as JSON, JSON lines, CSV and Parquet.
+
+Schema: docs/schemas/lookup-1.schema.json. CSV and Parquet are the long form: a record a row of a
+list that was found, and one for what was not found, so that nothing asked for is missing.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict
+from importlib import import_module
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
+
+from clipaudit.files import replacing
+from clipaudit.reports.audit.json_document import as_json
+from clipaudit.reports.formats import check_destination
+from clipaudit.results.lookup import SCHEMA_VERSION
+from clipaudit.text.escaping import as_utf8, exact, exact_unless_utf8, in_a_cell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from clipaudit.results.lookup import Answer, Lookup
+
+Style = Literal["table", "json", "jsonl", "csv", "parquet"]
+
+ENDINGS: dict[str, Style] = {
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".parquet": "parquet",
+}
+"""Ending of a file → its format."""
+
+COLUMNS = (
+    "asked",
+    "asked_b64",
+    "kind",
+    "status",
+    "error",
+    "sha256",
+    "md5",
+    "phash",
+    "compared",
+    "way",
+    "n_matches",
+    "file",
+    "row",
+    "key",
+    "url",
+    "text",
+    "bits",
+)
+"""Of the long form; CSV has `schema_version` and `command` too."""
+
+_NUMBERS = ("n_matches", "row", "bits")
+
+
+class Dump(Protocol):
+    """What a format is: a function that writes a lookup into an open file."""
+
+    def __call__(self, found: Lookup, file: BinaryIO) -> None:
+        """Write all of it; text is UTF-8 and ends in a line feed."""
+
+
+_FORMATS = {
+    "table": "clipaudit.reports.lookup.table:dump",
+    "json": "clipaudit.reports.lookup.files:dump_json",
+    "jsonl": "clipaudit.reports.lookup.files:dump_json_lines",
+    "csv": "clipaudit.reports.lookup.files:dump_csv",
+    "parquet": "clipaudit.reports.lookup.files:dump_parquet",
+}
+
+
+def dump(found: Lookup, style: Style, file: BinaryIO) -> None:
+    """Write a lookup in one of the formats into an open file."""
+    module, _, function = _FORMATS[style].partition(":")
+    cast("Dump", getattr(import_module(module), function))(found, file)
+
+
+def write(found: Lookup, path: Path) -> None:
+    """Write a lookup into a file, in the format that its ending names.
+
+    Raises:
+        UsageError: As `reports.check_destination`.
+        FileError: The disk is full, or the system says no for another reason.
+    """
+    check_destination(path, ENDINGS, force=True)
+    with replacing(path) as file:
+        dump(found, ENDINGS[path.suffix.lower()], file)
+
+
+def dump_json(found: Lookup, file: BinaryIO) -> None:
+    """One document, with an answer a line."""
+    opened = as_json(_head(found), indent=2).removesuffix("\n}")
+    file.write(f'{opened},\n  "answers": ['.encode())
+    for index, answer in enumerate(found):
+        file.write((",\n    " if index else "\n    ").encode())
+        file.write(as_json(_record(answer)).encode())
+    file.write(b"\n  ]\n}\n" if len(found) else b"]\n}\n")
+
+
+def dump_json_lines(found: Lookup, file: BinaryIO) -> None:
+    """The run first, with lists and sites; then an answer a line."""
+    file.write(as_json({"record": "run", **_head(found)}).encode() + b"\n")
+    for answer in found:
+        file.write(as_json({"record": "answer", **_record(answer)}).encode() + b"\n")
+
+
+def dump_csv(found: Lookup, file: BinaryIO) -> None:
+    """The long form; text is safe to look at and to open in a spreadsheet."""
+    text = TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = csv.DictWriter(text, (*COLUMNS, "schema_version", "command"), lineterminator="\n")
+    writer.writeheader()
+    shared = {"schema_version": SCHEMA_VERSION, "command": in_a_cell(found.run.command)}
+    for record in _long(found):
+        safe = {
+            name: in_a_cell(value) if isinstance(value, str) else value
+            for name, value in record.items()
+        }
+        changed = safe["asked"] != record["asked"]
+        safe["asked_b64"] = exact(record["asked"]) if changed else None
+        writer.writerow(safe | shared)
+    text.flush()
+    text.detach()
+
+
+def dump_parquet(found: Lookup, file: BinaryIO) -> None:
+    """The long form with typed columns; run, lists and sites as JSON in the metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = [(name, pa.int64() if name in _NUMBERS else pa.string()) for name in COLUMNS]
+    metadata = {
+        "clipaudit.schema_version": SCHEMA_VERSION,
+        "clipaudit.lookup": as_json(_head(found)),
+    }
+    records = [
+        {
+            name: as_utf8(value) if isinstance(value, str) else value
+            for name, value in record.items()
+        }
+        | {"asked_b64": exact_unless_utf8(record["asked"])}
+        for record in _long(found)
+    ]
+    schema = pa.schema(kinds, metadata=metadata)
+    pq.write_table(pa.Table.from_pylist(records, schema=schema), file)
+
+
+def _head(found: Lookup) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run": asdict(found.run),
+        "summary": found.summary(),
+        "lists": [asdict(one) for one in found.lists],
+        "sites": [asdict(one) for one in found.sites],
+        "notes": list(found.notes),
+    }
+
+
+def _record(answer: Answer) -> dict[str, Any]:
+    fields = asdict(answer)
+    asked = {"asked": fields.pop("asked")}
+    if (asked_b64 := exact_unless_utf8(answer.asked)) is not None:
+        asked["asked_b64"] = asked_b64
+    return asked | fields
+
+
+def _long(found: Lookup) -> Iterator[dict[str, Any]]:
+    """A record a row that was found; one with empty fields for an answer without any."""
+    for answer in found:
+        shared = asdict(answer)
+        matches, counts = shared.pop("matches"), shared.pop("n_matches")
+        shared["compared"] = " ".join(shared["compared"])
+        blank = dict.fromkeys(("way", "file", "row", "key", "url", "text", "bits"))
+        for match in matches or [blank]:
+            yield shared | match | {"n_matches": counts.get(match["way"])}

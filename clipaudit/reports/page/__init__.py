@@ -1,0 +1,1 @@
+"""An `Audit` as one page that opens offline."""

@@ -1,0 +1,206 @@
+"""An `Audit` in the words of the HTML report, first part: the answer.
+
+For readers who know pictures and papers, not statistics. It claims what the other formats claim,
+and no more; the sentence to quote is theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from clipaudit.reports.wording import can_decide, percent
+
+if TYPE_CHECKING:
+    from clipaudit.results.audit import Audit, Run
+    from clipaudit.results.evidence import AgainstControl, CalibrationFacts
+    from clipaudit.statistics.conformal import Levels
+
+Tone = Literal["evidence", "none", "open"]
+"""Something was found; nothing was; or nothing can be said."""
+
+_BY_ITSELF = "Every picture, by itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the run says on one question.
+
+    Attributes:
+        question: On what: the pictures as a set, or each by itself.
+        badge: The answer in two words.
+        tone: Its kind.
+        title: The answer in a line.
+        lines: What it means.
+        quote: The sentence to quote, with its numbers; empty where there is none.
+    """
+
+    question: str
+    badge: str
+    tone: Tone
+    title: str
+    lines: tuple[str, ...]
+    quote: str = ""
+
+
+def question(run: Run) -> str:
+    """What the run was to find out."""
+    return f"Were these pictures used to train {run.encoder['spec']}?"
+
+
+def answers(audit: Audit) -> tuple[Answer, ...]:
+    """The verdict on all pictures as a set, where there is one, then that on each of them."""
+    if not audit.scored:
+        read = f"Of {count(len(audit), 'file')} none gave a picture that can be scored."
+        title = "No picture could be scored."
+        return (Answer(_BY_ITSELF, "No verdict", "open", title, (read,)),)
+    as_a_set = (_as_a_set(audit.comparison),) if audit.comparison else ()
+    return (*as_a_set, _one_by_one(audit))
+
+
+def notices(audit: Audit) -> tuple[str, ...]:
+    """What a reader must know before anything else."""
+    stopped = (
+        "This run was stopped before its end. Only the files that were done by then are here, "
+        "and everything below is of them alone."
+    )
+    return (stopped,) if audit.run.interrupted else ()
+
+
+def _as_a_set(comparison: AgainstControl) -> Answer:
+    of, quote = "All pictures, as a set", comparison.sentence
+    outcome, blind = comparison.by_inferrer[0].outcome, comparison.blind.outcome
+    if outcome == "too few":
+        title = "There are too few pictures for an answer."
+        return Answer(of, "No conclusion", "open", title, (), quote)
+    if blind == "different":
+        title = "The control is no fair one, so nothing follows from the comparison."
+        why = (
+            "The two sets differ in what can be seen without the encoder: in their kind, their "
+            "size or how they were saved. Compare with pictures that differ in nothing but that "
+            "they cannot have been used."
+        )
+        return Answer(of, "No conclusion", "open", title, (why,), quote)
+    if outcome == "not shown":
+        title = "As a set, they were not shown to score higher than unused pictures."
+        faint = (
+            "That is no evidence that they were used, and none that they were not: a faint trace "
+            "escapes a test of this size."
+        )
+        return Answer(of, "No evidence", "none", title, (faint,), quote)
+    title = "As a set, they score higher than pictures that cannot have been used."
+    other = (
+        "Chance alone is a poor explanation. Another one remains, which numbers cannot rule out: "
+        "that these pictures differ from the control in more than having been used."
+    )
+    untried = (
+        "Whether they do differ in what can be seen without the encoder could not be tried here, "
+        "so the weight of this result rests on how the control was chosen."
+    )
+    lines = (other, untried) if blind == "too few" else (other,)
+    return Answer(of, "Evidence", "evidence", title, lines, quote)
+
+
+def _one_by_one(audit: Audit) -> Answer:
+    run = audit.run
+    if not run.inferrers:
+        title = "There is no verdict, because no inferrer took part."
+        similarity = (
+            "The mean similarity below says how alike the encoder finds changed copies of a "
+            "picture. It runs higher for pictures that it was trained on, but differs far more by "
+            "what is in them."
+        )
+        return Answer(_BY_ITSELF, "No verdict", "open", title, (similarity,))
+    if run.levels is None or not run.calibrations:
+        return _uncalibrated(audit)
+    return _calibrated(audit, run.calibrations[0], run.levels)
+
+
+def _uncalibrated(audit: Audit) -> Answer:
+    counts = [f"{audit.n_predicted(one.name):,} by {one.name}" for one in audit.run.inferrers]
+    title = "There is no verdict: how often the method errs on this encoder is not known."
+    hints = (
+        f"Of {count(len(audit.scored), 'picture')}, this many read as used: {', '.join(counts)}. "
+        "These are hints: pictures that an encoder never saw read so too, and how many do differs "
+        "from one encoder to the next."
+    )
+    remedy = (
+        "A calibration with pictures that it cannot have been trained on turns hints into "
+        "verdicts with a known rate of error; see “Calibration” below."
+    )
+    return Answer(_BY_ITSELF, "No verdict", "open", title, (hints, remedy))
+
+
+def _calibrated(audit: Audit, facts: CalibrationFacts, levels: Levels) -> Answer:
+    """By the first inferrer that has a calibration; of the others, only what they count."""
+    if not can_decide(facts, levels):
+        title = "There is no verdict: too few pictures are known that cannot have been used."
+        how_many = (
+            f"{facts.n_null:,} of them were compared with. See “Calibration” below for how many "
+            "it takes."
+        )
+        return Answer(_BY_ITSELF, "No verdict", "open", title, (how_many,))
+    n, n_picked = len(audit.scored), audit.n_picked(facts.inferrer)
+    counts = audit.n_verdicts(facts.inferrer)
+    low, value, high = (
+        f"{n * share:.1f}" for share in (facts.fpr.low, facts.fpr.value, facts.fpr.high)
+    )
+    by_chance = (
+        f"If none of them had been used, about {value} would be called members all the same "
+        f"(95 % interval {low} to {high}, by {facts.n_null:,} pictures that cannot have been "
+        "used), as far as those are of their kind."
+    )
+    the_rest = (
+        f"{counts['non-member']:,} are called non-members; of {counts[_UNKNOWN]:,} it can’t tell."
+    )
+    picked = (
+        "None can be picked out with the stated share of errors: what is called a member here may "
+        "all be chance."
+    )
+    if n_picked:
+        picked = (
+            f"{n_picked:,} can be picked out such that on average at most {percent(levels.fdr)} of "
+            "the picked ones were not used. The table at the end says which."
+        )
+    k = counts["member"]
+    called = f"{k:,} are called members" if k > 1 else f"{k or 'None'} is called a member"
+    return Answer(
+        f"{_BY_ITSELF}, by {facts.inferrer}",
+        "Some stand out" if n_picked else "None stands out",
+        "evidence" if n_picked else "none",
+        f"{called}, of {count(n, 'picture')}.",
+        (by_chance, the_rest, picked, *_beside(audit, facts)),
+    )
+
+
+_UNKNOWN: Literal["can't tell"] = "can't tell"
+
+
+def _beside(audit: Audit, facts: CalibrationFacts) -> tuple[str, ...]:
+    """What else the run holds that bears on the answer by one inferrer."""
+    others = [
+        f"{audit.n_verdicts(one.inferrer)['member']:,} by {one.inferrer}"
+        for one in audit.run.calibrations
+        if one.inferrer != facts.inferrer
+    ]
+    same_views = (
+        f"Called members by other inferrers: {', '.join(others)}. They read the same views, so "
+        "they are no further evidence."
+    )
+    unlike = (
+        "Against the control the same scores do not stand out. Then the known non-members may be "
+        "of another kind than these pictures, and the stated rates of error would not hold."
+    )
+    comparison = audit.comparison
+    is_at_odds = (
+        comparison is not None
+        and comparison.by_inferrer[0].outcome == "not shown"
+        and comparison.blind.outcome != "different"
+        and audit.n_picked(facts.inferrer) > 0
+    )
+    return (*([unlike] if is_at_odds else []), *([same_views] if others else []))
+
+
+def count(n: int, word: str) -> str:
+    """A number of things."""
+    return f"1 {word}" if n == 1 else f"{n:,} {word}s"

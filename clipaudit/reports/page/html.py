@@ -1,0 +1,253 @@
+"""One HTML file for people: the answer, how it was reached, pictures, limits, how to repeat it.
+
+It opens offline: no script, no link, nothing that is fetched, which its content security policy
+enforces. Every text goes through `shown` and is escaped by the template engine, whatever it is, so
+no file name breaks out of its place. What is said is in `page_answers` and `page_words`, what is
+drawn in `plots`, what is shown in `thumbnails`; the look is in `templates/`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from clipaudit.reports.audit.json_document import as_json
+from clipaudit.reports.page import answer as page_answers
+from clipaudit.reports.page import plots
+from clipaudit.reports.page import steps_and_limits as page_words
+from clipaudit.reports.page.thumbnails import MOST_VIEWS, VIEW_PX, Thumbnails, thumbnails
+from clipaudit.text.escaping import common_folder, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clipaudit.reports.page.plots import Plot
+    from clipaudit.results.audit import Audit, Row
+    from clipaudit.results.evidence import CalibrationFacts, InferrerComparison
+
+N_PICTURES = 5
+"""Pictures that are shown at each end of the ranking."""
+
+_MOST_ROWS = 500
+_MOST_SKIPPED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture in the report.
+
+    Attributes:
+        name: Its path within the folder that all are in.
+        rank: Its place, 1 for the one most like a member.
+        row: What was found.
+        look: What can be shown of it.
+    """
+
+    name: str
+    rank: int
+    row: Row
+    look: Thumbnails
+
+
+def dump(audit: Audit, file: BinaryIO, n_pictures: int = N_PICTURES) -> None:
+    """Write it; see `clipaudit.reports.Dump`.
+
+    Args:
+        audit: What to tell.
+        file: Where.
+        n_pictures: Pictures to show at each end of the ranking, none where 0. They are read
+            again, and those that have changed are not shown.
+
+    Raises:
+        EncoderError: The processes that decode do not start.
+    """
+    template = _environment().get_template("page.html")
+    for part in template.generate(**_context(audit, n_pictures)):
+        file.write(part.encode())
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("clipaudit.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["prose"] = _unbroken
+    return environment
+
+
+def _unbroken(text: str) -> str:
+    """A sentence in which no line ends between a number and its unit."""
+    return text.replace(" %", "\u00a0%").replace(" = ", "\u00a0=\u00a0")
+
+
+def _printable(value: object) -> object:
+    """What goes into the page: text with no character that could be taken for another thing."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _context(audit: Audit, n_pictures: int) -> dict[str, Any]:
+    run = audit.run
+    ranked = audit.ranked()
+    names = _names(audit)
+    most, least = _ends(ranked, n_pictures)
+    looks = thumbnails([row for _, row in (*most, *least)], run) if n_pictures else {}
+    ends = [
+        [
+            Picture(names[row.path], rank, row, looks.get(row.sha256 or "", Thumbnails()))
+            for rank, row in end
+        ]
+        for end in (most, least)
+    ]
+    return {
+        "run": run,
+        "audit": audit,
+        "question": page_answers.question(run),
+        "notices": page_answers.notices(audit),
+        "answers": page_answers.answers(audit),
+        "steps": page_words.steps(audit),
+        "limits": tuple(page_words.limits(audit)),
+        "plots": tuple(_plots(audit)) if ranked else (),
+        "frame": {"width": plots.WIDTH, "left": plots.LEFT, "right": plots.RIGHT},
+        "most": ends[0],
+        "least": ends[1],
+        "most_views": MOST_VIEWS,
+        "view_px": VIEW_PX,
+        "table": _table(ranked, names),
+        "n_left_out": max(0, len(ranked) - _MOST_ROWS),
+        "skipped": [(names[row.path], row.error or "unknown") for row in audit.skipped],
+        "most_skipped": _MOST_SKIPPED,
+        "encoders": [("Encoder", run.encoder), *(("Reference", one) for one in run.references)],
+        "config": as_json(run.config, indent=2).splitlines(),
+    }
+
+
+def _names(audit: Audit) -> dict[str, str]:
+    """The name of each path in the report, which tells nothing of the folders above all of them."""
+    paths = [row.path for row in audit]
+    if len(set(paths)) == 1:
+        return {path: PurePath(path).name or path for path in paths}
+    folder = common_folder(paths)
+    return {path: path.removeprefix(folder) for path in paths}
+
+
+def _ends(
+    ranked: Sequence[Row], n_pictures: int
+) -> tuple[list[tuple[int, Row]], list[tuple[int, Row]]]:
+    """The first and the last different pictures with their ranks; none is in both."""
+    different: dict[str, tuple[int, Row]] = {}
+    for rank, row in enumerate(ranked, start=1):
+        different.setdefault(row.sha256 or row.path, (rank, row))
+    all_of_them = list(different.values())
+    n_most = min(n_pictures, (len(all_of_them) + 1) // 2)
+    n_least = min(n_pictures, len(all_of_them) - n_most)
+    return all_of_them[:n_most], all_of_them[len(all_of_them) - n_least :]
+
+
+def _table(ranked: Sequence[Row], names: dict[str, str]) -> list[tuple[int, str, Row]]:
+    """Every picture; of too many, as many from each end."""
+    numbered = [(rank, names[row.path], row) for rank, row in enumerate(ranked, start=1)]
+    if len(numbered) <= _MOST_ROWS:
+        return numbered
+    return numbered[: _MOST_ROWS // 2] + numbered[-_MOST_ROWS // 2 :]
+
+
+def _plots(audit: Audit) -> Iterator[Plot]:
+    """The scores of the first inferrer, which ranks the pictures and judges the set."""
+    run = audit.run
+    if not run.inferrers:
+        means = {row.sha256: row.mean_similarity or 0.0 for row in audit.scored}
+        sample = plots.Sample("suspects", "these pictures", tuple(means.values()))
+        label = f"mean {run.similarity} similarity of the views"
+        caption = "How alike the encoder finds the views of each picture, 1 being the same."
+        yield plots.histogram([sample], "Similarity of the views", caption, label)
+        yield plots.by_rank([sample], "Pictures by similarity", caption, label)
+        return
+    name = run.inferrers[0].name
+    found = _by_inferrer(audit, name)
+    calibration = next((one for one in run.calibrations if one.inferrer == name), None)
+    comparison = run.comparison.by_inferrer[0] if run.comparison else None
+    samples = list(_samples(found, calibration, comparison))
+    label = f"score by {name}; higher is more like a member"
+    yield plots.histogram(
+        samples,
+        "How the scores spread",
+        _caption(calibration, comparison),
+        label,
+        _mark(audit, calibration),
+    )
+    yield plots.by_rank(
+        samples,
+        "The same, picture by picture",
+        "Each set from its highest score to its lowest. "
+        + (
+            "Where the dots of these pictures run above the others, they score higher."
+            if len(samples) > 1
+            else "A few dots far above the rest would stand out on the left."
+        ),
+        "score",
+    )
+    if calibration is not None:
+        yield plots.p_values(
+            list(_by_inferrer(audit, name, "p_value").values()),
+            "p-values",
+            "If none of the pictures had been used, all bars would be about as high as the line. "
+            "Used pictures pile up on the left.",
+        )
+
+
+def _by_inferrer(audit: Audit, inferrer: str, field: str = "score") -> dict[str, float]:
+    """A number of each different picture, in the order of the rows."""
+    return {
+        row.sha256 or row.path: value
+        for row in audit.scored
+        for finding in row.findings
+        if finding.inferrer == inferrer and (value := getattr(finding, field)) is not None
+    }
+
+
+def _samples(
+    found: dict[str, float],
+    calibration: CalibrationFacts | None,
+    comparison: InferrerComparison | None,
+) -> Iterator[plots.Sample]:
+    yield plots.Sample("suspects", "these pictures", tuple(found.values()))
+    if comparison is not None and comparison.control_scores:
+        yield plots.Sample("control", "control", comparison.control_scores)
+    if calibration is not None and calibration.null_scores:
+        yield plots.Sample("known", "known non-members", calibration.null_scores)
+
+
+def _caption(calibration: CalibrationFacts | None, comparison: InferrerComparison | None) -> str:
+    others = ["the control"] if comparison else []
+    others += ["the known non-members"] if calibration else []
+    if not others:
+        return "The scores of all pictures. By themselves they do not tell which were used."
+    return (
+        f"The scores of these pictures, above those of {' and '.join(others)}, which cannot have "
+        "been used. All on one scale; bars further to the right are more like members."
+    )
+
+
+def _mark(audit: Audit, calibration: CalibrationFacts | None) -> tuple[float, str] | None:
+    """The line that a score must cross: that of the calibration, else that of the inferrer."""
+    levels = audit.run.levels
+    if calibration is None or levels is None or not calibration.null_scores:
+        return audit.run.inferrers[
+            0
+        ].threshold, "right of the line: read as members, not calibrated"
+    # A member's p, (1 + number of known scores at or above its own) / (n + 1), is at most the FPR.
+    n_above = int(levels.fpr * (len(calibration.null_scores) + 1) + 1e-9)
+    if n_above < 1:
+        return None
+    return calibration.null_scores[-n_above], "right of the line: called members"

@@ -1,0 +1,189 @@
+"""What verdicts say and rest on, in lines for people."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from clipaudit.results.evidence import CalibrationFacts, KnownSet
+from clipaudit.statistics.calibration import needed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clipaudit.results.audit import Audit, Run
+    from clipaudit.results.evidence import AgainstControl
+    from clipaudit.statistics.conformal import Levels
+    from clipaudit.statistics.metrics import Estimate
+    from clipaudit.statistics.two_sets import Comparison
+
+
+def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]]]:
+    """The verdicts by each inferrer that has a calibration, and what they rest on, by name.
+
+    What is the same for several inferrers is told once.
+    """
+    n = len(audit.scored)
+    for facts in audit.run.calibrations:
+        counts = audit.n_verdicts(facts.inferrer)
+        lines = [", ".join(f"{k:,} {word}" for word, k in counts.items()) + f", of {n:,}"]
+        if can_decide(facts, levels):
+            lines.append(f"{audit.n_picked(facts.inferrer):,} are picked out of all")
+        if facts.tpr:
+            lines.append(f"finds {rate(facts.tpr)} of the known members")
+        yield f"Verdicts by {facts.inferrer}", lines
+    rests: dict[tuple[str, ...], list[str]] = {}
+    for facts in audit.run.calibrations:
+        rests.setdefault(tuple(_rests_on(facts, levels, n)), []).append(facts.inferrer)
+    for lines_of_some, inferrers in rests.items():
+        of_some = "" if len(rests) == 1 else f" of {', '.join(inferrers)}"
+        yield f"Calibration{of_some}", list(lines_of_some)
+
+
+def can_decide(facts: CalibrationFacts, levels: Levels) -> bool:
+    """Whether there are enough non-members to call any picture a member."""
+    return facts.n_null >= needed(levels.fpr)
+
+
+def _rests_on(facts: CalibrationFacts, levels: Levels, n: int) -> Iterator[str]:
+    yield (
+        f"null sample: {_set(facts.nonmembers, facts.n_null)}, made {facts.created}; "
+        f"smallest p {facts.smallest_p:.2g}"
+    )
+    if can_decide(facts, levels):
+        low, value, high = (f"{n * share:.1f}" for share in _from_low_to_high(facts.fpr))
+        yield (
+            f"FPR {percent(levels.fpr)}: if none of the {n:,} were a member, {value} would be "
+            f"called so by chance (95 % interval {low} to {high}), as far as the non-members are "
+            "of their kind"
+        )
+        yield (
+            f"FDR {percent(levels.fdr)}: at most that share of the picked ones are non-members, "
+            "on average"
+        )
+    else:
+        yield (
+            f"no picture can be called a member at an FPR of {percent(levels.fpr)}: that takes "
+            f"{needed(levels.fpr):,} known non-members, and there are {facts.n_null:,}"
+        )
+    if facts.members:
+        yield (
+            f"known members: {_set(facts.members, facts.n_members)}; miss rate "
+            f"{percent(levels.fnr)}: at most that share of the members are called non-members"
+        )
+    else:
+        yield (
+            "no known members: how many it misses is not known, so no picture is called a "
+            "non-member"
+        )
+    if facts.n_left_out:
+        yield (
+            f"{facts.n_left_out:,} known pictures are among these or look the same, and were left "
+            "out of the calibration"
+        )
+
+
+def uncalibrated_lines(run: Run, names: list[str]) -> Iterator[str]:
+    """That predictions are just that, and how to get verdicts."""
+    yield (
+        f"how often {', '.join(names)} errs on this encoder is not known; elsewhere it erred as "
+        "stated with each inferrer"
+    )
+    yield (
+        "to calibrate: clipaudit calibrate "
+        f"--encoder {shlex.quote(str(run.encoder.get('spec')))} "
+        "--nonmembers FOLDER, with pictures like these that it cannot have been trained on, "
+        f"{needed(0.01):,} at least for an FPR of 1 %; all other options as here"
+    )
+
+
+def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Facts of suspects against control: a name, and lines."""
+    first = comparison.by_inferrer[0].unpaired
+    sizes = (
+        f"{first.n_suspects:,} suspects, {first.n_control:,} of the control {comparison.control} "
+        f"({comparison.n_scored:,} of its {comparison.n_files:,} files were scored)"
+    )
+    yield "Pictures", (sizes, *_left_out(comparison))
+    for result in comparison.by_inferrer:
+        lines = [_test(result.unpaired), _planning(result.unpaired)]
+        if result.paired is not None:
+            lines += ["in pairs of one name: " + _test(result.paired), _planning(result.paired)]
+        yield f"By {result.inferrer}", tuple(lines)
+    if len(comparison.by_inferrer) > 1:
+        which = (
+            f"the result is that of {comparison.by_inferrer[0].inferrer}, the first inferrer; the "
+            "others read the same views, so they are no further evidence, and the best of several "
+            "is not to be picked afterwards"
+        )
+        yield "Which one", (which,)
+    outcome = {
+        "different": "the two differ in what needs no encoder: this is no fair control",
+        "alike": "no difference was found that needs no encoder; there may be others",
+        "too few": "whether the two differ in what needs no encoder could not be tried",
+    }[comparison.blind.outcome]
+    yield "Fair control?", (f"{outcome}: {comparison.blind.text}",)
+
+
+def meaning(levels: Levels) -> str:
+    """How to read a verdict."""
+    return (
+        "A verdict of member says that of the known non-members at most "
+        f"{percent(levels.fpr)} score as high, and holds for pictures of their kind. It does not "
+        "prove that this one picture was used: of many non-members that share is called so too. "
+        "Can't tell is no verdict in either direction."
+    )
+
+
+def rate(estimate: Estimate) -> str:
+    """A share with its interval and n."""
+    low, value, high = (percent(one) for one in _from_low_to_high(estimate))
+    return f"{value} ({low} to {high}, n = {estimate.n:,})"
+
+
+def percent(share: float) -> str:
+    """A share of up to three digits, without zeros at the end."""
+    return f"{100 * share:.3g} %"
+
+
+def _from_low_to_high(estimate: Estimate) -> tuple[float, float, float]:
+    return estimate.low, estimate.value, estimate.high
+
+
+def _set(known: KnownSet, n_used: int) -> str:
+    return (
+        f"{n_used:,} of {known.n:,} from {known.name}"
+        if n_used < known.n
+        else (f"{known.n:,} from {known.name}")
+    )
+
+
+def _test(test: Comparison) -> str:
+    how = f"{test.n_resamples:,} permutations" if test.n_resamples else "exact"
+    name = "signed-rank" if test.paired else "Mann-Whitney"
+    effect = ""
+    if test.effect is not None:
+        low, value, high = (percent(one) for one in _from_low_to_high(test.effect))
+        n = f"{test.n_suspects:,}" + ("" if test.paired else f" and {test.n_control:,}")
+        effect = f"; the suspect is higher in {value} of pairs ({low} to {high}, n = {n})"
+    return f"{test.outcome}: p = {test.p:.3g} (one-sided {name}, {how}){effect}"
+
+
+def _planning(test: Comparison) -> str:
+    unit = "pairs" if test.paired else "pictures in each set"
+    if test.outcome == "too few":
+        return f"a claim at the level of {percent(test.alpha)} takes {test.n_minimum} {unit}"
+    parts = [f"{n:,} {unit} in {percent(power)} of comparisons" for power, n in test.needed if n]
+    if not parts:
+        return "no number of pictures would show an effect of this size and direction"
+    return "an effect of this size is seen by " + ", by ".join(parts)
+
+
+def _left_out(comparison: AgainstControl) -> Iterator[str]:
+    if comparison.n_near_duplicates:
+        yield f"{comparison.n_near_duplicates:,} copies and near-duplicates count once"
+    if comparison.overlaps:
+        yield (
+            f"{len(comparison.overlaps):,} pictures of the control are among the suspects, and "
+            "were left out of it"
+        )

@@ -1,0 +1,295 @@
+"""Stage 6: scores → what a report needs, and nothing that it would have to compute.
+
+`Audit` is plain data: every table, file and notebook view is made from it alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+    from clipaudit.results.evidence import AgainstControl, CalibrationFacts
+    from clipaudit.statistics.conformal import Levels, Reason, Verdict
+
+SCHEMA_VERSION = "1.0"
+"""Of every format that is made from an `Audit`; additions raise the second number."""
+
+SCHEMA_VERSION_WITH_MORE = "1.1"
+"""What has a reference encoder, a calibration or a control has further fields; what has none of
+them is written as before."""
+
+Status = Literal["ok", "skipped"]
+Prediction = Literal["member", "non-member"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one inferrer says of one image.
+
+    Attributes:
+        inferrer: Its name.
+        score: Higher is more like a member; not a probability.
+        prediction: `member` where the score is at or above the inferrer's threshold, which is
+            not calibrated for the encoder.
+        p_value: How often a non-member scores as high or higher, by the calibration; None, as all
+            that follows, where there is no calibration that fits.
+        p_member: How often a member scores as low or lower; None too without known members.
+        q_value: The p-value adjusted for all pictures of the run.
+        verdict: Of this picture, at the FPR and the miss rate of `Run.levels`.
+        reason: Why.
+        picked: Whether it is among those that are picked out of all at the FDR.
+    """
+
+    inferrer: str
+    score: float
+    prediction: Prediction
+    p_value: float | None = None
+    p_member: float | None = None
+    q_value: float | None = None
+    verdict: Verdict | None = None
+    reason: Reason | None = None
+    picked: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceSignals:
+    """What the reference encoder makes of one image; of several, the mean of what they make.
+
+    Attributes:
+        mean_similarity: As in `Row`.
+        norm: Length of its embedding of the image without augmentation.
+    """
+
+    mean_similarity: float
+    norm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One file, whatever became of it.
+
+    Attributes:
+        path: As it was given or found; undecodable bytes as surrogate escapes.
+        sha256: Of the file's bytes, in hex; None where it could not be read.
+        status: `ok` where it was scored, else `skipped`.
+        error: None, or `reason: explanation` for a skipped file.
+        mean_similarity: Mean of the pairwise similarities of its views.
+        findings: One an inferrer, in the order of `Run.inferrers`; empty where skipped.
+        notes: What decoding had to do that may surprise, such as `first of 12 frames`.
+        reference: Where the run has a reference encoder.
+    """
+
+    path: str
+    sha256: str | None
+    status: Status
+    error: str | None = None
+    mean_similarity: float | None = None
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    reference: ReferenceSignals | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InferrerFacts:
+    """What a reader must know of an inferrer to read its predictions.
+
+    Attributes:
+        name: As shown in the rows.
+        kind: `V`, `S` or `T`.
+        threshold: A score at or above it reads as member.
+        trained_on: One line: shadow data set, architecture, algorithm.
+        evidence: One line: its error rates, on what they were measured, n and interval.
+        sha256: Of its weights.
+        similarity: Which one it reads.
+        reads_reference: Whether it reads the signals of the reference encoders too.
+    """
+
+    name: str
+    kind: str
+    threshold: float
+    trained_on: str
+    evidence: str
+    sha256: str
+    similarity: str = "cosine"
+    reads_reference: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The facts of a run: enough to read its numbers, and to repeat it.
+
+    Attributes:
+        command: The command line, or the Python call.
+        config: The resolved options, as plain values.
+        versions: clipaudit, Python, torch, … → version.
+        encoder: The encoder's `EncoderInfo`, as plain values.
+        recipe: Name and version of the recipe of views.
+        n_views: Views an image.
+        similarity: Which similarity the inferrers read.
+        seed: Seed of the views.
+        inferrers: Facts of each inferrer.
+        started_at: UTC, ISO 8601.
+        seconds: Wall time.
+        n_from_store: Images whose features were already known.
+        interrupted: Whether the user stopped the run before its end.
+        references: The `EncoderInfo` of each reference encoder, as plain values.
+        calibrations: Of the inferrers that have one, in their order.
+        levels: How often verdicts may be wrong; None without a calibration.
+        calibration_notes: Why other calibrations were not used.
+        comparison: The verdict on all pictures as a set, where there is a control.
+    """
+
+    command: str
+    config: dict[str, Any]
+    versions: dict[str, str]
+    encoder: dict[str, Any]
+    recipe: str
+    n_views: int
+    similarity: str
+    seed: int
+    inferrers: tuple[InferrerFacts, ...]
+    started_at: str
+    seconds: float
+    n_from_store: int = 0
+    interrupted: bool = False
+    references: tuple[dict[str, Any], ...] = ()
+    calibrations: tuple[CalibrationFacts, ...] = ()
+    levels: Levels | None = None
+    calibration_notes: tuple[str, ...] = ()
+    comparison: AgainstControl | None = None
+
+    @property
+    def schema_version(self) -> str:
+        """Of every format that is made from it: the first one with all of its fields."""
+        has_more = any(getattr(self, name) for name in _SINCE_1_1)
+        return SCHEMA_VERSION_WITH_MORE if has_more else SCHEMA_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; what there is none of is left out, if it came with version 1.1."""
+        plain = asdict(self)
+        for name in _SINCE_1_1:
+            if not plain[name]:
+                del plain[name]
+        if self.schema_version == SCHEMA_VERSION:
+            for facts in plain["inferrers"]:
+                del facts["similarity"], facts["reads_reference"]
+        return plain
+
+
+_SINCE_1_1 = ("references", "calibrations", "levels", "calibration_notes", "comparison")
+"""Fields of `Run`."""
+
+DECIDED = ("p_value", "p_member", "q_value", "verdict", "reason", "picked")
+"""Fields of `Finding` that a calibration fills."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Everything that a run found; `len()`, iteration and indexing go over its rows."""
+
+    run: Run
+    rows: tuple[Row, ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.rows[index]
+
+    @property
+    def scored(self) -> tuple[Row, ...]:
+        """The rows that carry a score."""
+        return tuple(row for row in self.rows if row.status == "ok")
+
+    @property
+    def skipped(self) -> tuple[Row, ...]:
+        """The rows that do not."""
+        return tuple(row for row in self.rows if row.status == "skipped")
+
+    def ranked(self) -> tuple[Row, ...]:
+        """The rows that carry a score, most like a member first.
+
+        By the first inferrer's score, or by mean similarity where there is no inferrer; ties
+        by content hash, then by path, so that the order is the same in every run.
+        """
+
+        def key(row: Row) -> tuple[float, str, str]:
+            score = row.findings[0].score if row.findings else row.mean_similarity
+            return -(score or 0.0), row.sha256 or "", row.path
+
+        return tuple(sorted(self.scored, key=key))
+
+    def skip_reasons(self) -> dict[str, int]:
+        """How many files were skipped for each reason, the most frequent first.
+
+        The reason is the part of `Row.error` before its colon.
+        """
+        reasons = Counter((row.error or "unknown").partition(":")[0] for row in self.skipped)
+        return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
+
+    def n_predicted(self, inferrer: str) -> int:
+        """How many images an inferrer reads as members."""
+        return sum(
+            finding.prediction == "member"
+            for row in self.rows
+            for finding in row.findings
+            if finding.inferrer == inferrer
+        )
+
+    @property
+    def comparison(self) -> AgainstControl | None:
+        """The verdict on all pictures as a set, where there is a control."""
+        return self.run.comparison
+
+    def n_verdicts(self, inferrer: str) -> dict[Verdict, int]:
+        """How many images of each verdict, for an inferrer that has a calibration."""
+        counts: dict[Verdict, int] = {"member": 0, "non-member": 0, "can't tell": 0}
+        for finding in self._findings(inferrer):
+            if finding.verdict is not None:
+                counts[finding.verdict] += 1
+        return counts
+
+    def n_picked(self, inferrer: str) -> int:
+        """How many images are picked out of all at the FDR."""
+        return sum(finding.picked is True for finding in self._findings(inferrer))
+
+    def _findings(self, inferrer: str) -> Iterator[Finding]:
+        for row in self.rows:
+            yield from (finding for finding in row.findings if finding.inferrer == inferrer)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One flat record a file and inferrer: the long form, which all exports share.
+
+        A skipped file, or a run without inferrers, gives one record with those fields None.
+        Where the run has a reference encoder, `reference_mean_similarity` and `reference_norm`
+        are there too; where it has a calibration, what that gave: see `Finding`.
+        """
+        records = []
+        for row in self.rows:
+            shared = asdict(row)
+            findings = shared.pop("findings")
+            beside = shared.pop("reference") or {"mean_similarity": None, "norm": None}
+            if self.run.references:
+                shared |= {f"reference_{name}": value for name, value in beside.items()}
+            blank = dict.fromkeys(("inferrer", "score", "prediction", *DECIDED))
+            if not self.run.calibrations:
+                for one in (blank, *findings):
+                    for name in DECIDED:
+                        del one[name]
+            records += [{**shared, **finding} for finding in findings or [blank]]
+        return records
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The same as a data frame; needs pandas (`pip install 'clipaudit[pandas]'`)."""
+        import pandas as pd
+
+        return pd.DataFrame.from_records(self.to_dicts())

@@ -1,0 +1,146 @@
+"""What verdicts rest on: facts that go wherever the numbers go, on the screen and into files.
+
+Plain data, made by `clipaudit.verdicts.by_calibration` and `clipaudit.verdicts.by_control`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from clipaudit.statistics.metrics import Estimate
+    from clipaudit.statistics.two_sets import Comparison, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSet:
+    """Pictures whose membership is known.
+
+    Attributes:
+        name: The files and folders that were named.
+        n: Different pictures in it that were scored; near-duplicates count once.
+        sha256: Over the sorted SHA-256 of the pictures: tells sets of one name apart.
+    """
+
+    name: str
+    n: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationFacts:
+    """What a reader must know of a calibration to read the p-values and verdicts made with it.
+
+    Attributes:
+        inferrer: Whose scores it is for.
+        nonmembers: The set behind the null sample.
+        members: The set of known members, where there is one.
+        n_left_out: Pictures of both that are among the pictures of the run, to the byte or to the
+            eye, and so had no part in the verdicts.
+        n_null: Non-members that had.
+        n_members: Members that had.
+        smallest_p: The smallest p-value that so many non-members allow.
+        fpr: Share of the non-members that are called members at the stated FPR, and how far these
+            very non-members may miss it.
+        tpr: Share of the known members that are called members; None where there are none.
+        seed: Of its views, and of the lots between equal scores.
+        created: UTC date, ISO 8601.
+        clipaudit_version: The package that made it.
+        null_scores: Of the non-members that had part in the verdicts, ascending.
+    """
+
+    inferrer: str
+    nonmembers: KnownSet
+    members: KnownSet | None
+    n_left_out: int
+    n_null: int
+    n_members: int
+    smallest_p: float
+    fpr: Estimate
+    tpr: Estimate | None
+    seed: int
+    created: str
+    clipaudit_version: str
+    null_scores: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """A picture that is among the suspects and in the control.
+
+    Attributes:
+        suspect: Path of the one.
+        control: Path of the other.
+        kind: Whether they are the same to the byte, or to the eye.
+    """
+
+    suspect: str
+    control: str
+    kind: Literal["copy", "near-duplicate"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlindCheck:
+    """Whether a baseline that never sees the encoder tells suspects and control apart.
+
+    Attributes:
+        outcome: `different` where it does, so that the control is no fair one; `alike` where it
+            does not, which does not prove that it is; `too few` where it could not be tried.
+        text: What was found: figure, interval, n.
+    """
+
+    outcome: Literal["different", "alike", "too few"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class InferrerComparison:
+    """Suspects against control by the scores of one inferrer.
+
+    Attributes:
+        inferrer: Its name.
+        outcome: Of the unpaired test.
+        sentence: To quote; it claims no more than the data and the blind check allow.
+        unpaired: The Mann-Whitney test.
+        paired: The signed-rank test, where every suspect has a namesake in the control; it stands
+            beside the other and does not change the outcome.
+        control_scores: Of the pictures of the control that counted, ascending.
+    """
+
+    inferrer: str
+    outcome: Outcome
+    sentence: str
+    unpaired: Comparison
+    paired: Comparison | None
+    control_scores: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AgainstControl:
+    """The verdict on the suspects as a set.
+
+    Attributes:
+        control: The files and folders that were named as the control.
+        n_files: Files in it.
+        n_scored: Those that were scored.
+        n_near_duplicates: Copies and near-duplicates, among the suspects and in the control, of
+            pictures that count already.
+        overlaps: Pictures in both; they were allowed, and left out of the control.
+        blind: Whether the two folders differ in what no encoder is needed to see.
+        by_inferrer: The tests, in the order of `Run.inferrers`. The first one is the result; to
+            pick the best afterwards would be to test several times and tell of one.
+    """
+
+    control: str
+    n_files: int
+    n_scored: int
+    n_near_duplicates: int
+    overlaps: tuple[Overlap, ...]
+    blind: BlindCheck
+    by_inferrer: tuple[InferrerComparison, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The one to quote."""
+        return self.by_inferrer[0].sentence

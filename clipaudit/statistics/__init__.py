@@ -1,0 +1,1 @@
+"""Arrays in, plain data out: metrics, rank tests, calibration, conformal verdicts."""

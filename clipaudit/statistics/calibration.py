@@ -1,0 +1,255 @@
+"""Scores of pictures whose membership is known: what other scores are measured against.
+
+A score says nothing by itself: encoders differ in how alike views of *any* picture look to them.
+A calibration holds what the very same encoder and inferrer give to known non-members, the *null
+sample*, and perhaps to known members. Whatever the inferrer learned and wherever its threshold
+lies, error rates then hold for this encoder, as long as the known pictures are like the others:
+exchangeable with them, but for membership. `clipaudit.statistics.conformal` makes verdicts of it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clipaudit.errors import InferrerError
+from clipaudit.statistics.metrics import Estimate, fewest_for, most_within
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clipaudit.statistics.metrics import FloatArray
+
+FORMAT = 1
+"""Of `Calibration.to_dict`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBy:
+    """All that a score depends on, beside the picture and the seed of its views.
+
+    Attributes:
+        encoder: Fingerprint of the target encoder.
+        inferrer: Name of the inferrer.
+        inferrer_sha256: Of its weights.
+        recipe: Name and version of the recipe of views.
+        n_views: Views an image.
+        similarity: Which one the inferrer reads.
+        references: Fingerprints of the reference encoders, if there are any.
+    """
+
+    encoder: str
+    inferrer: str
+    inferrer_sha256: str
+    recipe: str
+    n_views: int
+    similarity: str
+    references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownScores:
+    """Scores of pictures whose membership is known: all members, or all non-members.
+
+    Neither the inferrer nor its threshold may have been fitted to these pictures.
+
+    Attributes:
+        image_ids: SHA-256 of each image file, in hex; each once.
+        scores: Finite; as many.
+    """
+
+    image_ids: tuple[str, ...]
+    scores: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.image_ids or len(self.image_ids) != len(self.scores):
+            raise ValueError("known scores need one score a picture, and a picture at least")
+        if len(set(self.image_ids)) < len(self.image_ids):
+            raise ValueError("a picture occurs twice among the known scores")
+        if not all(map(math.isfinite, self.scores)):
+            raise ValueError("every known score must be finite")
+
+    @classmethod
+    def of(cls, image_ids: Sequence[str], scores: FloatArray) -> KnownScores:
+        """The same from an array, shape (n,).
+
+        Raises:
+            ValueError: As with other arguments that are not as the attributes say.
+        """
+        return cls(tuple(image_ids), tuple(scores.tolist()))
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What one encoder and inferrer give to pictures whose membership is known.
+
+    Attributes:
+        scored_by: What gave the scores.
+        seed: Of the views, and of the lots that decide between equal scores.
+        null: The null sample: known non-members.
+        members: Known members, where there are some.
+    """
+
+    scored_by: ScoredBy
+    seed: int
+    null: KnownScores
+    members: KnownScores | None = None
+
+    def __post_init__(self) -> None:
+        n_pictures = len(self.null) + (len(self.members) if self.members else 0)
+        if len(self.image_ids) < n_pictures:
+            raise ValueError("a picture is both a known member and a known non-member")
+
+    @property
+    def image_ids(self) -> frozenset[str]:
+        """SHA-256 of all pictures in it, in hex."""
+        return frozenset(self.null.image_ids + (self.members.image_ids if self.members else ()))
+
+    @property
+    def smallest_p(self) -> float:
+        """The smallest p-value that any picture can reach."""
+        return 1 / (len(self.null) + 1)
+
+    def fpr(self, stated: float) -> Estimate:
+        """The share of non-members that these very non-members let through at a stated FPR.
+
+        The stated FPR is kept on average over all null samples that might have been drawn. What
+        this one makes of it is somewhat more or less, and the interval says how much.
+        Source: Vovk, "Conditional Validity of Inductive Conformal Predictors" (2012): the share
+        above the k-th highest of m null scores is distributed as Beta(k, m + 1 - k).
+        """
+        from scipy import stats
+
+        m = len(self.null)
+        k = most_within(stated, m + 1)
+        if not k:  # no p-value is as small
+            return Estimate(0.0, 0.0, 0.0, m)
+        low, high = stats.beta.ppf(np.array([0.025, 0.975]), k, m + 1 - k)
+        return Estimate(k / (m + 1), float(low), float(high), m)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, which JSON can hold, and the version of their format."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, document: object) -> Calibration:
+        """What `to_dict` gave, after JSON or not.
+
+        Raises:
+            InferrerError: It is something else, of a newer version, or broken.
+        """
+        found = document.get("format") if isinstance(document, dict) else None
+        if type(found) is int and found > FORMAT:
+            raise InferrerError(
+                f"the calibration has format {found}, and this clipaudit reads {FORMAT}",
+                "Update clipaudit, or calibrate again with this version.",
+            )
+        try:
+            record = _record(document, "format", *(field.name for field in fields(cls)))
+            if _whole(record["format"]) != FORMAT:
+                raise ValueError(f"its format is {found!r}")
+            by = _record(record["scored_by"], *(field.name for field in fields(ScoredBy)))
+            texts = {name: _text(by[name]) for name in by.keys() - {"n_views", "references"}}
+            references = tuple(map(_text, _items(by["references"])))
+            return cls(
+                ScoredBy(n_views=_whole(by["n_views"]), references=references, **texts),
+                _whole(record["seed"]),
+                _known(record["null"]),
+                None if record["members"] is None else _known(record["members"]),
+            )
+        except (ValueError, TypeError, OverflowError) as error:
+            raise InferrerError(
+                f"this is no calibration that can be read: {error}",
+                "Calibrate again with pictures that are known not to be members.",
+            ) from error
+
+
+def needed(fpr: float) -> int:
+    """How many non-members a calibration needs before any picture can be called a member.
+
+    At a miss rate instead: how many members, before any picture can be called a non-member.
+    To pick one picture out of a folder of n at a false discovery rate takes `needed(fdr / n)`; if
+    a share of the folder stands out together, `needed(fdr * share)`.
+
+    >>> needed(0.01), needed(0.001)
+    (99, 999)
+
+    Raises:
+        ValueError: The FPR is not between 0 and 1.
+    """
+    return fewest_for(fpr) - 1
+
+
+def require_fit(calibration: Calibration, scored_by: ScoredBy) -> None:
+    """Whether scores can be read with a calibration.
+
+    Their seeds may differ: the views of another picture come from other random numbers anyhow.
+
+    Raises:
+        InferrerError: They cannot; the message names the first difference.
+    """
+    ours = calibration.scored_by
+    for name, (word, advice) in _MUST_AGREE.items():
+        was, now = getattr(ours, name), getattr(scored_by, name)
+        if was != now:
+            raise InferrerError(
+                f"the calibration was made with {word} {_told(was)}, and the scores with "
+                f"{_told(now)}",
+                "Calibrate again with what the pictures are scored with, or score them with "
+                f"{advice.format(_told(was))}.",
+            )
+
+
+_MUST_AGREE = {
+    "encoder": ("the encoder of fingerprint", "that encoder"),
+    "references": ("the reference encoders", "those reference encoders"),
+    "inferrer": ("inferrer", "inferrer {}"),
+    "inferrer_sha256": ("inferrer weights of SHA-256", "the inferrer as it was then"),
+    "recipe": ("recipe", "recipe {}"),
+    "n_views": ("a number of views of", "{} views"),
+    "similarity": ("similarity", "similarity {}"),
+}
+
+
+def _told(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
+    return str(value)
+
+
+def _record(value: object, *names: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or value.keys() != set(names):
+        raise ValueError(f"it does not have the fields {', '.join(names)}")
+    return value
+
+
+def _known(value: object) -> KnownScores:
+    record = _record(value, "image_ids", "scores")
+    scores = _items(record["scores"])
+    if any(type(score) not in (int, float) for score in scores):
+        raise ValueError("a score is no number")
+    return KnownScores(tuple(map(_text, _items(record["image_ids"]))), tuple(map(float, scores)))
+
+
+def _items(value: object) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{value!r} is no list")  # noqa: TRY004 -- the document is wrong
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise ValueError(f"{value!r} is no whole number")
+    return value

@@ -1,0 +1,338 @@
+"""A set of suspect pictures against its control: do they score higher than chance explains?
+
+The control is of the same kind as the suspects and cannot have been used. The null hypothesis says
+that both come from one distribution of scores. Every p-value is that of a permutation test: how
+often the scores at hand, dealt anew to suspects and control, come out as extreme. So it holds at
+any size, with any ties, whatever the distribution; but only if suspects and control are
+exchangeable but for membership, which no test on their scores can check.
+
+Arrays in, plain data out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import count
+from typing import Literal
+
+import numpy as np
+
+from clipaudit.statistics.metrics import Estimate, FloatArray, auc
+from clipaudit.statistics.rank_tests import RankTest, mann_whitney, signed_rank
+
+Outcome = Literal["higher", "not shown", "too few"]
+
+RESAMPLES = 9_999
+"""Random permutations, where there are too many to count them all."""
+
+POWERS = (0.8, 0.95)
+"""For which the number of pictures needed is told."""
+
+SIZES = (20, 50, 100, 500)
+"""Pictures in each set, for which the power is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came out of suspects against control, and what could have.
+
+    Attributes:
+        n_suspects: Pictures in the set.
+        n_control: Pictures in its control.
+        paired: Whether each suspect was compared with a control picture of its own.
+        alpha: Level of the test.
+        p: One-sided: how often chance alone ranks the suspects as high.
+        n_resamples: Random permutations behind p; 0 where all were counted, and p is exact.
+        smallest_p: The smallest p-value that so many pictures, with these ties, can give.
+        n_minimum: Fewest pictures in each set, or pairs, that can give a p-value at the level;
+            fewer suspects can against more of the control.
+        effect: Probability that a suspect scores above a control picture (above its own, in
+            pairs), ties counting half; one half is no difference. Its interval has two sides, and
+            may reach one half where the one-sided p-value does not reach the level. None for a
+            set of one picture.
+        planning_effect: What power is reckoned from: the effect's value or, in pairs, the
+            probability that two differences between a suspect and its control sum to above 0.
+        needed: For each power, how many pictures in each set, or pairs, would find this effect so
+            often; None where no number would.
+        power: For each number of pictures in each set, or pairs, how often they would find it.
+        detectable: The effect that so many pictures find in 80 % of comparisons; None in pairs.
+    """
+
+    n_suspects: int
+    n_control: int
+    paired: bool
+    alpha: float
+    p: float
+    n_resamples: int
+    smallest_p: float
+    n_minimum: int
+    effect: Estimate | None
+    planning_effect: float
+    needed: tuple[tuple[float, int | None], ...]
+    power: tuple[tuple[int, float], ...]
+    detectable: float | None
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether the set scores higher, was not shown to, or is too small to tell."""
+        if self.effect is None or self.smallest_p > self.alpha:
+            return "too few"
+        return "higher" if self.p <= self.alpha else "not shown"
+
+    def sentence(self) -> str:
+        """The result in one sentence, which claims no more than the data do."""
+        suspects = _pictures(self.n_suspects, "suspect")
+        control = _pictures(self.n_control, "control")
+        if self.effect is None or self.outcome == "too few":
+            return self._too_few(suspects, control)
+        test = "Wilcoxon signed-rank" if self.paired else "Mann-Whitney"
+        how = f"{self.n_resamples:,} permutations" if self.n_resamples else "exact"
+        found = (
+            f"in {_percent(self.effect.value)} of all pairs of a suspect and "
+            f"{'its own' if self.paired else 'a'} control picture the suspect scored higher, ties "
+            f"counting half (95 % interval {_percent(self.effect.low)} to "
+            f"{_percent(self.effect.high)}; 50 % is no difference), and chance alone would rank "
+            f"the suspects as high or higher with {_probability(self.p)} "
+            f"(one-sided {test} test, {how}, level {_level(self.alpha)})"
+        )
+        if self.outcome == "higher":
+            return (
+                f"As a set, the {suspects} got higher membership scores than the {control}: "
+                f"{found}, which is evidence that pictures of this set were used to train the "
+                "encoder, provided that the control differs from it in nothing else, and no proof "
+                "that any one picture was."
+            )
+        sight = ""
+        if self.detectable is not None:
+            sight = (
+                f" (sets of these sizes would find a true share of {_percent(self.detectable)} in "
+                "four of five comparisons, and a smaller one less often)"
+            )
+        return (
+            f"As a set, the {suspects} were not shown to get higher membership scores than the "
+            f"{control}: {found}, which is no evidence that pictures of this set were used to "
+            f"train the encoder, nor that they were not{sight}, and tells nothing of any one "
+            "picture."
+        )
+
+    def _too_few(self, suspects: str, control: str) -> str:
+        limit = ""
+        if self.smallest_p > self.alpha:
+            best = "the suspects had all the highest of these scores"
+            if self.paired:
+                best = "no suspect scored below its own control picture"
+            p = _probability(self.smallest_p)
+            limit = f": even if {best}, chance alone would do as much with {p}"
+        enough = f"{self.n_minimum} {'pairs' if self.paired else 'pictures in each set'}"
+        if min(self.n_suspects, self.n_control) >= self.n_minimum:
+            enough += ", and scores that are less often equal"
+        return (
+            f"No statement is possible from the membership scores of {suspects} and {control}, "
+            f"neither on the set nor on any one picture{limit}; one at the level of "
+            f"{_level(self.alpha)} takes at least {enough}."
+        )
+
+
+def compare(
+    suspects: FloatArray,
+    control: FloatArray,
+    alpha: float,
+    seed: int,
+    n_resamples: int = RESAMPLES,
+) -> Comparison:
+    """Suspects against a control, by the one-sided Mann-Whitney test; in any order.
+
+    Up to 100 pictures in each set, or 20 against 700, the p-value is exact (with many ties, up to
+    75 in each); from there on it is by random permutations. See `rank_tests` and, for the
+    interval of the effect, `metrics.auc`.
+
+    Args:
+        suspects: Scores, shape (n_suspects,), finite.
+        control: Scores, shape (n_control,), finite.
+        alpha: Level of the test, below one half.
+        seed: Of the random permutations.
+        n_resamples: How many of them.
+
+    Raises:
+        ValueError: A set without pictures, a score that is not finite, or a level that is not
+            between 0 and one half or cannot be reached with so many permutations.
+    """
+    from scipy import stats
+
+    _check(suspects, control, alpha, n_resamples)
+    n_suspects, n_control = len(suspects), len(control)
+    together = np.concatenate([suspects, control])
+    ranks = stats.rankdata(together)
+    wins = float(ranks[:n_suspects].sum()) - n_suspects * (n_suspects + 1) / 2
+    effect = None
+    if min(n_suspects, n_control) > 1:
+        effect = auc(together, np.arange(len(together)) < n_suspects)
+    information = 12 * n_suspects * n_control / (n_suspects + n_control)
+    reach = (_z(1 - alpha) + _z(POWERS[0])) / math.sqrt(information)
+    return _told(
+        mann_whitney(suspects, control, seed, n_resamples),
+        (n_suspects, n_control),
+        alpha,
+        effect,
+        planning_effect=wins / (n_suspects * n_control),
+        detectable=min(1.0, 0.5 + reach),
+    )
+
+
+def compare_pairs(
+    suspects: FloatArray,
+    control: FloatArray,
+    alpha: float,
+    seed: int,
+    n_resamples: int = RESAMPLES,
+) -> Comparison:
+    """Each suspect against a control picture of its own, by the Wilcoxon signed-rank test.
+
+    The stronger test where both pictures of a pair share what moves scores beside membership. The
+    null hypothesis says that the two of each pair might as well be swapped. Up to some 800 pairs
+    the p-value is exact; see `rank_tests`. The effect has the interval of Clopper and Pearson
+    (1934), which is a little too wide where pairs are equal.
+
+    Args:
+        suspects: Scores, shape (n_pairs,), finite.
+        control: Scores of their controls, in the same order.
+        alpha: Level of the test, below one half.
+        seed: Of the random permutations.
+        n_resamples: How many of them.
+
+    Raises:
+        ValueError: As `compare`, or sets of different sizes.
+    """
+    from scipy import stats
+
+    _check(suspects, control, alpha, n_resamples)
+    n = len(suspects)
+    if len(control) != n:
+        raise ValueError("pairs need as many controls as suspects")
+    differences = suspects - control
+    signs = np.sign(differences)
+    ranks = stats.rankdata(np.abs(differences))
+    n_wins = float((signs + 1).sum()) / 2
+    low = float(stats.beta.ppf(0.025, n_wins, n - n_wins + 1)) if n_wins else 0.0
+    high = float(stats.beta.ppf(0.975, n_wins + 1, n - n_wins)) if n_wins < n else 1.0
+    # Of all n (n + 1) / 2 sums of two differences, those of one with itself tell nothing new.
+    n_positive_sums = float((ranks * (signs + 1)).sum()) / 2 - n_wins
+    return _told(
+        signed_rank(differences, seed, n_resamples),
+        (n, n),
+        alpha,
+        Estimate(n_wins / n, low, high, n) if n > 1 else None,
+        planning_effect=n_positive_sums / (n * (n - 1) / 2) if n > 1 else n_wins,
+    )
+
+
+def power_of(effect: float, n: int, alpha: float, *, paired: bool = False) -> float:
+    """How often so many pictures find an effect at a level.
+
+    An approximation, by a normal distribution with the variance of no effect. Source: Noether,
+    "Sample Size Determination for Some Common Nonparametric Tests" (1987).
+
+    Args:
+        effect: Probability that a suspect scores above a control picture; in pairs, that two
+            differences between a suspect and its control sum to above 0. Ties count half.
+        n: Pictures in each set, or pairs.
+        alpha: Level of the one-sided test.
+        paired: Whether they are pairs.
+    """
+    from scipy import special
+
+    if n < fewest_pictures(alpha, paired=paired):
+        return 0.0
+    information = 3 * n if paired else 6 * n
+    return float(special.ndtr(math.sqrt(information) * (effect - 0.5) - _z(1 - alpha)))
+
+
+def pictures_needed(
+    effect: float, power: float, alpha: float, *, paired: bool = False
+) -> int | None:
+    """How many pictures in each set, or pairs, find an effect so often; None where none do.
+
+    Source and arguments as in `power_of`.
+    """
+    if effect <= 0.5:
+        return None
+    n = ((_z(1 - alpha) + _z(power)) / (effect - 0.5)) ** 2 / (3 if paired else 6)
+    return max(math.ceil(n), fewest_pictures(alpha, paired=paired))
+
+
+def fewest_pictures(alpha: float, *, paired: bool = False) -> int:
+    """Pictures in each set, or pairs, with which the most extreme outcome reaches a level.
+
+    >>> fewest_pictures(0.05), fewest_pictures(0.05, paired=True)
+    (3, 5)
+    """
+    ways = (2**n if paired else math.comb(2 * n, n) for n in count(2))
+    return next(n for n, n_ways in enumerate(ways, start=2) if 1 / n_ways <= alpha)
+
+
+def _told(
+    tested: RankTest,
+    sizes: tuple[int, int],
+    alpha: float,
+    effect: Estimate | None,
+    planning_effect: float,
+    detectable: float | None = None,
+) -> Comparison:
+    paired = detectable is None
+    needed = (
+        (power, pictures_needed(planning_effect, power, alpha, paired=paired)) for power in POWERS
+    )
+    power = ((n, power_of(planning_effect, n, alpha, paired=paired)) for n in SIZES)
+    return Comparison(
+        n_suspects=sizes[0],
+        n_control=sizes[1],
+        paired=paired,
+        alpha=alpha,
+        p=tested.p,
+        n_resamples=tested.n_resamples,
+        smallest_p=tested.smallest_p,
+        n_minimum=fewest_pictures(alpha, paired=paired),
+        effect=effect,
+        planning_effect=planning_effect,
+        needed=tuple(needed),
+        power=tuple(power),
+        detectable=detectable,
+    )
+
+
+def _check(suspects: FloatArray, control: FloatArray, alpha: float, n_resamples: int) -> None:
+    for scores in (suspects, control):
+        if scores.ndim != 1 or not len(scores) or not np.isfinite(scores).all():
+            raise ValueError("a set needs scores, and every one must be finite")
+    if not 0 < alpha < 0.5:
+        raise ValueError(f"a level must be above 0 and below one half, got {alpha}")
+    if 1 / (1 + n_resamples) > alpha:
+        raise ValueError(f"{n_resamples} permutations cannot reach a level of {alpha}")
+
+
+def _z(share: float) -> float:
+    from scipy import special
+
+    return float(special.ndtri(share))
+
+
+def _pictures(n: int, kind: str) -> str:
+    return f"{n:,} {kind} {'picture' if n == 1 else 'pictures'}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _level(alpha: float) -> str:
+    return f"{100 * alpha:g} %"
+
+
+def _probability(p: float) -> str:
+    """A p-value of three digits, rounded up: never stronger than it is."""
+    if p < 1e-6:
+        return "p < 0.000001"
+    n_decimals = 2 - math.floor(math.log10(p))
+    rounded = math.ceil(p * 10**n_decimals - 1e-6) / 10**n_decimals
+    return f"p = {rounded:.{n_decimals}f}".rstrip("0").rstrip(".")

@@ -1,0 +1,1 @@
+"""Words for people: numbers, and names that may hold anything."""

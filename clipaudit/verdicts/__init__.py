@@ -1,0 +1,1 @@
+"""Scores → verdicts, by calibration and by control."""

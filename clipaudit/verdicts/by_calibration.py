@@ -1,0 +1,220 @@
+"""Stage 6: an audit and calibrations → the audit with p-values and verdicts, and their evidence.
+
+Without a calibration for an inferrer its findings stay as they are: uncalibrated predictions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipaudit._version import __version__
+from clipaudit.errors import InferrerError
+from clipaudit.pictures.near_duplicates import partners
+from clipaudit.results.evidence import CalibrationFacts
+from clipaudit.statistics.calibration import Calibration, ScoredBy, require_fit
+from clipaudit.statistics.conformal import Decision, Levels, decide, p_values
+from clipaudit.statistics.metrics import proportion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from clipaudit.results.audit import Audit, Finding, InferrerFacts, Run
+    from clipaudit.statistics.metrics import Estimate, FloatArray
+    from clipaudit.verdicts.calibration_files import KeptCalibration
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """Which calibration serves which inferrer.
+
+    Attributes:
+        by_inferrer: Those that fit, by the name of the inferrer.
+        notes: Why others, made for the same encoder or inferrer, do not.
+    """
+
+    by_inferrer: Mapping[str, KeptCalibration]
+    notes: tuple[str, ...]
+
+
+def scored_by(run: Run, inferrer: InferrerFacts) -> ScoredBy:
+    """All that the scores of one inferrer in a run depend on."""
+    return ScoredBy(
+        encoder=str(run.encoder["fingerprint"]),
+        inferrer=inferrer.name,
+        inferrer_sha256=inferrer.sha256,
+        recipe=run.recipe,
+        n_views=run.n_views,
+        similarity=inferrer.similarity,
+        references=tuple(str(one["fingerprint"]) for one in run.references)
+        if inferrer.reads_reference
+        else (),
+    )
+
+
+def unique_scores(audit: Audit, inferrer: str) -> dict[str, float]:
+    """Each different picture's score by its SHA-256, in the order of the rows.
+
+    Raises:
+        InferrerError: A score is no finite number, so nothing can be said of that picture.
+    """
+    scores: dict[str, float] = {}
+    for row in audit.scored:
+        for finding in row.findings:
+            if finding.inferrer == inferrer and row.sha256:
+                if not math.isfinite(finding.score):
+                    raise InferrerError(
+                        f"inferrer {inferrer} gives {row.path!r} the score {finding.score}, which "
+                        "is no number to judge by",
+                        "Its weights are broken: train it again, or pass another --inferrer.",
+                    )
+                scores[row.sha256] = finding.score
+    return scores
+
+
+def fits(run: Run, kept: Iterable[KeptCalibration]) -> Fits:
+    """The calibrations that fit a run, and what is said of those that nearly do."""
+    kept = tuple(kept)
+    by_inferrer: dict[str, KeptCalibration] = {}
+    notes = []
+    for inferrer in run.inferrers:
+        wanted = scored_by(run, inferrer)
+        refusals = []
+        for one in kept:
+            try:
+                require_fit(one.calibration, wanted)
+            except InferrerError as refusal:
+                made = one.calibration.scored_by
+                if made.inferrer == inferrer.name and (
+                    made.encoder == wanted.encoder or one.encoder == run.encoder.get("spec")
+                ):
+                    refusals.append(f"{inferrer.name}: {refusal}")
+            else:
+                by_inferrer[inferrer.name] = one
+                if one.clipaudit_version != __version__:
+                    notes.append(
+                        f"{inferrer.name}: the calibration was made by clipaudit "
+                        f"{one.clipaudit_version}, and this is {__version__}"
+                    )
+        notes += [] if inferrer.name in by_inferrer else refusals
+    return Fits(by_inferrer, tuple(notes))
+
+
+def require_use(run: Run, kept: Iterable[KeptCalibration]) -> None:
+    """Whether each calibration that was named fits one of the inferrers.
+
+    Raises:
+        InferrerError: One does not; the message names the first difference.
+    """
+    for one in kept:
+        made = one.calibration.scored_by
+        if one in fits(run, [one]).by_inferrer.values():
+            continue
+        named = [facts for facts in run.inferrers if facts.name == made.inferrer]
+        for inferrer in named or run.inferrers[:1]:
+            require_fit(one.calibration, scored_by(run, inferrer))
+
+
+def judge(audit: Audit, fitting: Fits, levels: Levels, hashes: Mapping[str, int]) -> Audit:
+    """The audit with p-values and verdicts by the calibrations that fit.
+
+    Known pictures that are among the judged ones, to the byte or to the eye, are left out of the
+    calibration first: that goes by what they are, not by their scores, so the others stay
+    exchangeable.
+
+    Args:
+        audit: Scores.
+        fitting: For each inferrer its calibration.
+        levels: How often verdicts may be wrong.
+        hashes: Perceptual hashes of its pictures by their SHA-256, as far as they could be made.
+
+    Raises:
+        InferrerError: A score is no finite number.
+    """
+    decisions: dict[tuple[str, str], Decision] = {}
+    facts, notes = [], list(fitting.notes)
+    for inferrer in audit.run.inferrers:
+        scores = unique_scores(audit, inferrer.name)
+        kept = fitting.by_inferrer.get(inferrer.name)
+        if kept is None:
+            continue
+        strangers = {one: code for one, code in kept.hashes.items() if one not in scores}
+        same = (kept.calibration.image_ids & scores.keys()) | partners(strangers, hashes).keys()
+        calibration = kept.without(same)
+        if calibration is None:
+            notes.append(
+                f"{inferrer.name}: all {len(kept.calibration.null):,} known non-members of its "
+                "calibration are among these pictures, so none is left to compare with"
+            )
+            continue
+        decided = decide(calibration, list(scores), np.array([*scores.values()]), levels)
+        decisions.update({(inferrer.name, one.image_id): one for one in decided})
+        facts.append(_facts(inferrer.name, kept, calibration, len(same), levels))
+    run = replace(
+        audit.run,
+        calibrations=tuple(facts),
+        levels=levels if facts else None,
+        calibration_notes=tuple(notes),
+    )
+    rows = tuple(
+        replace(
+            row,
+            findings=tuple(
+                _decided(finding, decisions.get((finding.inferrer, row.sha256 or "")))
+                for finding in row.findings
+            ),
+        )
+        for row in audit.rows
+    )
+    return replace(audit, run=run, rows=rows)
+
+
+def found_at(calibration: Calibration, fpr: float) -> Estimate | None:
+    """The share of its known members that its null sample calls members; None without members."""
+    members = calibration.members
+    if members is None:
+        return None
+    scores: FloatArray = np.array(members.scores)
+    p = p_values(calibration.null, members.image_ids, scores, calibration.seed)
+    return proportion(int((p <= fpr).sum()), len(p))
+
+
+def _decided(finding: Finding, decision: Decision | None) -> Finding:
+    if decision is None:
+        return finding
+    return replace(
+        finding,
+        p_value=decision.p,
+        p_member=decision.p_member,
+        q_value=decision.q,
+        verdict=decision.verdict,
+        reason=decision.reason,
+        picked=decision.picked,
+    )
+
+
+def _facts(
+    inferrer: str,
+    kept: KeptCalibration,
+    used: Calibration,
+    n_left_out: int,
+    levels: Levels,
+) -> CalibrationFacts:
+    return CalibrationFacts(
+        inferrer=inferrer,
+        nonmembers=kept.nonmembers,
+        members=kept.members,
+        n_left_out=n_left_out,
+        n_null=len(used.null),
+        n_members=len(used.members) if used.members else 0,
+        smallest_p=used.smallest_p,
+        fpr=used.fpr(levels.fpr),
+        tpr=found_at(used, levels.fpr),
+        seed=used.seed,
+        created=kept.created,
+        clipaudit_version=kept.clipaudit_version,
+        null_scores=tuple(sorted(used.null.scores)),
+    )

@@ -1,0 +1,159 @@
+"""Scores and calibrations → verdicts on an audit, and what they rest on."""
+
+from dataclasses import replace
+
+import pytest
+
+from clipaudit.errors import InferrerError
+from clipaudit.results.audit import Finding, Row
+from clipaudit.statistics.conformal import Levels
+from clipaudit.verdicts.by_calibration import fits, judge, require_use, scored_by, unique_scores
+from tests.made.audits import INFERRERS, audit_of, kept, run, sha256
+
+ONE = INFERRERS[:1]
+NAME = ONE[0].name
+
+
+def row(path, score, content=None):
+    finding = Finding(NAME, score, "member" if score >= 0.5 else "non-member")
+    return Row(path, sha256(content or path), "ok", None, 0.5, (finding,))
+
+
+def audit(*scores):
+    return audit_of([row(f"{number}.png", score) for number, score in enumerate(scores)], ONE)
+
+
+def judged(of, *made, levels=Levels(fpr=0.05), hashes=()):  # noqa: B008 -- frozen
+    return judge(of, fits(of.run, made), levels, dict(hashes))
+
+
+def found(of):
+    return [row.findings[0] for row in of if row.findings]
+
+
+def test_without_a_calibration_the_audit_is_as_it_was():
+    plain = audit(0.1, 0.9)
+    assert judged(plain) == plain
+    assert plain.run.schema_version == "1.0"
+
+
+def test_p_values_and_verdicts_are_those_of_a_count_by_hand():
+    nulls = [number / 100 for number in range(99)]  # 0.00, 0.01, …, 0.98
+    got = judged(audit(0.945, 0.945, 0.495, 2.0, -1.0), kept(run(ONE), ONE[0], nulls))
+    assert [one.p_value for one in found(got)] == [0.05, 0.05, 0.5, 0.01, 1.0]
+    words = ["member", "member", "can't tell", "member", "can't tell"]
+    assert [one.verdict for one in found(got)] == words
+    # Benjamini-Hochberg of 0.01, 0.05, 0.05, 0.5, 1 by hand: 0.05, 0.25/3, 0.25/3, 0.625, 1
+    assert [one.q_value for one in found(got)] == pytest.approx(
+        [0.25 / 3, 0.25 / 3, 0.625, 0.05, 1.0]
+    )
+    assert [one.picked for one in found(got)] == [True, True, False, True, False]
+    assert got.n_verdicts(NAME) == {"member": 3, "non-member": 0, "can't tell": 2}
+    assert got.n_picked(NAME) == 3
+
+
+def test_only_known_members_make_a_non_member():
+    nulls, members = [0.0] * 99, [float(number) for number in range(1, 100)]
+    low, high = found(judged(audit(-1.0, 50.5), kept(run(ONE), ONE[0], nulls, members)))
+    assert (low.verdict, low.p_member) == ("non-member", 0.01)
+    assert (high.verdict, high.p_member) == ("member", 0.51)
+
+
+def test_facts_say_what_the_verdicts_rest_on():
+    nulls, members = [float(number) for number in range(99)], [200.0, 200.0, 0.5, 0.5]
+    got = judged(audit(3.0), kept(run(ONE), ONE[0], nulls, members)).run
+    assert got.levels == Levels(fpr=0.05)
+    assert got.schema_version == "1.1"
+    (facts,) = got.calibrations
+    assert (facts.n_null, facts.n_members, facts.n_left_out) == (99, 4, 0)
+    assert (facts.smallest_p, facts.fpr.value) == (0.01, 0.05)
+    assert (facts.tpr.value, facts.tpr.n) == (0.5, 4)
+    assert facts.nonmembers.name == "/home/ana/unseen"
+
+
+def test_known_pictures_among_the_suspects_are_left_out_to_the_byte_and_to_the_eye():
+    made = kept(run(ONE), ONE[0], [float(number) for number in range(30)])
+    copy, twin, *_ = made.calibration.null.image_ids
+    made = replace(made, hashes=dict.fromkeys((twin,), 2**63 - 1))
+    suspects = audit_of([row("a.png", 100.0, "null 0"), row("b.png", 100.0)], ONE)
+    assert suspects[0].sha256 == copy
+    got = judged(suspects, made, hashes={suspects[1].sha256: 2**63 - 2})
+    (facts,) = got.run.calibrations
+    assert (facts.n_left_out, facts.n_null) == (2, 28)
+    assert [one.p_value for one in found(got)] == [1 / 29, 1 / 29]
+    assert [one.verdict for one in found(got)] == ["member", "member"]
+
+
+def test_a_calibration_of_which_nothing_is_left_is_said_and_judges_nothing():
+    suspects = audit_of([row("a.png", 1.0, "null 0")], ONE)
+    got = judged(suspects, kept(run(ONE), ONE[0], [0.5]))
+    assert got.run.calibrations == ()
+    assert got.run.levels is None
+    assert "none is left" in got.run.calibration_notes[0]
+    assert found(got)[0].verdict is None
+
+
+def test_a_verdict_depends_on_no_neighbour():
+    made = kept(run(ONE), ONE[0], [0.5] * 40)  # all alike: the lot decides
+    alone = [found(judged(audit_of([row(name, 0.5)], ONE), made))[0].p_value for name in "abc"]
+    together = judged(audit_of([row(name, 0.5) for name in "cba"], ONE), made)
+    assert [one.p_value for one in found(together)] == alone[::-1]
+    assert len(set(alone)) > 1
+
+
+def test_copies_of_a_picture_count_once_and_get_the_same_verdict():
+    made = kept(run(ONE), ONE[0], [float(number) for number in range(99)])
+    twice = audit_of([row("a", 98.5), row("b", 98.5, "a"), row("c", 50.0)], ONE)
+    once = audit_of([row("a", 98.5), row("c", 50.0)], ONE)
+    assert found(judged(twice, made))[0] == found(judged(twice, made))[1]
+    assert found(judged(twice, made))[1:] == found(judged(once, made))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"n_views": 4}, "a number of views of 4, and the scores with 10"),
+        ({"recipe": "paper/2"}, "recipe paper/2"),
+        ({"encoder": {"spec": "ViT-B-32/openai", "fingerprint": "9" * 64}}, "fingerprint"),
+    ],
+)
+def test_one_that_nearly_fits_is_not_used_and_the_difference_is_said(changes, said):
+    made = kept(run(ONE, **changes), ONE[0], [0.1] * 99)
+    got = judged(audit(0.5), made)
+    assert found(got)[0].verdict is None
+    assert said in got.run.calibration_notes[0]
+    with pytest.raises(InferrerError, match=said):
+        require_use(audit(0.5).run, [made])
+
+
+def test_one_of_other_weights_is_not_used():
+    made = kept(run(ONE), replace(ONE[0], sha256="d" * 64), [0.1] * 99)
+    assert fits(run(ONE), [made]).by_inferrer == {}
+    with pytest.raises(InferrerError, match="weights"):
+        require_use(run(ONE), [made])
+
+
+def test_one_of_another_encoder_and_inferrer_is_none_of_our_business():
+    other = run(INFERRERS[1:2], encoder={"spec": "other", "fingerprint": "9" * 64})
+    assert fits(run(ONE), [kept(other, INFERRERS[1], [0.1])]).notes == ()
+
+
+def test_one_by_another_version_of_clipaudit_is_used_and_said():
+    made = kept(run(ONE), ONE[0], [0.1] * 99, clipaudit_version="0.0.1")
+    fitting = fits(run(ONE), [made])
+    assert fitting.by_inferrer == {NAME: made}
+    assert "made by clipaudit 0.0.1" in fitting.notes[0]
+
+
+def test_references_count_only_for_inferrers_that_read_them():
+    with_reference = run(ONE, references=({"fingerprint": "8" * 64},))
+    assert scored_by(with_reference, ONE[0]) == scored_by(run(ONE), ONE[0])
+    reader = replace(ONE[0], reads_reference=True)
+    assert scored_by(with_reference, reader).references == ("8" * 64,)
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_an_error_with_the_picture_and_the_inferrer(score):
+    with pytest.raises(InferrerError, match=rf"{NAME} gives '1.png' the score {score}") as caught:
+        unique_scores(audit(0.5, score), NAME)
+    assert "--inferrer" in caught.value.hint
