@@ -1,4 +1,9 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files so that nobody ever sees half of one, and never through a link.
+
+A link may come with a folder from a stranger, and point to anything of the user's. So a file
+takes the place of a link, and a folder that we go on in is looked through with `refuse_links`.
+The folder that a user names may be a link, and so may those above it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from clipaudit.errors import ClipAuditError
+from clipaudit.errors import ClipAuditError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,22 +34,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` when the block ends, and not where it raises.
 
     It is written beside `path`, under another name, and reaches the disk before it is renamed.
-    A link stays a link: what it points to is replaced. A file that was there keeps its rights.
+    A link is replaced itself: what it points to stays. A file that was there keeps its rights.
 
     Raises:
         FileError: The disk is full, or the system says no for another reason.
     """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(_TEMPORARY.replace("*", secrets.token_hex(8)))
+    temporary = path.with_name(_TEMPORARY.replace("*", secrets.token_hex(8)))
     try:
         with _explained(path):
             with temporary.open("xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            if target.exists():
-                temporary.chmod(target.stat().st_mode & 0o777)
-            temporary.replace(target)
+            if path.exists() and not is_link(path):
+                temporary.chmod(path.stat().st_mode & 0o777)
+            temporary.replace(path)
     finally:
         with suppress(OSError):  # it has been renamed, or could not even be made
             temporary.unlink()
@@ -64,9 +68,11 @@ def append_line(path: Path, line: str) -> None:
     """Write a line at the end of a text file, which is made where there is none.
 
     Raises:
+        InputError: The file is a link.
         FileError: As `replacing`; part of the line may have been written.
     """
-    with _explained(path), path.open("a", encoding="utf-8") as file:
+    refuse_link(path)
+    with _explained(path), open(path, "a", encoding="utf-8", opener=_open_no_link) as file:
         file.write(f"{line}\n")
 
 
@@ -80,11 +86,51 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+def is_link(path: Path) -> bool:
+    """Whether it is a link, or a junction of Windows."""
+    return path.is_symlink() or getattr(path, "is_junction", bool)()  # from Python 3.12 on
+
+
+def refuse_link(path: Path) -> None:
+    """Raise where a file or a folder of ours is a link.
+
+    Raises:
+        InputError: It is one; the message names it.
+    """
+    if is_link(path):
+        raise InputError(
+            f"{str(path)!r} is a link, and clipaudit writes through no link that it did not make",
+            "See where it points to. Remove the link, or name another place with -o.",
+        )
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise where anything below a folder is a link; the folder itself may be one, or missing.
+
+    Raises:
+        InputError: There is a link; the message names it.
+        FileError: A folder cannot be looked into.
+    """
+    with _explained(folder):
+        try:
+            paths = list(folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):  # for whoever writes there to say
+            return
+    for path in paths:
+        refuse_link(path)
+        if path.is_dir():
+            refuse_links(path)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed runs left half written, there and below; nobody else may write there."""
     for path in folder.rglob(_TEMPORARY):
         with suppress(OSError):
             path.unlink()
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 @contextmanager

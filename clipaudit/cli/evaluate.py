@@ -105,6 +105,7 @@ def evaluate(
         Path | None,
         typer.Option("--out", "-o", help="Write a .json file too.", rich_help_panel=_RESULT),
     ] = None,
+    force: options.Force = False,
     figures: Annotated[
         Path | None,
         typer.Option(
@@ -119,7 +120,7 @@ def evaluate(
     nothing by themselves. Nothing leaves the machine.
     """
     if out is not None:
-        _check_destination(out)
+        _check_destination(out, force=force)
     if figures is not None:
         make_folder(figures)
     config = EvaluateConfig(
@@ -159,11 +160,11 @@ def evaluate(
     _deliver(evaluation, style, out, figures)
 
 
-def _check_destination(out: Path) -> None:
+def _check_destination(out: Path, *, force: bool) -> None:
     """Say now, and not after hours of work, that a result cannot go there."""
     if out.suffix.lower() != ".json":
         raise UsageError(f"{shown(str(out))} does not end in .json", "An evaluation is JSON.")
-    reports.check_destination(out)
+    reports.check_destination(out, force=force)
 
 
 def _deliver(evaluation: Evaluation, style: Style, out: Path | None, figures: Path | None) -> None:

@@ -22,6 +22,7 @@ from clipaudit.cli.progress import LINE_EVERY_S, duration
 from clipaudit.cli.words import among, command_line
 from clipaudit.errors import ClipAuditError, UsageError
 from clipaudit.features.signals import SIMILARITIES
+from clipaudit.files import refuse_link
 from clipaudit.inferrers.base import KINDS
 from clipaudit.lab.paper import IN_WORDS
 from clipaudit.lab.tables import DOWNSTREAM, SETTINGS
@@ -141,6 +142,8 @@ def show(
         (_print_markdown if form == "md" else _print_tables)(console, found, made)
         if with_figures and made:
             folder = figures or lab / drawing.FOLDER
+            if figures is None:
+                refuse_link(folder)
             files = drawing.draw_all(found, made, folder)
             Console(stderr=True).print(
                 Text(f"{len(files)} figures in {folder}", style="dim"), soft_wrap=True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from clipaudit.cli import messages
+from clipaudit.cli import messages, options
 from clipaudit.cli.words import command_line
 from clipaudit.errors import ClipAuditError, InputError, UsageError
 from clipaudit.listings.columns import parse_columns
@@ -111,6 +111,7 @@ def lookup(
             rich_help_panel=_RESULT,
         ),
     ] = None,
+    force: options.Force = False,
 ) -> None:
     """Say whether pictures are in a published list of training pictures, and which rows name them.
 
@@ -122,7 +123,7 @@ def lookup(
     `clipaudit encoders show SPEC` says which list belongs to an encoder.
     """
     if out is not None:
-        reports.check_destination(out, lookup_files.ENDINGS)
+        reports.check_destination(out, lookup_files.ENDINGS, force=force)
     config = LookupConfig(
         metadata=tuple(metadata),
         urls=tuple(_lines(urls)) if urls is not None else (),

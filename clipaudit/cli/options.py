@@ -17,11 +17,21 @@ MEGAPIXELS = round(Limits().max_pixels / 1e6, 1)
 """The usual limit of a picture, as the help shows it."""
 
 _ENCODER = "Encoder"
+_RESULT = "Result"
 _VIEWS = "Views and inferrers"
 _RUN = "Run"
 
 IncludeHidden = Annotated[
     bool, typer.Option("--include-hidden", help="Hidden files and folders too.")
+]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Where the file to write is a link, put the file in its place; what it points to "
+        "stays.",
+        rich_help_panel=_RESULT,
+    ),
 ]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Stop after this many files.", show_default="all")

@@ -146,6 +146,7 @@ def score(
             rich_help_panel=_RESULT,
         ),
     ] = None,
+    force: options.Force = False,
 ) -> None:
     """Say which pictures the encoder was probably trained on.
 
@@ -155,7 +156,7 @@ def score(
     A file that gives no picture is a row with its reason, and never ends the run.
     """
     if out is not None:
-        reports.check_destination(out)
+        reports.check_destination(out, force=force)
     if no_calibration and calibration:
         raise UsageError("--calibration and --no-calibration exclude each other", "Leave out one.")
     config = ScoreConfig(

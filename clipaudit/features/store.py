@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from clipaudit.cache_dir import cache_dir
-from clipaudit.errors import ClipAuditError
+from clipaudit.errors import ClipAuditError, InputError
 from clipaudit.features.signals import Float32Array, Signals, n_pairs
+from clipaudit.files import is_link, refuse_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -151,6 +152,8 @@ class FeatureStore:
         self.path = default_path() if path is None else path
         self._lock = threading.Lock()
         with _explained(self.path):
+            for file in _files(self.path):
+                refuse_link(file)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
                 self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
@@ -323,6 +326,9 @@ def clear(path: Path | None = None) -> None:
         StoreUnavailable: Its files cannot be deleted, or it belongs to another program.
     """
     path = default_path() if path is None else path
+    with _explained(path):
+        for file in filter(is_link, _files(path)):
+            file.unlink()
     if not path.exists():
         return
     try:
@@ -457,6 +463,8 @@ def _explained(path: Path) -> Iterator[None]:
                 f"Wait for it to end. {elsewhere}",
             ) from error
         raise StoreUnavailable(f"cannot use the store {path}: {error}", elsewhere) from error
+    except InputError as error:  # a link
+        raise StoreUnavailable(f"cannot use the store: {error}", elsewhere) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise StoreUnavailable(f"cannot use the store {path}: {reason}", elsewhere) from error

@@ -15,7 +15,7 @@ import numpy as np
 
 from clipaudit.encoders.nearest import nearest
 from clipaudit.errors import InferrerError
-from clipaudit.files import make_folder, replace_file
+from clipaudit.files import make_folder, refuse_link, replace_file
 from clipaudit.inferrers.base import KINDS, Card, Inferrer, Kind, Reads, Rule, forms
 from clipaudit.inferrers.card_text import render
 from clipaudit.inferrers.combined import CombinedRule
@@ -49,10 +49,11 @@ def save(inferrer: Inferrer, folder: Path) -> Inferrer:
     """Write an inferrer to a folder of its own; gives it back with the hash of its weights.
 
     Raises:
-        ClipAuditError: The folder cannot be written to.
+        ClipAuditError: The folder cannot be written to, or is a link.
     """
     from safetensors.numpy import save as to_bytes
 
+    refuse_link(folder)
     make_folder(folder)
     weights = to_bytes(inferrer.rule.arrays())
     card = replace(inferrer.card, weights_sha256=hashlib.sha256(weights).hexdigest())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from clipaudit.encoders.base import Output
 from clipaudit.errors import InputError
 from clipaudit.files import make_folder, replace_file
+from clipaudit.lab.matrix import NAME
 from clipaudit.statistics.metrics import Estimate, proportion
 
 FORMAT = 1
@@ -266,6 +268,9 @@ def read_results(path: Path) -> Results:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if raw.pop("format") != FORMAT:
             raise ValueError("it was written by another version of clipaudit")
+        for name in (raw["matrix"], raw["scale"], *raw["experiments"]):  # names of files
+            if not re.fullmatch(NAME, name):
+                raise ValueError(f"{name!r} is not a name")
         return Results(
             **{
                 **raw,

@@ -29,7 +29,7 @@ from clipaudit.evaluation_sets.card import Making, attribution, data_card
 from clipaudit.evaluation_sets.collecting import Collector, Step, Tally
 from clipaudit.evaluation_sets.downloading import Downloader
 from clipaudit.evaluation_sets.drawing import Drawn, draw_and_pair, draw_matched
-from clipaudit.evaluation_sets.folder import SetFolder
+from clipaudit.evaluation_sets.folder import SetFolder, picture_name
 from clipaudit.evaluation_sets.joining import N_PARENTS, Layout, join
 from clipaudit.evaluation_sets.manifest import (
     JSON_LINES,
@@ -364,7 +364,7 @@ def _write_pictures(
         file = BytesIO()
         Image.fromarray(image).save(file, "PNG", compress_level=1)  # four times as fast as 6
         sha256 = content_id(file.getvalue())
-        path = f"{side}/{sha256[:32]}.png"
+        path = f"{side}/{picture_name(file.getvalue())}"
         folder.write(path, file.getvalue())
         phash = f"{perceptual_hash(image):016x}"
         rows.append(Row(path=path, sha256=sha256, phash=phash, label=label, reason=reason, **of))

@@ -26,7 +26,7 @@ from clipaudit.errors import InferrerError, InputError, UsageError
 from clipaudit.features.embedder import Embedder, measure_all
 from clipaudit.features.signals import Signals, Similarity, average
 from clipaudit.features.views import RECIPES
-from clipaudit.files import make_folder, replace_file
+from clipaudit.files import make_folder, refuse_links, replace_file
 from clipaudit.inferrers.base import (
     PAPER,
     Card,
@@ -169,12 +169,13 @@ def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch:
     """Train a shadow encoder and inferrers on it; continue where an earlier run stopped.
 
     Raises:
-        ClipAuditError: The data set is missing or too small, the folder holds another run, the
-            disk is full, or the loss is not finite.
+        ClipAuditError: The data set is missing or too small, the folder holds another run or a
+            link, the disk is full, or the loss is not finite.
     """
     finished = _finished(config)
     if finished is not None:
         return finished
+    refuse_links(config.output)
     make_folder(config.output)
     clock = _Clock()
     data = open_data(config.data, config.data_name, cache_dir() / "data")

@@ -72,7 +72,8 @@ def render(audit: Audit, style: str = "table") -> str:
 def write(audit: Audit, path: Path, n_pictures: int | None = None) -> None:
     """Write an audit into a file, in the format that its ending names.
 
-    The file is there in full or, where anything fails, as it was before.
+    The file is there in full or, where anything fails, as it was before. A link is replaced
+    itself, and what it points to stays.
 
     Args:
         audit: What to write.
@@ -86,7 +87,7 @@ def write(audit: Audit, path: Path, n_pictures: int | None = None) -> None:
     """
     from clipaudit.files import replacing
 
-    check_destination(path)
+    check_destination(path, force=True)
     style = ENDINGS[path.suffix.lower()]
     write_into = _dump_of(style)
     if style == "html" and n_pictures is not None:
@@ -97,16 +98,21 @@ def write(audit: Audit, path: Path, n_pictures: int | None = None) -> None:
         write_into(audit, file)
 
 
-def check_destination(path: Path, endings: Collection[str] = frozenset(ENDINGS)) -> None:
+def check_destination(
+    path: Path, endings: Collection[str] = frozenset(ENDINGS), *, force: bool = False
+) -> None:
     """Say now, and not after hours of work, that a report cannot go there.
 
     Args:
         path: Where it is to go.
         endings: Those that name a format.
+        force: Whether it may take the place of a link.
 
     Raises:
-        UsageError: An unknown ending, a folder itself, or a folder that is not there or not ours.
+        UsageError: An unknown ending, a link, a folder itself, or a folder that is not there or
+            not ours.
     """
+    from clipaudit.files import is_link
     from clipaudit.text.escaping import shown
 
     if path.suffix.lower() not in endings:
@@ -115,7 +121,14 @@ def check_destination(path: Path, endings: Collection[str] = frozenset(ENDINGS))
             f"{shown(str(path))} has {ending}, which names no format",
             f"End it in one of {', '.join(one for one in ENDINGS if one in endings)}.",
         )
-    if path.is_dir():
+    if is_link(path):
+        if not force:
+            raise UsageError(
+                f"{shown(str(path))} is a link",
+                "Name another file with -o, or pass --force to put the file in the place of the "
+                "link; what it points to stays as it is.",
+            )
+    elif path.is_dir():
         raise UsageError(f"{shown(str(path))} is a folder", "Name a file in it.")
     folder = path.absolute().parent
     if not folder.is_dir():

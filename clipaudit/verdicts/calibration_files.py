@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipaudit.cache_dir import cache_dir
 from clipaudit.errors import InferrerError
-from clipaudit.files import make_folder, replace_file
+from clipaudit.files import make_folder, refuse_link, replace_file
 from clipaudit.results.evidence import KnownSet
 from clipaudit.statistics.calibration import Calibration, KnownScores
 
@@ -133,9 +133,11 @@ def keep(kept: KeptCalibration) -> Path:
     """Write a calibration, in the place of an earlier one for the same scores; gives its file.
 
     Raises:
+        InputError: The folder is a link.
         FileError: It cannot be written.
     """
     path = folder() / f"{kept.name}.json"
+    refuse_link(path.parent)
     make_folder(path.parent)
     replace_file(path, kept.to_json())
     return path

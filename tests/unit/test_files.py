@@ -6,10 +6,13 @@ import sys
 
 import pytest
 
+from clipaudit.errors import InputError
 from clipaudit.files import (
     FileError,
     append_line,
     make_folder,
+    refuse_link,
+    refuse_links,
     remove_leftovers,
     replace_file,
     replacing,
@@ -94,3 +97,71 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path):
     assert len(list(kept.parent.iterdir())) == 2
     remove_leftovers(tmp_path)
     assert list(kept.parent.iterdir()) == [kept]
+
+
+# --- links ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """A file and a folder elsewhere, which nobody may touch."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "diary").write_text("mine")
+    return folder
+
+
+def test_a_file_takes_the_place_of_a_link_and_what_that_points_to_stays(tmp_path, theirs):
+    theirs.joinpath("diary").chmod(0o600)
+    link, usual = tmp_path / "link", tmp_path / "usual"
+    link.symlink_to(theirs / "diary")
+    usual.touch()
+    replace_file(link, b"new")
+    assert (theirs / "diary").read_text() == "mine"
+    assert not link.is_symlink()
+    assert link.read_bytes() == b"new"
+    assert link.stat().st_mode == usual.stat().st_mode  # and not those of a file of another
+
+
+def test_a_file_takes_the_place_of_a_link_to_nothing(tmp_path, theirs):
+    link = tmp_path / "link"
+    link.symlink_to(theirs / "new")
+    replace_file(link, b"new")
+    assert link.read_bytes() == b"new"
+    assert not (theirs / "new").exists()
+
+
+def test_a_folder_that_is_a_link_leads_to_its_files(tmp_path, theirs):
+    (tmp_path / "out").symlink_to(theirs)
+    make_folder(tmp_path / "out")
+    replace_file(tmp_path / "out" / "file", b"new")
+    assert (theirs / "file").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", ["diary", "new"])
+def test_no_line_is_added_through_a_link(tmp_path, theirs, name):
+    link = tmp_path / "log"
+    link.symlink_to(theirs / name)
+    with pytest.raises(InputError, match="is a link") as caught:
+        append_line(link, "theirs")
+    assert "Remove the link" in caught.value.hint
+    assert [path.read_text() for path in theirs.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("target", ["theirs", "theirs/diary", "nowhere", "a/b"])
+def test_links_below_a_folder_are_refused_by_name(tmp_path, theirs, target):
+    place = tmp_path / "root" / "a" / "b"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path / target)
+    with pytest.raises(InputError, match="is a link") as caught:
+        refuse_links(tmp_path / "root")
+    assert repr(str(place)) in str(caught.value)
+
+
+def test_what_is_not_there_and_what_is_no_link_is_not_refused(tmp_path, theirs):
+    (theirs / "hard").hardlink_to(theirs / "diary")
+    (tmp_path / "here").symlink_to(theirs)
+    for folder in (theirs, tmp_path / "here", tmp_path / "nowhere", theirs / "diary"):
+        refuse_links(folder)
+    for path in (theirs, theirs / "hard", tmp_path / "nowhere"):
+        refuse_link(path)

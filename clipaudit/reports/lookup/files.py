@@ -87,7 +87,7 @@ def write(found: Lookup, path: Path) -> None:
         UsageError: As `reports.check_destination`.
         FileError: The disk is full, or the system says no for another reason.
     """
-    check_destination(path, ENDINGS)
+    check_destination(path, ENDINGS, force=True)
     with replacing(path) as file:
         dump(found, ENDINGS[path.suffix.lower()], file)
 

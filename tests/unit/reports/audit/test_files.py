@@ -188,14 +188,16 @@ def test_the_file_keeps_its_rights_and_a_new_one_gets_the_usual_ones(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
-def test_a_link_stays_a_link(tmp_path):
+def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path):
     real = tmp_path / "elsewhere" / "real.csv"
     real.parent.mkdir()
     link = tmp_path / "link.csv"
     link.symlink_to(real)
+    real.write_text("mine")
     write(realistic(1), link)
-    assert link.is_symlink()
-    assert real.read_text().startswith("path,")
+    assert not link.is_symlink()
+    assert link.read_text().startswith("path,")
+    assert real.read_text() == "mine"
 
 
 FULL = """
