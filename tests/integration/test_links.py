@@ -14,7 +14,7 @@ from clipaudit.inferrers import Inferrer, save
 from clipaudit.inferrers.threshold import MeanRule
 from clipaudit.lab.results import read_results, write_results
 from clipaudit.reports.formats import write
-from clipaudit.results.audit import calibration_files as calibration_store
+from clipaudit.verdicts import calibration_files as calibration_store
 from tests.made.audits import INFERRERS, kept, realistic, run
 from tests.made.inferrers import card
 from tests.made.outcomes import results
