@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from clipaudit import telemetry
 from clipaudit._version import __version__
 from clipaudit.errors import ClipAuditError
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     Paths = AnyPath | Sequence[AnyPath]
     Names = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+telemetry.switch_off()
 
 __all__ = ["ClipAuditError", "Options", "__version__", "calibrate", "evaluate", "score"]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clipaudit.encoders.chunks import in_chunks
 from clipaudit.encoders.third_party import quiet
 from clipaudit.errors import EncoderError
+from clipaudit.telemetry import load_onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +22,7 @@ _ELEMENTS = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 def has_cuda() -> bool:
     """Whether the onnxruntime that is installed can use CUDA, if the machine has it."""
-    import onnxruntime
-
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    return "CUDAExecutionProvider" in load_onnxruntime().get_available_providers()
 
 
 def open_session(
@@ -43,9 +42,9 @@ def open_session(
     Raises:
         EncoderError: onnxruntime cannot load the file, or it has other inputs and outputs.
     """
-    import onnxruntime
     import torch
 
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = torch.get_num_threads()
@@ -106,8 +105,7 @@ def _providers(where: torch.device) -> list[Any]:
     if where.type == "cpu":
         return ["CPUExecutionProvider"]
     if where.type == "cuda" and has_cuda():
-        import onnxruntime
-
+        onnxruntime = load_onnxruntime()
         if hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()  # finds CUDA and cuDNN in torch's own packages
         return [
