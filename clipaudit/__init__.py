@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from clipaudit.features.signals import Similarity
     from clipaudit.pictures.decoding import AnyPath, Limits
     from clipaudit.pipelines.calibrate import Calibrated
-    from clipaudit.pipelines.score import Progress, ScoreConfig
+    from clipaudit.pipelines.config import ScoreConfig
+    from clipaudit.pipelines.score import Progress
     from clipaudit.results.audit import Audit
     from clipaudit.results.evaluation import Evaluation
 
@@ -109,7 +110,8 @@ def score(
     """
     from pathlib import Path
 
-    from clipaudit.pipelines.audit import JudgeConfig, audit
+    from clipaudit.pipelines.audit import audit
+    from clipaudit.pipelines.config import JudgeConfig
 
     how = JudgeConfig(
         fpr=fpr,
@@ -194,7 +196,7 @@ def evaluate(
         ClipAuditError: As `clipaudit.pipelines.evaluate.evaluate`.
         TypeError: There is no such option.
     """
-    from clipaudit.pipelines.evaluate import EvaluateConfig
+    from clipaudit.pipelines.config import EvaluateConfig
     from clipaudit.pipelines.evaluate import evaluate as run
 
     told: dict[str, Any] = {} if blind else {"blind": False}
@@ -220,7 +222,7 @@ def _config(
     from dataclasses import fields
 
     from clipaudit.encoders.base import EncoderOptions
-    from clipaudit.pipelines.score import ScoreConfig
+    from clipaudit.pipelines.config import ScoreConfig
 
     unknown = options.keys() - Options.__annotations__.keys()
     if unknown:

@@ -16,9 +16,8 @@ from clipaudit.cli.calibrations import described
 from clipaudit.cli.progress import progress
 from clipaudit.cli.words import command_line
 from clipaudit.encoders.base import EncoderOptions, InputOverrides
-from clipaudit.pipelines.audit import JudgeConfig
 from clipaudit.pipelines.calibrate import calibrate as run
-from clipaudit.pipelines.score import ScoreConfig
+from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
 from clipaudit.reports.wording import percent
 from clipaudit.statistics.calibration import needed
 from clipaudit.text.escaping import shown

@@ -12,7 +12,8 @@ import numpy as np
 from clipaudit._version import __version__
 from clipaudit.errors import InputError
 from clipaudit.pictures.hashing import perceptual_hashes
-from clipaudit.pipelines.score import Progress, ScoreConfig, score
+from clipaudit.pipelines.config import ScoreConfig
+from clipaudit.pipelines.score import Progress, score
 from clipaudit.statistics.calibration import Calibration, KnownScores
 from clipaudit.verdicts import calibration_files as calibration_store
 from clipaudit.verdicts.by_calibration import scored_by, unique_scores
@@ -72,8 +73,9 @@ def calibrate(
     of_nonmembers = _score(nonmembers, "non-members", config, on_progress)
     of_members = _score(members, "members", config, on_progress) if members else None
     audits = [one for one in (of_nonmembers, of_members) if one]
-    workers = min(8, os.cpu_count() or 1) if config.workers is None else config.workers
-    hashes = perceptual_hashes([row for one in audits for row in one], config.limits, workers)
+    hashes = perceptual_hashes(
+        [row for one in audits for row in one], config.limits, config.n_workers
+    )
     if of_members:
         both = overlaps(of_members, of_nonmembers, hashes)
         if both:

@@ -7,7 +7,7 @@ encoder: what that can tell is no merit of an inferrer.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from clipaudit.errors import InputError
 from clipaudit.evaluation_sets.reading import read_set
 from clipaudit.inferrers.library import find
 from clipaudit.pictures.hashing import perceptual_hashes
-from clipaudit.pipelines.score import Progress, ScoreConfig, score
+from clipaudit.pipelines.config import EvaluateConfig
+from clipaudit.pipelines.score import Progress, score
 from clipaudit.results.audit import Audit
 from clipaudit.results.evaluation import Evaluation, Histogram, SharedPicture, method_figures
 from clipaudit.verdicts.by_calibration import unique_scores
@@ -30,28 +31,13 @@ if TYPE_CHECKING:
 
     from clipaudit.evaluation_sets.reading import EvaluationSet
     from clipaudit.pictures.decoding import AnyPath
+    from clipaudit.pipelines.config import ScoreConfig
     from clipaudit.results.audit import Row
     from clipaudit.results.evaluation import MethodFigures
     from clipaudit.statistics.metrics import BoolArray
 
 FEWEST = 2
 """Pictures of each side without which there is no AUC."""
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluateConfig:
-    """How a set is evaluated.
-
-    Attributes:
-        scoring: What to score it with; its `limit` holds for each side, and where it names no
-            inferrer every shipped one that fits is taken, of every shadow data set.
-        blind: Whether to see what can be told without the encoder.
-        allow_overlap: Leave pictures that are on both sides out of both, instead of refusing them.
-    """
-
-    scoring: ScoreConfig = ScoreConfig()
-    blind: bool = True
-    allow_overlap: bool = False
 
 
 def evaluate(
@@ -85,8 +71,7 @@ def evaluate(
     members, nonmembers = _split(audit, found)
     for side, part in zip(found.sides, (members, nonmembers), strict=True):
         _require(part, len(part.scored), side)
-    workers = min(8, os.cpu_count() or 1) if scoring.workers is None else scoring.workers
-    hashes = perceptual_hashes(audit, scoring.limits, workers)
+    hashes = perceptual_hashes(audit, scoring.limits, scoring.n_workers)
     # Each way round: of several near-duplicates on a side all have to go.
     of_members, of_others = (
         overlaps(nonmembers, members, hashes),
