@@ -18,8 +18,9 @@ from clipaudit.pictures.hashing import perceptual_hashes
 from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
 from clipaudit.pipelines.score import Progress, score
 from clipaudit.verdicts.by_calibration import fits, judge, require_use, unique_scores
-from clipaudit.verdicts.by_control import against_control, different, overlaps, require_apart
+from clipaudit.verdicts.by_control import against_control
 from clipaudit.verdicts.calibration_files import kept_calibrations, load
+from clipaudit.verdicts.shared_pictures import require_apart, scored_paths, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,19 +79,20 @@ def _with_control(
     if control.run.interrupted:
         return replace(suspects, run=replace(suspects.run, interrupted=True))
     hashes = {**hashes, **_hashes(control.rows, config)}
-    both = overlaps(suspects, control, hashes)
+    pair = split(scored_paths(suspects), scored_paths(control), hashes)
     if not how.allow_overlap:
-        require_apart(both)
-    blind = blind_check(
-        different(suspects, hashes, without={}),
-        different(control, hashes, without=both),
-        config.limits,
-        config.seed,
-    )
+        require_apart(
+            pair,
+            "the control overlaps with the suspects",
+            "A control must hold other pictures, which cannot have been in the training set. Take "
+            "these out, or pass --allow-overlap to leave them out of the control; what was "
+            "computed is kept.",
+        )
+    blind = blind_check(pair.first, pair.second, config.limits, config.seed)
     comparison = against_control(
         suspects,
         control,
-        hashes,
+        pair,
         blind,
         (_texts(paths), _texts(how.control)),
         how.alpha,

@@ -15,13 +15,13 @@ from clipaudit.pictures.hashing import perceptual_hashes
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.score import Progress, score
 from clipaudit.statistics.calibration import Calibration, KnownScores
-from clipaudit.verdicts import calibration_files as calibration_store
+from clipaudit.verdicts import calibration_files
 from clipaudit.verdicts.by_calibration import scored_by, unique_scores
-from clipaudit.verdicts.by_control import different, overlaps
 from clipaudit.verdicts.calibration_files import KeptCalibration, known_set
+from clipaudit.verdicts.shared_pictures import require_apart, scored_paths, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from clipaudit.pictures.decoding import AnyPath
@@ -70,48 +70,42 @@ def calibrate(
         FileError: A calibration cannot be written.
         KeyboardInterrupt: The user stopped it; nothing was kept but the signals.
     """
-    of_nonmembers = _score(nonmembers, "non-members", config, on_progress)
-    of_members = _score(members, "members", config, on_progress) if members else None
-    audits = [one for one in (of_nonmembers, of_members) if one]
-    hashes = perceptual_hashes(
-        [row for one in audits for row in one], config.limits, config.n_workers
+    null_audit = _score(nonmembers, "non-members", config, on_progress)
+    member_audit = _score(members, "members", config, on_progress) if members else None
+    rows = [*null_audit, *(member_audit or ())]
+    hashes = perceptual_hashes(rows, config.limits, config.n_workers)
+    pair = split(scored_paths(member_audit or ()), scored_paths(null_audit), hashes)
+    n_shared = len(pair.shared)
+    require_apart(
+        pair,
+        f"{n_shared:,} {'picture is' if n_shared == 1 else 'pictures are'} both a known member "
+        "and a known non-member",
+        "Take such pictures out of one of the two sets.",
     )
-    if of_members:
-        both = overlaps(of_members, of_nonmembers, hashes)
-        if both:
-            first = next(iter(both.values()))
-            raise InputError(
-                f"{len(both):,} {'picture is' if len(both) == 1 else 'pictures are'} both a known "
-                f"member and a known non-member: {first.control!r} is a {first.kind} of "
-                f"{first.suspect!r}",
-                "Take such pictures out of one of the two sets.",
-            )
-    null_ids = [*different(of_nonmembers, hashes, without={})]
-    member_ids = [*different(of_members, hashes, without={})] if of_members else []
-    used = {*null_ids, *member_ids}
-    kept = []
-    for inferrer in of_nonmembers.run.inferrers:
-        null = _known(of_nonmembers, inferrer.name, null_ids)
-        known_members = _known(of_members, inferrer.name, member_ids) if of_members else None
-        kept.append(
-            KeptCalibration(
-                Calibration(
-                    scored_by(of_nonmembers.run, inferrer), config.seed, null, known_members
-                ),
-                encoder=str(of_nonmembers.run.encoder["spec"]),
-                nonmembers=known_set(_names(nonmembers), null_ids),
-                members=known_set(_names(members), member_ids) if of_members else None,
-                hashes={one: code for one, code in hashes.items() if one in used},
-                created=datetime.now(UTC).date().isoformat(),
-                clipaudit_version=__version__,
-            )
+    used = {*pair.first, *pair.second}
+    calibrations = [
+        KeptCalibration(
+            Calibration(
+                scored_by(null_audit.run, inferrer),
+                config.seed,
+                _known_scores(null_audit, inferrer.name, pair.second),
+                _known_scores(member_audit, inferrer.name, pair.first) if member_audit else None,
+            ),
+            encoder=str(null_audit.run.encoder["spec"]),
+            nonmembers=known_set(_names(nonmembers), pair.second),
+            members=known_set(_names(members), pair.first) if member_audit else None,
+            hashes={image_id: code for image_id, code in hashes.items() if image_id in used},
+            created=datetime.now(UTC).date().isoformat(),
+            clipaudit_version=__version__,
         )
+        for inferrer in null_audit.run.inferrers
+    ]
     return Calibrated(
-        kept=tuple(kept),
-        files=tuple(calibration_store.keep(one) for one in kept),
-        nonmembers=of_nonmembers,
-        members=of_members,
-        n_same=sum(len(one.scored) for one in audits) - len(used),
+        kept=tuple(calibrations),
+        files=tuple(calibration_files.keep(calibration) for calibration in calibrations),
+        nonmembers=null_audit,
+        members=member_audit,
+        n_same=sum(row.status == "ok" for row in rows) - len(used),
     )
 
 
@@ -133,9 +127,9 @@ def _score(
     return audit
 
 
-def _known(audit: Audit, inferrer: str, image_ids: Sequence[str]) -> KnownScores:
+def _known_scores(audit: Audit, inferrer: str, image_ids: Collection[str]) -> KnownScores:
     scores = unique_scores(audit, inferrer)
-    return KnownScores.of(image_ids, np.array([scores[one] for one in image_ids]))
+    return KnownScores.of([*image_ids], np.array([scores[image_id] for image_id in image_ids]))
 
 
 def _names(paths: Sequence[AnyPath]) -> str:
