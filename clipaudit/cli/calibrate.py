@@ -113,7 +113,7 @@ def calibrate(
 
 def _tell(made: Calibrated, console: Console) -> None:
     say = partial(console.print, soft_wrap=True, markup=False, highlight=False)
-    for kept, path in zip(made.kept, made.files, strict=True):
+    for kept, path in zip(made.calibrations, made.files, strict=True):
         for line in described(kept, JUDGING.fpr):
             say(line)
         say(f"  kept in {shown(str(path))}")
@@ -124,7 +124,7 @@ def _tell(made: Calibrated, console: Console) -> None:
     if made.n_same:
         notes.append(f"{made.n_same:,} copies and near-duplicates passed over")
     say(", ".join(notes))
-    n_null = made.kept[0].nonmembers.n
+    n_null = made.calibrations[0].nonmembers.n
     if n_null < needed(JUDGING.fpr):
         say(
             f"An FPR of {percent(JUDGING.fpr)}, which `clipaudit score` takes, needs "

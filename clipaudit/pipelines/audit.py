@@ -19,7 +19,7 @@ from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
 from clipaudit.pipelines.score import Progress, score
 from clipaudit.verdicts.by_calibration import fits, judge, require_use, unique_scores
 from clipaudit.verdicts.by_control import against_control
-from clipaudit.verdicts.calibration_files import kept_calibrations, load
+from clipaudit.verdicts.calibration_files import load, read_calibrations
 from clipaudit.verdicts.shared_pictures import require_apart, scored_paths, split
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def audit(
         unique_scores(suspects, inferrer.name)  # a score that is no number ends the run here
     if named is not None:
         require_use(suspects.run, named)
-    fitting = fits(suspects.run, kept_calibrations() if named is None else named)
+    fitting = fits(suspects.run, read_calibrations() if named is None else named)
     judged = suspects
     try:
         hashes: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Pictures whose membership is known → calibrations, one an inferrer, kept for later runs."""
+"""Pictures whose membership is known → calibrations, one an inferrer, stored for later runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clipaudit.pipelines.score import Progress, score
 from clipaudit.statistics.calibration import Calibration, KnownScores
 from clipaudit.verdicts import calibration_files
 from clipaudit.verdicts.by_calibration import scored_by, unique_scores
-from clipaudit.verdicts.calibration_files import KeptCalibration, known_set
+from clipaudit.verdicts.calibration_files import CalibrationFile, known_set
 from clipaudit.verdicts.shared_pictures import require_apart, scored_paths, split
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ class Calibrated:
     """What a run of `calibrate` made.
 
     Attributes:
-        kept: A calibration an inferrer, in the order of the inferrers.
-        files: Where each one is kept.
-        nonmembers: Their scores, with every file that was skipped and why.
+        calibrations: A calibration an inferrer, in the order of the inferrers.
+        files: Where each is stored.
+        nonmembers: Scores of the non-members, with every file that was skipped and why.
         members: The same of the known members, where there are some.
         n_same: Files that were passed over, being copies or near-duplicates of others.
     """
 
-    kept: tuple[KeptCalibration, ...]
+    calibrations: tuple[CalibrationFile, ...]
     files: tuple[Path, ...]
     nonmembers: Audit
     members: Audit | None
@@ -53,9 +53,9 @@ def calibrate(
     config: ScoreConfig = ScoreConfig(),
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Calibrated:
-    """Score pictures whose membership is known, and keep the scores as calibrations.
+    """Score pictures whose membership is known, and store the scores as calibrations.
 
-    Of copies and near-duplicates one counts. A calibration takes the place of an earlier one for
+    Copies and near-duplicates count once. A calibration takes the place of an earlier one for
     the same encoder, inferrer, recipe, views, similarity and references.
 
     Args:
@@ -68,7 +68,7 @@ def calibrate(
         ClipAuditError: As `pipelines.score.score`; none of the non-members could be scored, or
             none of the members; a picture is among both; a score is no finite number.
         FileError: A calibration cannot be written.
-        KeyboardInterrupt: The user stopped it; nothing was kept but the signals.
+        KeyboardInterrupt: The user stopped it; nothing was stored but the signals.
     """
     null_audit = _score(nonmembers, "non-members", config, on_progress)
     member_audit = _score(members, "members", config, on_progress) if members else None
@@ -84,7 +84,7 @@ def calibrate(
     )
     used = {*pair.first, *pair.second}
     calibrations = [
-        KeptCalibration(
+        CalibrationFile(
             Calibration(
                 scored_by(null_audit.run, inferrer),
                 config.seed,
@@ -101,8 +101,8 @@ def calibrate(
         for inferrer in null_audit.run.inferrers
     ]
     return Calibrated(
-        kept=tuple(calibrations),
-        files=tuple(calibration_files.keep(calibration) for calibration in calibrations),
+        calibrations=tuple(calibrations),
+        files=tuple(calibration_files.save(calibration) for calibration in calibrations),
         nonmembers=null_audit,
         members=member_audit,
         n_same=sum(row.status == "ok" for row in rows) - len(used),

@@ -28,24 +28,24 @@ class ScoreConfig:
 
     Attributes:
         encoder: Spec of the target encoder.
-        options: How to load it, and the references.
+        options: How to load the encoder and the references.
         references: Specs of encoders that did not see the pictures. They see the very same views,
             for inferrers that read both; of several, the mean of their signals is read.
         inferrers: Names or folders; empty takes every shipped one that fits.
-        every_data_set: Of shipped inferrers that fit, whether to take those of every shadow data
-            set, and not of the best alone.
-        n_views: Views an image.
-        similarity: Which one the inferrers must read; None takes what each of them reads.
-        recipe: Of the views, by name and version.
-        seed: Of the views.
-        batch_size: Images a forward pass; None takes what suits the device.
-        workers: Processes that decode; None takes one a core, eight at most.
+        every_data_set: Whether to take the shipped inferrers of every shadow data set, and not
+            of the best alone.
+        n_views: Views per image.
+        similarity: Similarity that the inferrers must read; None takes what each of them reads.
+        recipe: Recipe of the views, by name and version.
+        seed: Seed of the views.
+        batch_size: Images per forward pass; None takes what suits the device.
+        workers: Processes that decode; None takes one per core, eight at most.
         limit: Stop after so many files.
         use_store: Keep features, and take those that are known.
         strict: Stop at the first file that cannot be scored.
         include_hidden: Look at hidden files in folders too.
         limits: How much one file may cost.
-        command: Goes into the run's facts.
+        command: Command line or call that goes into the facts of the run.
     """
 
     encoder: str = "ViT-B-32/openai"
@@ -91,8 +91,9 @@ class JudgeConfig:
         fpr: Share of the non-members that may be called members.
         fnr: Share of the members that may be called non-members.
         fdr: Share of non-members, on average, among the pictures that are picked out of all.
-        calibrations: Files of calibrations; None takes those that are kept and fit.
-        control: Files and folders of the same kind that cannot have been in the training set.
+        calibrations: Files of calibrations; None takes those in the cache folder that fit.
+        control: Files and folders of pictures of the same kind that cannot have been in the
+            training set.
         allow_overlap: Leave pictures out of the control that are among the suspects, where they
             are an error otherwise.
         alpha: Level of the test against the control.
@@ -111,7 +112,8 @@ class JudgeConfig:
             value = getattr(self, name)
             if not 0 < value < most:
                 raise UsageError(
-                    f"--{name} {value} is no rate", f"Pass one above 0 and below {most:g}."
+                    f"--{name} must be above 0 and below {most:g}, got {value}",
+                    f"Pass a share, such as --{name} 0.05.",
                 )
 
     @property

@@ -48,7 +48,7 @@ def evaluate(
 ) -> Evaluation:
     """Score members and non-members, and say how well each inferrer tells them apart.
 
-    Of copies and near-duplicates on one side one counts.
+    Copies and near-duplicates on one side count once.
 
     Args:
         folder: Holds `members/` and `nonmembers/`, and perhaps a manifest of
@@ -109,12 +109,12 @@ def _sides(audit: Audit, found: EvaluationSet) -> tuple[Audit, Audit]:
     files = {os.path.realpath(row.path): row for row in audit}
 
     def part(paths: Sequence[str]) -> Audit:
-        of_paths: list[Row] = []
+        part_rows: list[Row] = []
         for path in paths:
             row = rows.get(path) or files.get(os.path.realpath(path))
             if row is not None:  # else it came or went while the folder was read
-                of_paths.append(replace(row, path=path))
-        return Audit(audit.run, tuple(of_paths))
+                part_rows.append(replace(row, path=path))
+        return Audit(audit.run, tuple(part_rows))
 
     return part(found.members), part(found.nonmembers)
 
@@ -123,7 +123,7 @@ def _require(part: Audit, n_left: int, side: str) -> None:
     """That a side has pictures enough to say anything at all.
 
     Raises:
-        InputError: It has not.
+        InputError: It has too few.
     """
     if n_left >= FEWEST:
         return

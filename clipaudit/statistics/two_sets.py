@@ -27,10 +27,10 @@ RESAMPLES = 9_999
 """Random permutations, where there are too many to count them all."""
 
 POWERS = (0.8, 0.95)
-"""How often the number of pictures needed shall find an effect."""
+"""Powers for which the number of pictures needed is given."""
 
 SIZES = (20, 50, 100, 500)
-"""Pictures in each set for which the power is reckoned."""
+"""Numbers of pictures in each set for which the power is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ class Comparison:
             pairs), ties counting half; one half is no difference. Its interval has two sides, and
             may reach one half where the one-sided p-value does not reach the level. None for a
             set of one picture.
-        planning_effect: What power is reckoned from: the effect's value or, in pairs, the
+        planning_effect: Effect that power is reckoned from: the effect's value or, in pairs, the
             probability that two differences between a suspect and its control sum to above 0.
-        needed: For each power, how many pictures in each set, or pairs, would find this effect so
-            often; None where no number would.
-        power: For each number of pictures in each set, or pairs, how often they would find it.
+        needed: Pictures in each set, or pairs, that would find this effect as often as each power
+            says; None where no number would.
+        power: How often each number of pictures in each set, or of pairs, would find it.
         detectable: The effect that so many pictures find in 80 % of comparisons; None in pairs.
     """
 
@@ -98,8 +98,8 @@ def compare(
         suspects: Scores, shape (n_suspects,), finite.
         control: Scores, shape (n_control,), finite.
         alpha: Level of the test, below one half.
-        seed: Of the random permutations.
-        n_resamples: How many of them.
+        seed: Seed of the random permutations.
+        n_resamples: Random permutations to draw.
 
     Raises:
         ValueError: A set without pictures, a score that is not finite, or a level that is not
@@ -145,8 +145,8 @@ def compare_pairs(
         suspects: Scores, shape (n_pairs,), finite.
         control: Scores of their controls, in the same order.
         alpha: Level of the test, below one half.
-        seed: Of the random permutations.
-        n_resamples: How many of them.
+        seed: Seed of the random permutations.
+        n_resamples: Random permutations to draw.
 
     Raises:
         ValueError: As `compare`, or sets of different sizes.

@@ -36,8 +36,8 @@ def against_control(
     """The verdict on the suspects as a set, by each inferrer.
 
     Args:
-        suspects: Scored.
-        control: Scored with the same encoder, views and inferrers.
+        suspects: Scores of the suspects.
+        control: Scores of the control, made with the same encoder, views and inferrers.
         pair: The pictures of both that count; see `shared_pictures.split`.
         blind: Whether the two differ in what no encoder is needed to see.
         named: Files and folders of the suspects and of the control, as they were given.
@@ -54,7 +54,7 @@ def against_control(
             + (", all are among the suspects" if pair.shared and not pair.second else ""),
             "A comparison needs pictures on both sides: name others with --control.",
         )
-    couples = namesakes(pair.first, pair.second, named)
+    couples = find_namesakes(pair.first, pair.second, named)
     by_inferrer = []
     for inferrer in suspects.run.inferrers:
         suspect_scores = unique_scores(suspects, inferrer.name)
@@ -114,7 +114,7 @@ def compare_scores(
     )
 
 
-def namesakes(
+def find_namesakes(
     suspects: Mapping[str, str],
     control: Mapping[str, str],
     named: tuple[Sequence[str], Sequence[str]],

@@ -12,7 +12,7 @@ from clipaudit.statistics.calibration import Calibration, KnownScores
 from clipaudit.statistics.conformal import Levels
 from clipaudit.verdicts.by_calibration import fits, judge, scored_by
 from clipaudit.verdicts.by_control import against_control
-from clipaudit.verdicts.calibration_files import KeptCalibration, known_set
+from clipaudit.verdicts.calibration_files import CalibrationFile, known_set
 from clipaudit.verdicts.shared_pictures import scored_paths, split
 
 INFERRERS = (
@@ -148,7 +148,7 @@ def kept(run, inferrer, nulls, members=(), **changes):
         "created": "2026-11-24",
         "clipaudit_version": "0.1.0",
     }
-    return KeptCalibration(**{**facts, **changes})
+    return CalibrationFile(**{**facts, **changes})
 
 
 def known_scores(kind, scores):

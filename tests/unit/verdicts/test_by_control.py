@@ -7,7 +7,7 @@ import pytest
 from clipaudit.errors import InputError
 from clipaudit.results.audit import Finding, Row
 from clipaudit.results.evidence import BlindCheck, Overlap
-from clipaudit.verdicts.by_control import against_control, namesakes
+from clipaudit.verdicts.by_control import against_control, find_namesakes
 from clipaudit.verdicts.sentences import comparison_sentence
 from clipaudit.verdicts.shared_pictures import scored_paths, split
 from tests.made.audits import INFERRERS, audit_of, sha256
@@ -88,7 +88,7 @@ def paths(*names):
 
 def test_names_are_those_within_the_folder_without_their_ending():
     ours, theirs = paths("s/x/1.png", "s/y/1.png"), paths("c/d/y/1.jpg", "c/d/x/1.jpg", "c/d/z.jpg")
-    couples = namesakes(ours, theirs, (["s"], ["c/d/"]))
+    couples = find_namesakes(ours, theirs, (["s"], ["c/d/"]))
     assert {ours[one]: theirs[other] for one, other in couples.items()} == {
         "s/x/1.png": "c/d/x/1.jpg",
         "s/y/1.png": "c/d/y/1.jpg",
@@ -105,7 +105,7 @@ def test_names_are_those_within_the_folder_without_their_ending():
 )
 def test_there_are_no_pairs_unless_every_suspect_has_just_one_namesake(ours, theirs):
     ours, theirs = paths(*ours), paths(*theirs)
-    assert namesakes(ours, theirs, (["s"], ["c"])) is None
+    assert find_namesakes(ours, theirs, (["s"], ["c"])) is None
 
 
 def test_too_few_pictures_say_how_many_are_needed():
