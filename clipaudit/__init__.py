@@ -39,7 +39,7 @@ __all__ = ["ClipAuditError", "Options", "__version__", "calibrate", "evaluate", 
 class Options(TypedDict, total=False):
     """Everything else that `score` takes; each is an option of `clipaudit score` too.
 
-    What they mean, and their defaults: `clipaudit.pipelines.score.ScoreConfig` and
+    What they mean, and their defaults: `clipaudit.pipelines.config.ScoreConfig` and
     `clipaudit.encoders.base.EncoderOptions`, of which these are the fields.
     """
 
@@ -86,7 +86,7 @@ def score(
         paths: Files or folders.
         encoder: Spec of the target encoder.
         references: Specs of encoders that were not trained on these pictures; see
-            `clipaudit.pipelines.score.ScoreConfig`.
+            `clipaudit.pipelines.config.ScoreConfig`.
         inferrers: Names or folders; empty takes every shipped one that fits.
         control: Files or folders of the same kind that cannot have been in the training set, for
             a verdict on all pictures as a set: `audit.comparison`.

@@ -6,7 +6,7 @@ A function a stage; none of them knows of other batches.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,11 +59,11 @@ class Outcome:
     """What came of a picture: all that a row says of it but its path.
 
     Attributes:
-        error: As in `Row`; None where it was scored, as all that follows is not.
-        mean_similarity: As in `Row`.
-        scores: One an inferrer.
-        notes: As in `Row`.
-        reference: As in `Row`.
+        error: Reason and explanation where it was skipped; all else is empty then.
+        mean_similarity: Mean of the pairwise similarities of its views.
+        scores: Scores in the order of the inferrers.
+        notes: What decoding had to do.
+        reference: What the reference encoders make of it, where there are some.
     """
 
     error: str | None = None
@@ -90,32 +90,28 @@ def score_batch(
         store: Where new signals go.
     """
     pictures, problems = decode(batch)
-    by_observer: list[Signals] = []
-    for observer in observers:
-        signals = observe(observer, pictures, store)
-        image_ids = signals.image_ids if signals else ()
-        for image_id in pictures.keys() - image_ids:
-            problems[image_id] = _no_embedding(observer, is_target=observer is observers[0])
-        pictures = {image_id: pictures[image_id] for image_id in image_ids}
-        if signals:
-            by_observer.append(signals)
-    outcomes = {image_id: Outcome(str(problem)) for image_id, problem in problems.items()}
-    if not pictures:
+    signals, unseen = observe_all(observers, pictures, store)
+    outcomes = {image_id: Outcome(str(why)) for image_id, why in (problems | unseen).items()}
+    if not signals:
         return outcomes
-    # The target may have seen some of which a reference made nothing.
-    target, *others = (stack_signals(tuple(pictures), {}, [signals]) for signals in by_observer)
+    target, *others = signals
     reference = average(others) if others else None
+    similarity = shown_similarity(config, inferrers)
+    output = observers[0].encoder.info.output
     columns = zip(
-        pictures.items(),
-        mean_similarities(target, shown_similarity(config, inferrers)).tolist(),
-        scores(inferrers, config, observers[0].encoder.info.output, target, reference).tolist(),
-        _reference_signals(reference, shown_similarity(config, inferrers))
-        if reference
-        else [None] * len(pictures),
-        strict=True,
+        target.image_ids,
+        mean_similarities(target, similarity).tolist(),
+        scores(inferrers, config, output, target, reference).tolist(),
+        _reference_signals(reference, similarity) if reference else repeat(None),
+        strict=False,
     )
-    for (image_id, picture), mean, own_scores, of_reference in columns:
-        outcomes[image_id] = Outcome(None, mean, tuple(own_scores), picture.notes, of_reference)
+    for image_id, mean, own_scores, reference_signals in columns:
+        outcomes[image_id] = Outcome(
+            mean_similarity=mean,
+            scores=tuple(own_scores),
+            notes=pictures[image_id].notes,
+            reference=reference_signals,
+        )
     return outcomes
 
 
@@ -132,6 +128,30 @@ def decode(batch: Sequence[ReadFile]) -> tuple[dict[str, Picture], dict[str, Bad
         except BadImage as problem:
             problems[file.sha256] = problem
     return pictures, problems
+
+
+def observe_all(
+    observers: Sequence[Observer], pictures: Mapping[str, Picture], store: OptionalStore
+) -> tuple[list[Signals], dict[str, BadImage]]:
+    """Signals of the pictures by each observer, and what is wrong with those left out of them.
+
+    Returns:
+        Signals of the same pictures by every observer, or none at all; and problems by SHA-256,
+        for pictures of which an observer makes nothing: the next one does not look at them.
+    """
+    by_observer: list[Signals] = []
+    problems: dict[str, BadImage] = {}
+    for observer in observers:
+        signals = observe(observer, pictures, store)
+        image_ids = signals.image_ids if signals else ()
+        for image_id in pictures.keys() - image_ids:
+            problems[image_id] = _no_embedding(observer, is_target=observer is observers[0])
+        pictures = {image_id: pictures[image_id] for image_id in image_ids}
+        if signals:
+            by_observer.append(signals)
+    if not pictures:
+        return [], problems
+    return [stack_signals([*pictures], {}, [signals]) for signals in by_observer], problems
 
 
 def observe(

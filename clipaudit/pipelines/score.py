@@ -107,11 +107,11 @@ def score_into(
                     outcomes |= score_batch(batch, observing, inferrers, config, store)
                     for file in batch:
                         row = row_of(file, outcomes, inferrers)
-                        if row.status == "skipped":
-                            _require_lenience(row, config)
-                            n_skipped += 1
+                        if config.strict:
+                            _require_scored(row)
                         sink(row)
                         n_done += 1
+                        n_skipped += row.status == "skipped"
                         n_from_store += file.is_known
                     on_progress(Progress(n_done, ahead.n_files, n_skipped, n_from_store))
         except KeyboardInterrupt:
@@ -121,8 +121,8 @@ def score_into(
     return replace(facts, n_from_store=n_from_store, interrupted=interrupted)
 
 
-def _require_lenience(row: Row, config: ScoreConfig) -> None:
-    if config.strict:
+def _require_scored(row: Row) -> None:
+    if row.status == "skipped":
         raise InputError(
             f"{row.path!r} cannot be scored: {row.error}",
             "Leave out --strict to skip such files; each is listed with its reason.",
