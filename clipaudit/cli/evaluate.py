@@ -17,9 +17,8 @@ from clipaudit.cli.words import command_line
 from clipaudit.encoders.base import EncoderOptions, InputOverrides
 from clipaudit.errors import ClipAuditError, UsageError
 from clipaudit.files import make_folder
-from clipaudit.pipelines.evaluate import EvaluateConfig
+from clipaudit.pipelines.config import EvaluateConfig, ScoreConfig
 from clipaudit.pipelines.evaluate import evaluate as run
-from clipaudit.pipelines.score import ScoreConfig
 from clipaudit.reports import formats as reports
 from clipaudit.text.escaping import shown
 

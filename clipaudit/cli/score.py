@@ -17,9 +17,8 @@ from clipaudit.cli.words import command_line
 from clipaudit.encoders.base import EncoderOptions, InputOverrides
 from clipaudit.errors import ClipAuditError, InputError, UsageError
 from clipaudit.pictures.decoding import read_path_list
-from clipaudit.pipelines.audit import JudgeConfig
 from clipaudit.pipelines.audit import audit as run
-from clipaudit.pipelines.score import ScoreConfig
+from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
 from clipaudit.reports import formats as reports
 from clipaudit.text.escaping import shown
 

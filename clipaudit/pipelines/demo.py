@@ -17,7 +17,8 @@ import numpy as np
 
 from clipaudit.encoders.base import EncoderOptions, InputSpec
 from clipaudit.errors import UsageError
-from clipaudit.pipelines.score import ScoreConfig, score
+from clipaudit.pipelines.config import ScoreConfig
+from clipaudit.pipelines.score import score
 from clipaudit.seeding import derive, stream
 from clipaudit.shadow.pretrain import Epoch, PretrainConfig, pretrain
 from clipaudit.shadow.procedural import draw_picture

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from clipaudit.statistics.metrics import FloatArray
 
 FORMAT = 1
-"""Of `Calibration.to_dict`."""
+"""Version of what `Calibration.to_dict` gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class ScoredBy:
     Attributes:
         encoder: Fingerprint of the target encoder.
         inferrer: Name of the inferrer.
-        inferrer_sha256: Of its weights.
+        inferrer_sha256: SHA-256 of the weights of the inferrer.
         recipe: Name and version of the recipe of views.
-        n_views: Views an image.
-        similarity: Which one the inferrer reads.
+        n_views: Views per image.
+        similarity: Similarity that the inferrer reads.
         references: Fingerprints of the reference encoders, if there are any.
     """
 
@@ -58,7 +58,7 @@ class KnownScores:
 
     Attributes:
         image_ids: SHA-256 of each image file, in hex; each once.
-        scores: Finite; as many.
+        scores: Scores in the same order; finite.
     """
 
     image_ids: tuple[str, ...]
@@ -66,7 +66,7 @@ class KnownScores:
 
     def __post_init__(self) -> None:
         if not self.image_ids or len(self.image_ids) != len(self.scores):
-            raise ValueError("known scores need one score a picture, and a picture at least")
+            raise ValueError("known scores need a score per picture, and at least one picture")
         if len(set(self.image_ids)) < len(self.image_ids):
             raise ValueError("a picture occurs twice among the known scores")
         if not all(map(math.isfinite, self.scores)):
@@ -90,8 +90,8 @@ class Calibration:
     """What one encoder and inferrer give to pictures whose membership is known.
 
     Attributes:
-        scored_by: What gave the scores.
-        seed: Of the views, and of the lots that decide between equal scores.
+        scored_by: Encoder, inferrer and views behind the scores.
+        seed: Seed of the views, and of the lots that decide between equal scores.
         null: The null sample: known non-members.
         members: Known members, where there are some.
     """
@@ -199,10 +199,10 @@ def require_fit(calibration: Calibration, scored_by: ScoredBy) -> None:
         was, now = getattr(ours, name), getattr(scored_by, name)
         if was != now:
             raise InferrerError(
-                f"the calibration was made with {word} {_told(was)}, and the scores with "
-                f"{_told(now)}",
+                f"the calibration was made with {word} {_as_text(was)}, and the scores with "
+                f"{_as_text(now)}",
                 "Calibrate again with what the pictures are scored with, or score them with "
-                f"{advice.format(_told(was))}.",
+                f"{advice.format(_as_text(was))}.",
             )
 
 
@@ -217,7 +217,7 @@ _MUST_AGREE = {
 }
 
 
-def _told(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
     return str(value)

@@ -1,4 +1,4 @@
-"""Calibrations that were made, each with the evidence behind it: a JSON file each.
+"""Files of calibrations: each is JSON, with the evidence behind it.
 
 They lie in the user's cache folder, one for each encoder, inferrer, recipe, number of views,
 similarity and set of references; a new one takes the place of the old. A file may be copied to
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-"""Of a file."""
+"""Version of the format of a file."""
 
 
 @dataclass(frozen=True, slots=True)
-class KeptCalibration:
+class CalibrationFile:
     """A calibration, and what it was made from.
 
     Attributes:
@@ -71,16 +71,16 @@ class KeptCalibration:
         """What a file holds; a picture a line would be no easier to read."""
         document = {
             "format": FORMAT,
-            **{one.name: getattr(self, one.name) for one in fields(self)},
+            **{field.name: getattr(self, field.name) for field in fields(self)},
             "calibration": self.calibration.to_dict(),
             "nonmembers": asdict(self.nonmembers),
             "members": self.members and asdict(self.members),
-            "hashes": {one: f"{value:016x}" for one, value in self.hashes.items()},
+            "hashes": {image_id: f"{code:016x}" for image_id, code in self.hashes.items()},
         }
         return json.dumps(document, allow_nan=False, indent=1).encode() + b"\n"
 
     @classmethod
-    def from_json(cls, content: bytes) -> KeptCalibration:
+    def from_json(cls, content: bytes) -> CalibrationFile:
         """What `to_json` gave.
 
         Raises:
@@ -97,21 +97,23 @@ class KeptCalibration:
                 "Update clipaudit, or calibrate again with this version.",
             )
         try:
-            names = {"format", *(one.name for one in fields(cls))}
+            names = {"format", *(field.name for field in fields(cls))}
             if found != FORMAT or document.keys() != names:
                 raise ValueError(f"it does not have the fields {', '.join(sorted(names))}")
             members = document["members"]
             texts = {name: _text(document[name]) for name in _TEXTS}
-            kept = cls(
+            calibration = cls(
                 calibration=Calibration.from_dict(document["calibration"]),
                 nonmembers=_known_set(document["nonmembers"]),
                 members=None if members is None else _known_set(members),
-                hashes={_text(one): int(code, 16) for one, code in document["hashes"].items()},
+                hashes={
+                    _text(image_id): int(code, 16) for image_id, code in document["hashes"].items()
+                },
                 **texts,
             )
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise InferrerError(f"it is no calibration: {error}", _ADVICE) from error
-        return kept
+        return calibration
 
 
 _TEXTS = ("encoder", "created", "clipaudit_version")
@@ -119,7 +121,7 @@ _ADVICE = "Name a file that `clipaudit calibrate` wrote, or calibrate again."
 
 
 def known_set(name: str, image_ids: Iterable[str]) -> KnownSet:
-    """What is told of a set of known pictures."""
+    """Name, size and digest of a set of known pictures."""
     ids = sorted(image_ids)
     return KnownSet(name, len(ids), sha256("\n".join(ids).encode()).hexdigest())
 
@@ -129,21 +131,21 @@ def folder() -> Path:
     return cache_dir() / "calibrations"
 
 
-def keep(kept: KeptCalibration) -> Path:
+def save(calibration: CalibrationFile) -> Path:
     """Write a calibration, in the place of an earlier one for the same scores; gives its file.
 
     Raises:
         InputError: The folder is a link.
         FileError: It cannot be written.
     """
-    path = folder() / f"{kept.name}.json"
+    path = folder() / f"{calibration.name}.json"
     refuse_link(path.parent)
     make_folder(path.parent)
-    replace_file(path, kept.to_json())
+    replace_file(path, calibration.to_json())
     return path
 
 
-def load(path: Path) -> KeptCalibration:
+def load(path: Path) -> CalibrationFile:
     """A calibration from its file.
 
     Raises:
@@ -156,13 +158,13 @@ def load(path: Path) -> KeptCalibration:
             f"cannot read the calibration {str(path)!r}: {error.strerror or error}", _ADVICE
         ) from error
     try:
-        return KeptCalibration.from_json(content)
+        return CalibrationFile.from_json(content)
     except InferrerError as error:
         raise InferrerError(f"the calibration {str(path)!r}: {error}", error.hint) from error
 
 
-def kept_calibrations() -> tuple[KeptCalibration, ...]:
-    """All that are kept, by encoder and inferrer; what cannot be read is said and passed over."""
+def read_calibrations() -> tuple[CalibrationFile, ...]:
+    """All calibrations in the folder, by encoder and inferrer; a broken file is warned of."""
     found = []
     for path in sorted(folder().glob("*.json")):
         try:
@@ -170,14 +172,14 @@ def kept_calibrations() -> tuple[KeptCalibration, ...]:
         except InferrerError as error:
             logger.warning("passed over: %s. %s", error, error.hint)
 
-    def place(kept: KeptCalibration) -> tuple[str, ...]:
-        return kept.encoder, kept.calibration.scored_by.inferrer, kept.name
+    def place(file: CalibrationFile) -> tuple[str, ...]:
+        return file.encoder, file.calibration.scored_by.inferrer, file.name
 
     return tuple(sorted(found, key=place))
 
 
 def find(name: str) -> Path:
-    """The file of a kept calibration by its name, or by the start of it.
+    """The file of a calibration by its name, or by the start of it.
 
     Raises:
         InferrerError: None is called so, or several are.
@@ -193,7 +195,7 @@ def find(name: str) -> Path:
 
 
 def remove(name: str) -> Path:
-    """Delete a kept calibration, broken or not; gives its file.
+    """Delete a calibration, broken or not; gives its file.
 
     Raises:
         InferrerError: As `find`, or the system does not let us.
@@ -211,9 +213,9 @@ def remove(name: str) -> Path:
 
 def _without(known: KnownScores, image_ids: Collection[str]) -> KnownScores | None:
     left = [
-        (one, score)
-        for one, score in zip(known.image_ids, known.scores, strict=True)
-        if one not in image_ids
+        (image_id, score)
+        for image_id, score in zip(known.image_ids, known.scores, strict=True)
+        if image_id not in image_ids
     ]
     if not left:
         return None

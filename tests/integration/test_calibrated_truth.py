@@ -50,7 +50,7 @@ def p_values(audit):
 
 
 def test_what_is_kept_says_what_it_is_made_from(calibrated, truth):
-    (kept,) = calibrated.kept
+    (kept,) = calibrated.calibrations
     assert kept.nonmembers.name == str(truth[1] / "known")
     assert len(kept.calibration.null) == kept.nonmembers.n == 120 - calibrated.n_same
     assert calibrated.n_same <= 3

@@ -12,7 +12,8 @@ from clipaudit.statistics.calibration import Calibration, KnownScores
 from clipaudit.statistics.conformal import Levels
 from clipaudit.verdicts.by_calibration import fits, judge, scored_by
 from clipaudit.verdicts.by_control import against_control
-from clipaudit.verdicts.calibration_files import KeptCalibration, known_set
+from clipaudit.verdicts.calibration_files import CalibrationFile, known_set
+from clipaudit.verdicts.shared_pictures import scored_paths, split
 
 INFERRERS = (
     InferrerFacts(
@@ -147,7 +148,7 @@ def kept(run, inferrer, nulls, members=(), **changes):
         "created": "2026-11-24",
         "clipaudit_version": "0.1.0",
     }
-    return KeptCalibration(**{**facts, **changes})
+    return CalibrationFile(**{**facts, **changes})
 
 
 def known_scores(kind, scores):
@@ -173,5 +174,6 @@ def controlled(audit, control=None, outcome="alike", hashes=None):
     control = control or audit_of([scored(f"/home/ana/control/{i}.png") for i in range(30)])
     blind = BlindCheck(outcome, "AUC 0.520 (0.440 to 0.600, n = 530)")
     named = (["/home/ana/pictures"], ["/home/ana/control"])
-    comparison = against_control(audit, control, hashes or {}, blind, named)
+    pair = split(scored_paths(audit), scored_paths(control), hashes or {})
+    comparison = against_control(audit, control, pair, blind, named)
     return replace(audit, run=replace(audit.run, comparison=comparison))
