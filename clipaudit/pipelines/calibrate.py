@@ -96,7 +96,7 @@ def calibrate(
                 Calibration(
                     scored_by(of_nonmembers.run, inferrer), config.seed, null, known_members
                 ),
-                encoder=str(of_nonmembers.run.encoder["spec"]),
+                encoder=of_nonmembers.run.encoder.spec,
                 nonmembers=known_set(_names(nonmembers), null_ids),
                 members=known_set(_names(members), member_ids) if of_members else None,
                 hashes={one: code for one, code in hashes.items() if one in used},

@@ -169,7 +169,7 @@ def score(
             command=config.command,
             config=_plain(config),
             versions=_versions(),
-            encoder=asdict(encoder.info),
+            encoder=encoder.info,
             recipe=config.recipe,
             n_views=config.n_views,
             similarity=run.shown,
@@ -179,7 +179,7 @@ def score(
             seconds=time.perf_counter() - clock,
             n_from_store=run.n_from_store,
             interrupted=interrupted,
-            references=tuple(asdict(reference.info) for reference in references),
+            references=tuple(reference.info for reference in references),
         ),
         rows=tuple(run.rows),
     )
@@ -634,8 +634,5 @@ def _versions() -> dict[str, str]:
 def _plain(config: ScoreConfig) -> dict[str, Any]:
     """The resolved options as plain values, without the command."""
     plain = asdict(config)
-    plain.pop("command")
-    for name in ("references", "every_data_set"):
-        if not plain[name]:
-            plain.pop(name)
+    del plain["command"]
     return plain
