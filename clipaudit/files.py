@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one, and never through a link.
+"""Files: JSON that is read with care; writing so that nobody sees half, nor through a link.
 
 A link may come with a folder from a stranger, and point to anything of the user's. So a file
 takes the place of a link, and a folder that we go on in is looked through with `refuse_links`.
@@ -8,17 +8,26 @@ The folder that a user names may be a link, and so may those above it.
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
+import re
 import secrets
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn, TypeVar
 
 from clipaudit.errors import ClipAuditError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TEMPORARY = ".clipaudit-*.tmp"
 
@@ -27,6 +36,73 @@ class FileError(ClipAuditError):
     """A file or a folder cannot be written."""
 
     exit_code = 4
+
+
+def read_json(path: Path, kind: type[T], *, unknown: Literal["ignore", "forbid"] = "ignore") -> T:
+    """What a JSON file holds, as a value of the type that it should hold.
+
+    Args:
+        path: The file, in UTF-8.
+        kind: A dataclass, or any other type that pydantic knows. Its fields are taken at their
+            word: no text stands for a number, and no number is missing, infinite or NaN.
+        unknown: What becomes of fields that a dataclass does not have.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no text, no JSON, or not of that type; says what is wrong, and where.
+    """
+    return parse_json(path.read_text(encoding="utf-8"), kind, unknown=unknown)
+
+
+def parse_json(text: str, kind: type[T], *, unknown: Literal["ignore", "forbid"] = "ignore") -> T:
+    """The same of a text.
+
+    Raises:
+        ValueError: As `read_json`.
+    """
+    from pydantic import ValidationError
+
+    plain = load_json(text)
+    # Names of files may hold halves of characters, which the strict reader refuses.
+    whole = _SURROGATE.sub(r"\\ufffd", text)
+    try:
+        value: T = _adapter(kind).validate_json(whole, strict=True, extra=unknown)
+        if whole != text:
+            value = _adapter(kind).validate_python(plain, extra=unknown)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        problem = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{place}: {problem}" if place else problem) from error
+    return value
+
+
+def load_json(text: str) -> Any:
+    """The plain values of a JSON text.
+
+    Raises:
+        ValueError: It is no JSON, or holds a number that is not finite.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is no JSON, or it is cut off ({error})") from error
+
+
+def _refuse_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _refuse_number(digits)
+
+
+@cache
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 @contextmanager

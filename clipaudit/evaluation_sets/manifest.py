@@ -8,14 +8,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
+from clipaudit._version import SCHEMA_VERSION
 from clipaudit.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from clipaudit.evaluation_sets.collecting import Picture
-
-SCHEMA_VERSION = 1
 
 PARQUET = "manifest.parquet"
 JSON_LINES = "manifest.jsonl"
@@ -254,6 +253,6 @@ def _schema() -> Any:
             pa.field("parameters", pa.string()),
             pa.field("seed", pa.int64()),
             pa.field("clipaudit_version", pa.string()),
-            pa.field("schema_version", pa.int64()),
+            pa.field("schema_version", pa.string()),
         ]
     )

@@ -98,7 +98,8 @@ def _with_control(
         how.alpha,
     )
     seconds = suspects.run.seconds + control.run.seconds
-    return replace(suspects, run=replace(suspects.run, comparison=comparison, seconds=seconds))
+    run = replace(suspects.run, seconds=seconds)
+    return replace(suspects, run=run, comparison=comparison)
 
 
 def _require_files(control: Sequence[AnyPath], config: ScoreConfig) -> None:

@@ -91,7 +91,7 @@ def calibrate(
                 _known_scores(null_audit, inferrer.name, pair.second),
                 _known_scores(member_audit, inferrer.name, pair.first) if member_audit else None,
             ),
-            encoder=str(null_audit.run.encoder["spec"]),
+            encoder=null_audit.run.encoder.spec,
             nonmembers=known_set(_names(nonmembers), pair.second),
             members=known_set(_names(members), pair.first) if member_audit else None,
             hashes={image_id: code for image_id, code in hashes.items() if image_id in used},

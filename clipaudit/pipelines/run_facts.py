@@ -38,7 +38,7 @@ def run_facts(
         started: When it began.
         seconds: How long it took.
     """
-    encoder, *references = (asdict(encoder.info) for encoder in encoders)
+    encoder, *references = (encoder.info for encoder in encoders)
     return Run(
         command=config.command,
         config=_plain_options(config),
@@ -85,7 +85,4 @@ def _plain_options(config: ScoreConfig) -> dict[str, Any]:
     """The resolved options as plain values, without the command."""
     plain = asdict(config)
     plain.pop("command")
-    for name in ("references", "every_data_set"):
-        if not plain[name]:
-            plain.pop(name)
     return plain

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FORMATS = {
     "table": "clipaudit.reports.audit.table:dump",
     "json": "clipaudit.reports.audit.json_document:dump",
-    "jsonl": "clipaudit.reports.json_lines:dump",
+    "jsonl": "clipaudit.reports.audit.json_document:dump_lines",
     "csv": "clipaudit.reports.audit.csv_rows:dump",
     "parquet": "clipaudit.reports.audit.parquet:dump",
     "html": "clipaudit.reports.page.html:dump",

@@ -43,13 +43,13 @@ class Fits:
 def scored_by(run: Run, inferrer: InferrerFacts) -> ScoredBy:
     """All that the scores of one inferrer in a run depend on."""
     return ScoredBy(
-        encoder=str(run.encoder["fingerprint"]),
+        encoder=run.encoder.fingerprint,
         inferrer=inferrer.name,
         inferrer_sha256=inferrer.sha256,
         recipe=run.recipe,
         n_views=run.n_views,
         similarity=inferrer.similarity,
-        references=tuple(str(reference["fingerprint"]) for reference in run.references)
+        references=tuple(reference.fingerprint for reference in run.references)
         if inferrer.reads_reference
         else (),
     )
@@ -89,7 +89,7 @@ def fits(run: Run, files: Iterable[CalibrationFile]) -> Fits:
             except InferrerError as refusal:
                 made = file.calibration.scored_by
                 if made.inferrer == inferrer.name and (
-                    made.encoder == wanted.encoder or file.encoder == run.encoder.get("spec")
+                    made.encoder == wanted.encoder or file.encoder == run.encoder.spec
                 ):
                     refusals.append(f"{inferrer.name}: {refusal}")
             else:
@@ -155,12 +155,6 @@ def judge(audit: Audit, fitting: Fits, levels: Levels, hashes: Mapping[str, int]
         for decision in decide(calibration, [*scores], np.array([*scores.values()]), levels):
             decisions[inferrer.name, decision.image_id] = decision
         facts.append(_facts(inferrer.name, file, calibration, len(same), levels))
-    run = replace(
-        audit.run,
-        calibrations=tuple(facts),
-        levels=levels if facts else None,
-        calibration_notes=tuple(notes),
-    )
     rows = tuple(
         replace(
             row,
@@ -171,7 +165,13 @@ def judge(audit: Audit, fitting: Fits, levels: Levels, hashes: Mapping[str, int]
         )
         for row in audit.rows
     )
-    return replace(audit, run=run, rows=rows)
+    return replace(
+        audit,
+        rows=rows,
+        calibrations=tuple(facts),
+        levels=levels if facts else None,
+        calibration_notes=tuple(notes),
+    )
 
 
 def estimate_tpr(calibration: Calibration, fpr: float) -> Estimate | None:

@@ -82,7 +82,7 @@ def test_scores_do_not_change_and_a_repeated_run_says_the_same(calibrated, truth
 def test_a_calibration_of_another_encoder_is_not_used(calibrated, truth, score):
     del calibrated
     audit = score(truth[0].folder / "members", encoder="stranger")
-    assert audit.run.calibrations == ()
+    assert audit.calibrations == ()
     assert {row.findings[0].verdict for row in audit.scored} == {None}
 
 

@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 
 import pytest
+from tests.integration.score_fixtures import draw_pictures
 
 from tests.contracts.test_every_encoder import (
     from_folder,
@@ -20,7 +21,6 @@ from tests.contracts.test_every_encoder import (
     from_shadow,
     from_state_dict,
 )
-from tests.integration.score_fixtures import draw_pictures
 from tests.unit.lab import labs
 from tests.unit.listings import lists
 

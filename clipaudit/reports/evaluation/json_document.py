@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from clipaudit.reports.audit.json_document import as_json
-from clipaudit.results.evaluation import SCHEMA_VERSION
-from clipaudit.text.escaping import as_utf8
+from clipaudit._version import SCHEMA_VERSION
+from clipaudit.text.escaping import as_json, as_utf8
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +59,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
         "similarity": asdict(evaluation.similarity),
         "blind": None if evaluation.blind is None else _blind(evaluation.blind),
         "blind_missing": evaluation.blind_missing,
-        "run": evaluation.run.to_dict(),
+        "run": asdict(evaluation.run),
     }
 
 

@@ -9,10 +9,10 @@ import jsonschema
 import pandas as pd
 import pytest
 
+from clipaudit._version import SCHEMA_VERSION
 from clipaudit.errors import UsageError
 from clipaudit.files import FileError, replacing
 from clipaudit.reports.formats import ENDINGS, check_destination, dump, render, write
-from clipaudit.results.audit import SCHEMA_VERSION
 from tests.contracts.test_every_report import nasty_audit
 from tests.made.audits import (
     audit_of,
@@ -55,11 +55,8 @@ def strict(schema):
 
 def closed_schema(ref=None):
     schema = strict(SCHEMA)
-    for name in ("run", "row"):  # `allOf` adds to these two
-        schema["$defs"][f"open_{name}"] = SCHEMA["$defs"][name]
-        schema["$defs"][f"{name}_line" if name == "run" else "image_line"]["allOf"] = [
-            {"$ref": f"#/$defs/open_{name}"}
-        ]
+    schema["$defs"]["open_row"] = SCHEMA["$defs"]["row"]  # `allOf` adds to it
+    schema["$defs"]["image_line"]["allOf"] = [{"$ref": "#/$defs/open_row"}]
     return {"$ref": ref, "$defs": schema["$defs"]} if ref else schema
 
 
@@ -204,7 +201,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from clipaudit.reports import write
+from clipaudit.reports.formats import write
 from clipaudit.files import FileError
 from tests.made.audits import realistic
 audit = realistic(500)
