@@ -486,7 +486,9 @@ def test_a_new_backend_is_one_module_and_one_line(tmp_path, monkeypatch, capsys)
     monkeypatch.setitem(SCHEMES, "toy", row)
     pictures = draw_pictures(tmp_path / "pictures", 2)[0].parent
     for spec in ("toy:bricks", "bricks.toy"):
-        main(["score", str(pictures), "--encoder", spec, "--format", "json", "--no-cache"])
+        with pytest.raises(SystemExit) as ended:
+            main(["score", str(pictures), "--encoder", spec, "--format", "json", "--no-cache"])
+        assert not ended.value.code
         run = json.loads(capsys.readouterr().out)
         assert run["run"]["encoder"]["spec"].startswith("toy:bricks" if ":" in spec else "toy:")
         assert len(run["rows"]) == 2
