@@ -34,6 +34,7 @@ from clipaudit.features.observers import Frame, Observer, load_references, obser
 from clipaudit.features.signals import Embeddings, Signals, average, measure
 from clipaudit.features.store import FeatureStore, StoredSignals, StoreUnavailable, stack_signals
 from clipaudit.features.views import ENCODERMI
+from clipaudit.inferrers import reads_of
 from clipaudit.inferrers.base import Features, Inferrer, Reads
 from clipaudit.inferrers.library import find, shipped_for
 from clipaudit.pictures.decoder_pool import DecoderPool
@@ -243,7 +244,7 @@ def _check(inferrer: Inferrer, config: ScoreConfig, output: Output) -> None:
 def _made_for(inferrer: Inferrer, config: ScoreConfig, output: Output) -> Reads:
     """What a run makes of the features that an inferrer reads."""
     card = inferrer.card
-    return Reads.by(
+    return reads_of(
         card.kind,
         config.similarity or card.reads.similarity,
         config.n_views,
