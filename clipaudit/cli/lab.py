@@ -23,7 +23,7 @@ from clipaudit.cli.words import among, command_line
 from clipaudit.errors import ClipAuditError, UsageError
 from clipaudit.features.signals import SIMILARITIES
 from clipaudit.files import refuse_link
-from clipaudit.inferrers.base import KINDS
+from clipaudit.inferrers import RULES
 from clipaudit.lab.paper import IN_WORDS
 from clipaudit.lab.tables import DOWNSTREAM, SETTINGS
 
@@ -197,7 +197,7 @@ def export(
         into=into,
         similarities=among(similarity or ["cosine"], SIMILARITIES, "--similarity"),
         n_views=views or found.scale[scale].views,
-        kinds=among(kind, KINDS, "--kind") if kind else None,
+        kinds=among(kind, tuple(RULES), "--kind") if kind else None,
         has_reference=with_reference,
         usual_views=found.scale[scale].views,
         command=f"{shlex.join(trained_by)} && {command_line(ctx)}",

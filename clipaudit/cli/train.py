@@ -16,7 +16,7 @@ from clipaudit.cli.progress import LINE_EVERY_S
 from clipaudit.cli.words import among, command_line
 from clipaudit.encoders.base import OUTPUTS
 from clipaudit.features.signals import SIMILARITIES
-from clipaudit.inferrers.base import KINDS
+from clipaudit.inferrers import RULES
 from clipaudit.pipelines import train as pipeline
 from clipaudit.pipelines.train import TrainConfig
 from clipaudit.shadow.architectures import Architecture
@@ -136,7 +136,7 @@ def train(
             precision=precision,
             seed=seed,
         ),
-        kinds=among(kind, KINDS, "--kind"),
+        kinds=among(kind, tuple(RULES), "--kind"),
         similarities=among(similarity, SIMILARITIES, "--similarity"),
         outputs=among(encoder_output, OUTPUTS, "--encoder-output"),
         n_views=views,

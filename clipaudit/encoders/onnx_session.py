@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipaudit.encoders.chunks import in_chunks
+from clipaudit.encoders.loaded import in_chunks
 from clipaudit.encoders.third_party import quiet
 from clipaudit.errors import EncoderError
 from clipaudit.telemetry import load_onnxruntime

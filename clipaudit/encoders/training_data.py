@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import PurePath
+from pkgutil import resolve_name
 
-from clipaudit.encoders.spec import parse
+from clipaudit.encoders.spec import SCHEMES, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,15 +323,10 @@ def training_facts(spec: str) -> TrainingFacts:
         EncoderError: No scheme has this name.
     """
     scheme, name = parse(spec)
-    if scheme == "open_clip":
-        return _NOTHING if is_file(name) else facts_of(name.partition("/")[2])
-    if scheme == "timm":
-        return facts_of(name.partition(".")[2])
-    if scheme == "hf-hub":
-        return facts_of(name)
-    if scheme == "torchvision":
-        return facts_of_torchvision(PurePath(name).name)
-    return _NOTHING
+    if scheme not in SCHEMES or not SCHEMES[scheme].training_facts:
+        return _NOTHING
+    facts: TrainingFacts = resolve_name(SCHEMES[scheme].training_facts)(name)
+    return facts
 
 
 def is_file(name: str) -> bool:
@@ -353,8 +349,18 @@ def facts_of(tag: str) -> TrainingFacts:
     return found
 
 
-def facts_of_torchvision(weights: str) -> TrainingFacts:
-    """The same for a set of weights of torchvision, such as `IMAGENET1K_V2`."""
-    if "SWAG" in weights:
+def facts_of_open_clip(name: str) -> TrainingFacts:
+    """What is known of `MODEL/TAG`; nothing of `MODEL/CHECKPOINT_FILE`."""
+    return _NOTHING if is_file(name) else facts_of(name.partition("/")[2])
+
+
+def facts_of_timm(name: str) -> TrainingFacts:
+    """What is known of `NAME.TAG`."""
+    return facts_of(name.partition(".")[2])
+
+
+def facts_of_torchvision(name: str) -> TrainingFacts:
+    """What is known of `MODEL/WEIGHTS`, such as `resnet50/IMAGENET1K_V2`."""
+    if "SWAG" in PurePath(name).name:
         return TrainingFacts("Instagram hashtags, then ImageNet-1k")
     return _IMAGENET_1K

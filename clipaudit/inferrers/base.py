@@ -9,7 +9,6 @@ the evidence for both.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,20 +16,12 @@ import numpy.typing as npt
 from clipaudit.encoders.base import Output
 from clipaudit.errors import InferrerError
 from clipaudit.features.signals import Float32Array, Signals, Similarity, n_pairs
+from clipaudit.inferrers.rules import Rule, What
 from clipaudit.statistics.metrics import Evidence
 
-Kind = Literal["V", "S", "T", "norm", "difference", "adjusted", "combined"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-PAPER: tuple[Kind, ...] = ("V", "S", "T")
-"""The inferrers of EncoderMI."""
+Kind = str
+"""A name of `clipaudit.inferrers.RULES`: V, S, T, …"""
 
-What = Literal["similarities", "norm", "summary"]
-"""`similarities`: of all pairs of views. `norm`: the log of the length of the embedding of the
-image itself. `summary`: the mean similarity, the mean log length over the views, and `norm`."""
-
-_WHAT: dict[Kind, What] = {"norm": "norm", "combined": "summary"}
-_WITHOUT_REFERENCE: tuple[Kind, ...] = ("V", "S", "T", "norm", "combined")
-_WITH_REFERENCE: tuple[Kind, ...] = ("V", "S", "norm", "difference", "adjusted", "combined")
 _N_COLUMNS = {"norm": 1, "summary": 3}
 
 
@@ -54,23 +45,6 @@ class Reads:
     what: What = "similarities"
     has_reference: bool = False
 
-    @classmethod
-    def by(
-        cls,
-        kind: Kind,
-        similarity: Similarity,
-        n_views: int,
-        recipe: str,
-        output: Output,
-        *,
-        has_reference: bool = False,
-    ) -> Reads:
-        """What an inferrer of a kind reads where so many views are made."""
-        what = _WHAT.get(kind, "similarities")
-        if what == "norm":
-            similarity, n_views = "cosine", 0  # it reads neither
-        return cls(similarity, n_views, recipe, output, what, has_reference)
-
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the features of one image; see `Features.values`."""
@@ -81,16 +55,6 @@ class Reads:
     def n_passes(self) -> int:
         """Forward passes of the target encoder for one image."""
         return self.n_views + (self.what != "similarities")
-
-
-def forms(kind: Kind, *, has_reference: bool) -> tuple[bool, ...]:
-    """The forms in which a kind exists: without a reference, and with one where one is there.
-
-    >>> forms("V", has_reference=True), forms("T", has_reference=True)
-    ((False, True), (False,))
-    """
-    without = (False,) if kind in _WITHOUT_REFERENCE else ()
-    return without + ((True,) if has_reference and kind in _WITH_REFERENCE else ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +116,7 @@ def card_name(data: str, reads: Reads, kind: Kind, usual_views: int | None = Non
 
     >>> card_name("cifar10", Reads("pearson", 10, "encodermi@1", "trunk"), "V")
     'cifar10-trunk-pearson-v'
-    >>> few = Reads.by("combined", "cosine", 3, "encodermi@1", "embedding", has_reference=True)
+    >>> few = Reads("cosine", 3, "encodermi@1", "embedding", "summary", has_reference=True)
     >>> card_name("cifar10", few, "combined", usual_views=10)
     'cifar10-reference-combined-3-views'
     """
@@ -163,36 +127,6 @@ def card_name(data: str, reads: Reads, kind: Kind, usual_views: int | None = Non
     words += [kind.lower()]
     told = usual_views is not None and reads.n_views not in (0, usual_views)
     return "-".join([*words, f"{reads.n_views}-views"] if told else words)
-
-
-class Rule(Protocol):
-    """How features become scores: V, S, T, … Plain arrays inside, no torch."""
-
-    @classmethod
-    def train(cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int) -> Self:
-        """A rule learned from features of a shadow encoder.
-
-        Args:
-            values: Shape (n, n_columns), or (n, 2, n_columns); see `Features.values`.
-            is_member: Shape (n,).
-            seed: Of all that is random in it.
-
-        Raises:
-            ValueError: No members or no non-members.
-        """
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, Float32Array]) -> Self:
-        """A rule from what `arrays` gave."""
-
-    def arrays(self) -> dict[str, Float32Array]:
-        """Everything that was learned, by name: what a file holds."""
-
-    def score(self, values: Float32Array) -> npt.NDArray[np.float64]:
-        """Scores of features, see `Features.values`: shape (n_images,); higher is more member."""
-
-    def threshold(self, values: Float32Array, is_member: npt.NDArray[np.bool_]) -> float:
-        """The score from which on a picture reads as member, by the features of `train`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clipaudit.inferrers import find_rule
+
 if TYPE_CHECKING:
     from clipaudit.inferrers.base import Card, Reads
     from clipaudit.statistics.metrics import Estimate
-
-_KINDS = {
-    "V": "EncoderMI-V: a small neural network reads the similarities, sorted from high to low",
-    "S": "EncoderMI-S: a small neural network reads the similarities as a set (DeepSets)",
-    "T": "EncoderMI-T: the mean similarity, compared with a threshold",
-    "norm": "The length of the embedding of the picture itself, compared with a threshold",
-    "difference": "The mean similarity minus that of the reference, compared with a threshold",
-    "adjusted": "How far the mean similarity lies above what that of the reference predicts, by a "
-    "straight line through the shadow non-members, compared with a threshold",
-    "combined": "A logistic model reads the mean similarity, the mean length of the embeddings of "
-    "the views, and the length of that of the picture itself (both as logarithms)",
-}
 
 
 def render(card: Card) -> str:
@@ -64,7 +54,7 @@ used (newer than the encoder, say) beside your own: if the inferrer calls many o
 too, its verdicts mean little.{_more_cautions(reads)}
 
 ## What it reads
-{_KINDS[card.kind]}. Input: {_input(reads)}
+{find_rule(card.kind).about}. Input: {_input(reads)}
 
 ## How it was made
 {_made(card)}

@@ -16,27 +16,13 @@ import numpy as np
 from clipaudit.encoders.nearest import nearest
 from clipaudit.errors import InferrerError
 from clipaudit.files import make_folder, refuse_link, replace_file
-from clipaudit.inferrers.base import KINDS, Card, Inferrer, Kind, Reads, Rule, forms
+from clipaudit.inferrers import RULES, find_rule, forms, reads_of
+from clipaudit.inferrers.base import Card, Inferrer, Reads
 from clipaudit.inferrers.card_text import render
-from clipaudit.inferrers.combined import CombinedRule
-from clipaudit.inferrers.deepset import DeepSetRule
-from clipaudit.inferrers.difference import AdjustedRule, DifferenceRule
-from clipaudit.inferrers.norm import NormRule
-from clipaudit.inferrers.threshold import MeanRule
-from clipaudit.inferrers.vector import VectorRule
+from clipaudit.inferrers.rules import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-RULES: dict[Kind, type[Rule]] = {
-    "V": VectorRule,
-    "S": DeepSetRule,
-    "T": MeanRule,
-    "norm": NormRule,
-    "difference": DifferenceRule,
-    "adjusted": AdjustedRule,
-    "combined": CombinedRule,
-}
 
 FORMAT = 1
 CARD = "inferrer.json"
@@ -82,7 +68,7 @@ def load(folder: Path) -> Inferrer:
                 f"the weights of inferrer {card.name} are not those that its card names",
                 f"{folder / WEIGHTS} was changed or cut; copy or train the inferrer again.",
             )
-        rule = RULES[card.kind].from_arrays(from_bytes(weights))
+        rule = find_rule(card.kind).from_arrays(from_bytes(weights))
         _try(rule, card)
     except (OSError, SafetensorError, KeyError, ValueError, IndexError) as error:
         raise _broken(folder, error) from error
@@ -98,7 +84,7 @@ def _try(rule: Rule, card: Card) -> None:
         raise ValueError(f"n_views is not within 2 and {_MAX_VIEWS}")
     if card.reads.has_reference not in forms(card.kind, has_reference=True):
         raise ValueError(f"{card.kind} does not exist in this form")
-    if card.reads.what != Reads.by(card.kind, "cosine", 2, "", "embedding").what:
+    if card.reads.what != find_rule(card.kind).reads:
         raise ValueError(f"{card.kind} does not read {card.reads.what}")
     with np.errstate(all="ignore"):  # the result says enough
         scores = rule.score(np.zeros((1, *card.reads.shape), dtype=np.float32))
@@ -121,6 +107,8 @@ def read_card(folder: Path) -> Card:
             )
         del document["format"]
         card: Card = _typed(Card, document, CARD)
+        if card.kind not in RULES:
+            raise ValueError(f"kind is {card.kind!r}")
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _broken(folder, error) from error
     return card
@@ -221,8 +209,9 @@ def shipped_for(made_by: Reads, *, every_data_set: bool = False) -> Sequence[Inf
             f"similarities, the {made_by.output} output and recipe {made_by.recipe} together",
             "`clipaudit inferrers` lists what each reads; `clipaudit train` makes others.",
         )
+    kinds = list(RULES)
     if every_data_set:
-        fitting.sort(key=lambda card: (KINDS.index(card.kind), card.shadow.data, card.name))
+        fitting.sort(key=lambda card: (kinds.index(card.kind), card.shadow.data, card.name))
         return [load(shipped_folder() / card.name) for card in fitting]
     by_data: dict[str, list[Card]] = {}
     for card in fitting:
@@ -231,14 +220,14 @@ def shipped_for(made_by: Reads, *, every_data_set: bool = False) -> Sequence[Inf
     if made_by.has_reference:
         best.sort(key=lambda card: (-card.evidence.accuracy.value, card.name))
     else:
-        best.sort(key=lambda card: KINDS.index(card.kind))
+        best.sort(key=lambda card: kinds.index(card.kind))
     return [load(shipped_folder() / card.name) for card in best]
 
 
 def _fits(card: Card, made_by: Reads) -> bool:
     if not made_by.has_reference:
         return card.reads == made_by
-    wanted = Reads.by(
+    wanted = reads_of(
         card.kind,
         made_by.similarity,
         made_by.n_views,

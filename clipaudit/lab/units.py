@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from clipaudit.encoders.base import Output
 from clipaudit.features.signals import Similarity
 from clipaudit.features.views import ENCODERMI
+from clipaudit.inferrers import reads_of
 from clipaudit.inferrers.base import Kind, Reads
 from clipaudit.lab.splits import LabSplit, Role
 from clipaudit.shadow.pretrain import PretrainConfig
@@ -58,7 +59,7 @@ class Fit:
     @property
     def reads(self) -> Reads:
         """The features that it reads."""
-        return Reads.by(
+        return reads_of(
             self.kind,
             self.similarity,
             self.n_views,

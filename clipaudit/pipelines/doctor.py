@@ -193,7 +193,7 @@ def _pillow() -> Iterator[Check]:
 
 
 def _inferrers() -> Iterator[Check]:
-    from clipaudit.inferrers import list_inferrers
+    from clipaudit.inferrers.library import list_inferrers
 
     try:
         names = [card.name for card in list_inferrers()]

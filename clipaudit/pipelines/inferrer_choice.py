@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from clipaudit.encoders.base import OUTPUTS
 from clipaudit.errors import InferrerError
+from clipaudit.inferrers import reads_of
 from clipaudit.inferrers.base import Inferrer, Reads
 from clipaudit.inferrers.library import find, shipped_for
 
@@ -84,7 +85,7 @@ def _check(inferrer: Inferrer, config: ScoreConfig, output: Output) -> None:
 def made_for(inferrer: Inferrer, config: ScoreConfig, output: Output) -> Reads:
     """What a run makes of the features that an inferrer reads."""
     card = inferrer.card
-    return Reads.by(
+    return reads_of(
         card.kind,
         config.similarity or card.reads.similarity,
         config.n_views,

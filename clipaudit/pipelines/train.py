@@ -27,8 +27,8 @@ from clipaudit.features.embedder import Embedder, measure_all
 from clipaudit.features.signals import Signals, Similarity, average
 from clipaudit.features.views import RECIPES
 from clipaudit.files import make_folder, refuse_links, replace_file
+from clipaudit.inferrers import PAPER, find_rule, forms, reads_of
 from clipaudit.inferrers.base import (
-    PAPER,
     Card,
     Features,
     Inferrer,
@@ -36,9 +36,8 @@ from clipaudit.inferrers.base import (
     Reads,
     ShadowFacts,
     card_name,
-    forms,
 )
-from clipaudit.inferrers.library import CARD, RULES, load, save
+from clipaudit.inferrers.library import CARD, load, save
 from clipaudit.seeding import derive, stream
 from clipaudit.shadow.datasets import ShadowData, Split, open_data, split
 from clipaudit.shadow.pretrain import Epoch, PretrainConfig
@@ -142,7 +141,7 @@ class TrainConfig:
         """The inferrers to be trained on one output, each with what it reads."""
         views = self.n_views, self.pretrain.recipe, output
         some = [
-            (kind, Reads.by(kind, similarity, *views, has_reference=has_reference))
+            (kind, reads_of(kind, similarity, *views, has_reference=has_reference))
             for similarity in self.similarities
             for kind in self.kinds
             for has_reference in forms(kind, has_reference=bool(self.n_references))
@@ -403,7 +402,7 @@ def _fit(
     known = ~held_out
     values = np.concatenate([draw[known] for draw in draws])
     truth = np.tile(is_member[known], len(draws))
-    rule = RULES[kind].train(values, truth, derive(config.seed, kind, "inferrer") % 2**63)
+    rule = find_rule(kind).train(values, truth, derive(config.seed, kind, "inferrer") % 2**63)
     threshold = rule.threshold(values, truth)
     evidence = judge(rule.score(draws[0][held_out]), is_member[held_out], threshold)
     card = Card(

@@ -17,8 +17,10 @@ from clipaudit.cli.app import main
 from clipaudit.encoders.base import InputSpec
 from clipaudit.errors import InferrerError, UsageError
 from clipaudit.features.views import ENCODERMI
-from clipaudit.inferrers import Card, Inferrer, Reads, ShadowFacts, library, save
+from clipaudit.inferrers import library, reads_of
+from clipaudit.inferrers.base import Card, Inferrer, ShadowFacts
 from clipaudit.inferrers.difference import DifferenceRule
+from clipaudit.inferrers.library import save
 from clipaudit.inferrers.norm import NormRule
 from clipaudit.inferrers.threshold import MeanRule
 from clipaudit.reports.formats import dump, render
@@ -40,7 +42,7 @@ def inferrer_in(folder, name, kind, rule, accuracy=0.5, *, has_reference):
     card = Card(
         name=name,
         kind=kind,
-        reads=Reads.by(
+        reads=reads_of(
             kind, "cosine", N_VIEWS, ENCODERMI.id, "embedding", has_reference=has_reference
         ),
         threshold=0.1,
