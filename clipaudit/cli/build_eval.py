@@ -20,9 +20,10 @@ from clipaudit.cli.words import among, command_line
 from clipaudit.errors import UsageError
 from clipaudit.evaluation_sets.joining import Layout
 from clipaudit.evaluation_sets.keywords import read_keywords
+from clipaudit.evaluation_sets.request import BuildConfig, NonMembers
 from clipaudit.listings.columns import parse_columns
 from clipaudit.pipelines import build_eval as pipeline
-from clipaudit.pipelines.build_eval import ADVICE, BuildConfig, NonMembers
+from clipaudit.pipelines.build_eval import ADVICE
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from clipaudit.evaluation_sets.collecting import Picture
     from clipaudit.evaluation_sets.manifest import Label
+    from clipaudit.evaluation_sets.request import BuildConfig
     from clipaudit.listings import Listed
-    from clipaudit.pipelines.build_eval import BuildConfig
 
 _RECORDS_A_PICTURE = 10
 """How many records are read at most for one picture that is wanted: many links are dead."""

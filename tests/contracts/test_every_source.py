@@ -11,8 +11,9 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import pytest
 from clipaudit_crawlers import SOURCES, source_type
 from clipaudit_crawlers.base import ImageRecord, Query
-from clipaudit_crawlers.fetch import Web, WebConfig
+from clipaudit_crawlers.fetch import Web
 from clipaudit_crawlers.licenses import LICENSES
+from clipaudit_crawlers.web.config import WebConfig
 from PIL import Image
 
 from clipaudit.errors import SourceError

@@ -21,8 +21,8 @@ from clipaudit_crawlers.web.patience import bad_status, status_words
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clipaudit_crawlers.fetch import WebConfig
     from clipaudit_crawlers.web.client import Ask, Client
+    from clipaudit_crawlers.web.config import WebConfig
     from clipaudit_crawlers.web.patience import Patience
     from clipaudit_crawlers.web.redaction import Keys
     from clipaudit_crawlers.web.wire import Clock

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from urllib.parse import SplitResult
 
-    from clipaudit_crawlers.fetch import WebConfig
+    from clipaudit_crawlers.web.config import WebConfig
     from clipaudit_crawlers.web.hosts import Turn, Turns
     from clipaudit_crawlers.web.redaction import Keys
 

@@ -19,7 +19,7 @@ from clipaudit_crawlers.web.failures import Broken, duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from clipaudit_crawlers.fetch import WebConfig
+    from clipaudit_crawlers.web.config import WebConfig
     from clipaudit_crawlers.web.wire import Clock
 
 T = TypeVar("T")

@@ -12,8 +12,8 @@ from clipaudit_crawlers.web.wire import Clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clipaudit_crawlers.fetch import WebConfig
     from clipaudit_crawlers.web.client import Came
+    from clipaudit_crawlers.web.config import WebConfig
     from clipaudit_crawlers.web.hosts import Turns
 
 T = TypeVar("T")
