@@ -12,7 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 Role = Literal[
-    "url", "text", "sha256", "md5", "phash", "key", "flickr", "width", "height", "license"
+    "url",
+    "text",
+    "sha256",
+    "md5",
+    "phash",
+    "key",
+    "flickr",
+    "width",
+    "height",
+    "license",
+    "license_url",
+    "keyword",
+    "author",
+    "page_url",
+    "sha1",
 ]
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -30,6 +44,11 @@ _NAMES: dict[Role, tuple[str, ...]] = {
     "width": ("original_width", "image_width", "width"),
     "height": ("original_height", "image_height", "height"),
     "license": ("license", "licence", "licensename", "license_name"),
+    "license_url": ("license_url", "licence_url"),
+    "keyword": ("keyword",),
+    "author": ("author", "creator"),
+    "page_url": ("page_url", "landing_url"),
+    "sha1": ("sha1",),
 }
 """What columns are called, in small letters, in LAION, DataComp and CommonPool, COYO, CC12M and
 CC3M, YFCC100M and PD12M, and in what img2dataset writes; the first that is there counts.
@@ -51,7 +70,7 @@ _TYPES: dict[Role, tuple[str, ...]] = {
     "flickr": (*_TEXT, *_WHOLE, "UBIGINT", "HUGEINT"),
     "width": (*_TEXT, *_NUMBERS),
     "height": (*_TEXT, *_NUMBERS),
-    "license": _TEXT,
+    **dict.fromkeys(("license", "license_url", "keyword", "author", "page_url", "sha1"), _TEXT),
 }
 """DuckDB's types that a role can be read from."""
 
@@ -184,9 +203,10 @@ def assign(
     return Columns(found, tuple(notes), key.name.lower() if key and is_shared else None)
 
 
-def missing(columns: Sequence[Column], overrides: Mapping[Role, str]) -> set[Role]:
-    """The roles whose column, as the user names it, is not here."""
-    return {role for role, name in overrides.items() if _named(columns, name) is None}
+def missing(names: Sequence[str], overrides: Mapping[Role, str]) -> set[Role]:
+    """The roles whose column, as the user names it, is not among these."""
+    known = {name.lower() for name in names}
+    return {role for role, name in overrides.items() if name.lower() not in known}
 
 
 def _named(columns: Sequence[Column], name: str) -> Column | None:

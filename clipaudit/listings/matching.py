@@ -12,7 +12,7 @@ from clipaudit.listings.urls import flickr_id, normalise, spellings
 from clipaudit.pictures.near_duplicates import MOST_BITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from clipaudit.listings.columns import Column
     from clipaudit.listings.engine import Engine
@@ -147,21 +147,17 @@ class _Search:
                 normal.add(normalise(one.url), place)
                 wanted |= spellings(one.url)
 
-        def consume(rows: list[tuple[Any, ...]]) -> None:
-            for row, url in rows:
-                equal = exact[url.strip()]
-                for place in equal:
-                    self._hit(place, "url", 1, [(0, row)])
-                for place in normal[normalise(url)]:
-                    if place not in equal:
-                        self._hit(place, "normalised_url", 1, [(0, row)])
-
         # One value is taken apart for ten million rows, so no regular expression: see benchmarks.
-        self._sift(
-            "lower(split_part(split_part(url, '#', 1), '?', 1)) IN (SELECT lower(unnest($wanted)))",
-            [*wanted],
-            consume,
+        sieve = (
+            "lower(split_part(split_part(url, '#', 1), '?', 1)) IN (SELECT lower(unnest($wanted)))"
         )
+        for row, url in self._sift(sieve, [*wanted]):
+            equal = exact[url.strip()]
+            for place in equal:
+                self._hit(place, "url", 1, [(0, row)])
+            for place in normal[normalise(url)]:
+                if place not in equal:
+                    self._hit(place, "normalised_url", 1, [(0, row)])
 
     def by_photo(self) -> None:
         places = self._index(one.photo for one in self._asked)
@@ -170,19 +166,15 @@ class _Search:
             self._equal("flickr_id", column, places)
             return
 
-        def consume(rows: list[tuple[Any, ...]]) -> None:
-            for row, url in rows:
-                for place in places[flickr_id(url)]:
-                    self._hit(place, "flickr_id", 1, [(0, row)])
-
-        self._sift(
+        sieve = (
             "split_part(split_part(url, '/', -1), '_', 1) IN (SELECT unnest($wanted)) OR "
             "(contains(url, 'flickr.com/photos/') AND "
             "regexp_extract(url, 'flickr\\.com/photos/[^/]+/([0-9]+)', 1) "
-            "IN (SELECT unnest($wanted)))",
-            [*places],
-            consume,
+            "IN (SELECT unnest($wanted)))"
         )
+        for row, url in self._sift(sieve, [*places]):
+            for place in places[flickr_id(url)]:
+                self._hit(place, "flickr_id", 1, [(0, row)])
 
     def by_digest(self, way: Literal["sha256", "md5"], digests: Sequence[str | None]) -> None:
         self._equal(way, self._table.columns.by_role[way], self._index(digests), is_hex=True)
@@ -237,14 +229,13 @@ class _Search:
             for place in places[spelled[value]]:
                 self._hit(place, way, n_rows, [(0, row) for row in rows])
 
-    def _sift(
-        self, where: str, wanted: list[str], consume: Callable[[list[tuple[Any, ...]]], None]
-    ) -> None:
-        """Rows whose address passes a sieve."""
+    def _sift(self, sieve: str, wanted: list[str]) -> Iterator[tuple[int, str]]:
+        """Number and address of the rows whose address passes a sieve."""
         column = self._table.columns.by_role["url"]
         source = self._rows(text_of(column), "url")
-        query = f'SELECT "row", url FROM ({source}) WHERE {where}'  # noqa: S608 - quoted names
-        self._engine.each(self._table.path, consume, query, wanted=wanted)
+        query = f'SELECT "row", url FROM ({source}) WHERE {sieve}'  # noqa: S608 - quoted names
+        for rows in self._engine.stream(self._table.path, query, wanted=wanted):
+            yield from rows
 
     def _rows(self, expression: str, name: str) -> str:
         table = self._table

@@ -7,8 +7,6 @@ list, and who needs fewer rows than asked for causes fewer scans.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Self
 
@@ -17,7 +15,7 @@ from clipaudit.listings.columns import ROLES, Role, check_roles
 from clipaudit.listings.engine import Engine
 from clipaudit.listings.files import Table, find_lists, open_tables
 from clipaudit.listings.matching import Asked, Way, find
-from clipaudit.listings.rows import text_of
+from clipaudit.listings.rows import Listed, listed, text_of
 from clipaudit.listings.urls import normalise
 
 if TYPE_CHECKING:
@@ -33,33 +31,6 @@ _IN_SURPLUS = 1.2
 
 _WAYS: tuple[Way, ...] = ("key", "sha256", "md5", "url", "normalised_url", "flickr_id")
 """What tells that a row is in another list; a perceptual hash may be that of another picture."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """One row of a list; what the list does not say is None.
-
-    Attributes:
-        url: Where the picture is, or was: http or https.
-        key: What the list calls it.
-        text: Its caption.
-        sha256: Of its file, in hex, small letters.
-        md5: The same with MD5.
-        width: In pixels, of the original.
-        height: The same.
-        license: In the words of the list.
-        photo: Its id at Flickr.
-    """
-
-    url: str
-    key: str | None = None
-    text: str | None = None
-    sha256: str | None = None
-    md5: str | None = None
-    width: int | None = None
-    height: int | None = None
-    license: str | None = None
-    photo: str | None = None
 
 
 class Sample:
@@ -170,7 +141,7 @@ class Sample:
                 self.n_without_url += 1
             elif normal not in seen:
                 seen.add(normal)
-                fresh.append(_listed(url, dict(zip(ROLES, cells, strict=True))))
+                fresh.append(listed(dict(zip(ROLES, cells, strict=True))))
         return fresh
 
     def _scan(self, table: Table, first: int, end: int) -> list[tuple[str, str, list[str]]]:
@@ -265,27 +236,3 @@ def _shares_key(tables: Sequence[Table], others: Sequence[Table]) -> bool:
 def _is_web(url: str) -> str:
     start = f"lower(left({url}, 8))"
     return f"(starts_with({start}, 'http://') OR {start} = 'https://')"
-
-
-def _listed(url: str, cells: Mapping[Role, str]) -> Listed:
-    return Listed(
-        url=url.strip(),
-        key=cells["key"] or None,
-        text=cells["text"] or None,
-        sha256=_digest(cells["sha256"], 64),
-        md5=_digest(cells["md5"], 32),
-        width=_pixels(cells["width"]),
-        height=_pixels(cells["height"]),
-        license=None if cells["license"] in {"", "?"} else cells["license"],
-        photo=cells["flickr"] or None,
-    )
-
-
-def _digest(text: str, length: int) -> str | None:
-    found = text.lower()
-    return found if re.fullmatch(f"[0-9a-f]{{{length}}}", found) else None
-
-
-def _pixels(text: str) -> int | None:
-    whole = text.partition(".")[0]
-    return int(whole) if whole.isdecimal() and len(whole) < 10 else None

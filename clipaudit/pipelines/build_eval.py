@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from clipaudit_crawlers import source_names, source_type
 from clipaudit_crawlers.base import SourceFacts
 from clipaudit_crawlers.fetch import REASONS, Web
 from clipaudit_crawlers.web.config import WebConfig
@@ -40,6 +39,7 @@ from clipaudit.evaluation_sets.manifest import (
     Row,
     read_manifest,
 )
+from clipaudit.evaluation_sets.sources import source_names, source_type
 from clipaudit.evaluation_sets.sourcing import Sourcing, from_lists, from_source
 from clipaudit.pictures.decoder_pool import DecoderPool
 from clipaudit.pictures.decoding import Limits, content_id

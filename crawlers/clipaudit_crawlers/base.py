@@ -105,6 +105,10 @@ class SourceFacts:
             ask for a time.
         extra_requests: Requests that a run needs once, besides those of its queries.
         is_local: Whether a search reads this machine alone.
+        is_public: Whether everybody can see its pictures.
+        argument: What stands behind the colon, such as FILE; empty for nothing.
+        asks_robots: Whether robots.txt of each host is to be honoured: for lists of addresses,
+            which nobody published for being downloaded.
         notice: What has to be said to whoever uses it, such as the day on which it ends.
     """
 
@@ -121,6 +125,9 @@ class SourceFacts:
     gives_upload_dates: bool = False
     extra_requests: int = 0
     is_local: bool = False
+    is_public: bool = True
+    argument: str = ""
+    asks_robots: bool = False
     notice: str | None = None
 
 
@@ -149,7 +156,8 @@ class ImageSource(Protocol):
 
         Raises:
             SourceError: A key is missing (the hint says where to get one, and which sources need
-                none), or the argument does not name what the source reads.
+                none), or there is an argument and the source takes none.
+            InputError: The argument does not name what the source reads.
         """
         ...
 

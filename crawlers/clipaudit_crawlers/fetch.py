@@ -93,7 +93,7 @@ class Web:
         *,
         secret_params: Mapping[str, str] | None = None,
         secret_headers: Mapping[str, str] | None = None,
-        check: Callable[[Any], None] | None = None,
+        check: Callable[[Any], object] | None = None,
         interval_s: float = 0.0,
     ) -> Any:
         """The answer to a GET request, as parsed JSON; a kept one where there is one.

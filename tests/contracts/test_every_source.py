@@ -9,14 +9,14 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
-from clipaudit_crawlers import SOURCES, source_type
 from clipaudit_crawlers.base import ImageRecord, Query
 from clipaudit_crawlers.fetch import Web
 from clipaudit_crawlers.licenses import LICENSES
 from clipaudit_crawlers.web.config import WebConfig
 from PIL import Image
 
-from clipaudit.errors import SourceError
+from clipaudit.errors import ClipAuditError, SourceError
+from clipaudit.evaluation_sets.sources import source_names, source_type
 from tests.services.brave import BraveService
 from tests.services.flickr import FlickrService
 from tests.services.google import GoogleService
@@ -148,7 +148,7 @@ def at_work(running):
 
 
 def test_every_source_is_tried_here():
-    assert {case.name for case in CASES} == set(SOURCES)
+    assert {case.name for case in CASES} == set(source_names())
 
 
 # --- facts ---------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_without_a_key_it_says_which_one_and_where_it_is_to_be_had(case, at_work
 def test_what_stands_behind_the_colon_is_needed_or_refused(case, at_work, tmp_path):
     wrong = str(tmp_path / "not-there") if at_work.argument else "otter"
     for argument in (wrong, "") if at_work.argument else (wrong,):
-        with pytest.raises(SourceError) as caught:
+        with pytest.raises(ClipAuditError) as caught:
             at_work.kind.open(at_work.web, at_work.environ, argument)
         assert argument in str(caught.value)
         assert f"--source {case.name}" in caught.value.hint
@@ -336,7 +336,7 @@ def test_a_time_is_kept_to_or_refused(case, at_work, names):
     if not at_work.facts.gives_upload_dates:
         with pytest.raises(SourceError) as caught:
             at_work.search(**asked)
-        able = {name for name in SOURCES if source_type(name).facts({}).gives_upload_dates}
+        able = {name for name in source_names() if source_type(name).facts({}).gives_upload_dates}
         assert able <= set(re.findall(r"\w+", caught.value.hint))
         return
     records = list(at_work.search(limit=1000, **asked))
@@ -353,7 +353,7 @@ def test_licences_are_kept_to_or_refused(case, at_work):
     if not at_work.facts.takes_licenses:
         with pytest.raises(SourceError) as caught:
             at_work.search(licenses=wanted)
-        able = {name for name in SOURCES if source_type(name).facts({}).takes_licenses}
+        able = {name for name in source_names() if source_type(name).facts({}).takes_licenses}
         assert able & set(re.findall(r"\w+", caught.value.hint))
         return
     if not at_work.facts.gives_licenses:  # a filter that the service applies, as its tests show

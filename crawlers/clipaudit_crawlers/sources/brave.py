@@ -25,10 +25,10 @@ from clipaudit_crawlers.licenses import http_url, plain_text
 from clipaudit_crawlers.sources.services import (
     Count,
     Text,
+    ask,
     quoted,
     refuse_argument,
-    refuse_dates,
-    refuse_licenses,
+    refuse_unknown,
     require_keys,
     validated,
 )
@@ -93,8 +93,7 @@ class Brave:
 
     def search(self, query: Query) -> Iterator[ImageRecord]:
         """See `ImageSource.search`."""
-        refuse_dates("Brave", query)
-        refuse_licenses("Brave", query)
+        refuse_unknown(self.facts({}), query)
         return islice(self._records(query), query.limit)
 
     def _records(self, query: Query) -> Iterator[ImageRecord]:
@@ -115,21 +114,16 @@ class Brave:
                 yield record
 
     def _ask(self, params: Mapping[str, str]) -> _Page:
-        def check(answer: Any) -> None:
-            _page(answer)
-
-        try:
-            answer = self.web.get_json(
-                _TITLE,
-                self.base_url,
-                params,
-                secret_headers={"X-Subscription-Token": self.api_key},
-                check=check,
-                interval_s=self.interval_s,
-            )
-        except RefusedError as refused:
-            raise self._why(refused) from refused
-        return _page(answer)
+        return ask(
+            self.web,
+            _TITLE,
+            self.base_url,
+            params,
+            _page,
+            explain=self._why,
+            secret_headers={"X-Subscription-Token": self.api_key},
+            interval_s=self.interval_s,
+        )
 
     def _why(self, refused: RefusedError) -> SourceError:
         """What a refusal means, and what to do."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from urllib.parse import quote
@@ -34,6 +35,7 @@ from clipaudit_crawlers.licenses import FREE, License, http_url, one_line, plain
 from clipaudit_crawlers.sources.services import (
     Count,
     Text,
+    ask,
     quoted,
     refuse_argument,
     require_keys,
@@ -202,18 +204,15 @@ class Flickr:
         return self._licenses
 
     def _ask(self, model: type[_Answer], params: Mapping[str, str]) -> _Answer:
-        def check(answer: Any) -> None:
-            _read(model, answer)
-
-        answer = self.web.get_json(
+        return ask(
+            self.web,
             _TITLE,
             self.base_url,
             params,
+            partial(_read, model),
             secret_params={"api_key": self.api_key},
-            check=check,
             interval_s=self.interval_s,
         )
-        return _read(model, answer)
 
 
 class _Model(BaseModel):

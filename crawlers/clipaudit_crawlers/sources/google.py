@@ -33,9 +33,10 @@ from clipaudit_crawlers.sources.serpapi import SerpApi
 from clipaudit_crawlers.sources.services import (
     Count,
     Text,
+    ask,
     quoted,
     refuse_argument,
-    refuse_dates,
+    refuse_unknown,
     require_keys,
     validated,
 )
@@ -160,7 +161,7 @@ class ProgrammableSearch:
 
     def search(self, query: Query) -> Iterator[ImageRecord]:
         """See `ImageSource.search`."""
-        refuse_dates("Google", query)
+        refuse_unknown(self.facts({}), query)
         rights = rights_filter(query.licenses) if query.licenses else None
         return islice(self._records(query, rights), query.limit)
 
@@ -180,20 +181,15 @@ class ProgrammableSearch:
                 return
 
     def _ask(self, params: Mapping[str, str]) -> _Page:
-        def check(answer: Any) -> None:
-            _page(answer)
-
-        try:
-            answer = self.web.get_json(
-                _TITLE,
-                self.base_url,
-                params,
-                secret_params={"key": self.api_key, "cx": self.engine_id},
-                check=check,
-            )
-        except RefusedError as refused:
-            raise self._why(refused) from refused
-        return _page(answer)
+        return ask(
+            self.web,
+            _TITLE,
+            self.base_url,
+            params,
+            _page,
+            explain=self._why,
+            secret_params={"key": self.api_key, "cx": self.engine_id},
+        )
 
     def _why(self, refused: RefusedError) -> SourceError:
         """What a refusal means, and what to do."""

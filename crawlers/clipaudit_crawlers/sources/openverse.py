@@ -32,9 +32,10 @@ from clipaudit_crawlers.licenses import LICENSES, License, http_url, one_line, p
 from clipaudit_crawlers.sources.services import (
     Count,
     Text,
+    ask,
     quoted,
     refuse_argument,
-    refuse_dates,
+    refuse_unknown,
     validated,
 )
 
@@ -118,7 +119,7 @@ class Openverse:
 
     def search(self, query: Query) -> Iterator[ImageRecord]:
         """See `ImageSource.search`."""
-        refuse_dates(_TITLE, query)
+        refuse_unknown(self.facts({}), query)
         licenses = [name for name in map(str.lower, query.licenses) if name in LICENSES]
         if query.licenses and not licenses:
             raise SourceError(
@@ -147,26 +148,25 @@ class Openverse:
                 return
 
     def _ask(self, params: Mapping[str, str]) -> _Page:
-        def check(answer: Any) -> None:
-            _page(answer)
-
-        try:
-            answer = self.web.get_json(
-                _TITLE,
-                f"{self.base_url}/images/",
-                params,
-                secret_headers=self.token,
-                check=check,
-                interval_s=self.interval_s,
-            )
-        except RefusedError as refused:
-            if refused.status in {401, 403}:
-                raise _who_are_you(refused, has_account=self.token is not None) from refused
-            raise
-        page = _page(answer)
+        page = ask(
+            self.web,
+            _TITLE,
+            f"{self.base_url}/images/",
+            params,
+            _page,
+            explain=self._why,
+            secret_headers=self.token,
+            interval_s=self.interval_s,
+        )
         if page.warnings:
             logger.warning("Openverse warns: %s", one_line(str(page.warnings)))
         return page
+
+    def _why(self, refused: RefusedError) -> SourceError:
+        """What a refusal means, and what to do."""
+        if refused.status in {401, 403}:
+            return _who_are_you(refused, has_account=self.token is not None)
+        return refused
 
 
 class _Token(Mapping[str, str]):

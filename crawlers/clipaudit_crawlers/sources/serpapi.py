@@ -31,9 +31,9 @@ from clipaudit_crawlers.licenses import http_url, plain_text
 from clipaudit_crawlers.sources.services import (
     Count,
     Text,
+    ask,
     quoted,
-    refuse_dates,
-    refuse_licenses,
+    refuse_unknown,
     require_keys,
     validated,
 )
@@ -93,8 +93,7 @@ class SerpApi:
 
     def search(self, query: Query) -> Iterator[ImageRecord]:
         """See `ImageSource.search`."""
-        refuse_dates("SerpApi", query)
-        refuse_licenses("SerpApi", query)
+        refuse_unknown(self.facts({}), query)
         return islice(self._records(query), query.limit)
 
     def _records(self, query: Query) -> Iterator[ImageRecord]:
@@ -116,20 +115,15 @@ class SerpApi:
             yield from new.values()
 
     def _ask(self, params: Mapping[str, str]) -> _Page:
-        def check(answer: Any) -> None:
-            _page(answer)
-
-        try:
-            answer = self.web.get_json(
-                _TITLE,
-                self.base_url,
-                params,
-                secret_params={"api_key": self.api_key},
-                check=check,
-            )
-        except RefusedError as refused:
-            raise self._why(refused) from refused
-        return _page(answer)
+        return ask(
+            self.web,
+            _TITLE,
+            self.base_url,
+            params,
+            _page,
+            explain=self._why,
+            secret_params={"api_key": self.api_key},
+        )
 
     def _why(self, refused: RefusedError) -> SourceError:
         """What a refusal means, and what to do."""

@@ -22,6 +22,7 @@ import logging
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
@@ -31,7 +32,7 @@ from clipaudit.errors import SourceError
 from clipaudit_crawlers.base import ImageRecord, SourceFacts
 from clipaudit_crawlers.fetch import TryAgain
 from clipaudit_crawlers.licenses import first_link, http_url, one_line, plain_text, read_license
-from clipaudit_crawlers.sources.services import Count, Text, quoted, refuse_argument, validated
+from clipaudit_crawlers.sources.services import Count, Text, ask, quoted, refuse_argument, validated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -151,13 +152,14 @@ class Wikimedia:
                 return
 
     def _ask(self, params: Mapping[str, str]) -> _Answer:
-        def check(answer: Any) -> None:
-            _answer(answer, self.busy_s)
-
-        kept = self.web.get_json(
-            _TITLE, self.base_url, params, check=check, interval_s=self.interval_s
+        answer = ask(
+            self.web,
+            _TITLE,
+            self.base_url,
+            params,
+            partial(_answer, busy_s=self.busy_s),
+            interval_s=self.interval_s,
         )
-        answer = _answer(kept, self.busy_s)
         if answer.warnings:
             logger.warning("Wikimedia Commons warns: %s", one_line(str(answer.warnings)))
         return answer

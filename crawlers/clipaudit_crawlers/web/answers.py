@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from clipaudit_crawlers.web.redaction import Keys
     from clipaudit_crawlers.web.wire import Clock
 
-    Check = Callable[[Any], None]
+    Check = Callable[[Any], object]
 
 ANSWERS = "answers"
 """The purpose of the lines that these requests stand in."""

@@ -101,9 +101,8 @@ def test_ctrl_c_ends_a_query_in_its_midst(listed):
 
 
 def test_rows_come_some_at_a_time(listed):
-    batches = []
     with Engine([listed]) as engine:
-        engine.each(listed, batches.append, "SELECT i FROM range(20000) t(i)")
+        batches = list(engine.stream(listed, "SELECT i FROM range(20000) t(i)"))
     assert len(batches) > 1
     assert [row for batch in batches for (row,) in batch] == list(range(20000))
 
