@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from clipaudit_crawlers import SOURCES
 from clipaudit_crawlers.licenses import LICENSES
 from rich import box
 from rich.console import Console
@@ -47,7 +48,7 @@ def build_eval(
         typer.Option(
             "--source",
             "-s",
-            help="openverse, wikimedia, flickr, google, brave, folder:PATH or urls:FILE.",
+            help=f"{', '.join(SOURCES)}, folder:PATH or urls:FILE.",
         ),
     ] = DEFAULT.source,
     output: Annotated[

@@ -71,7 +71,6 @@ class AddressList:
             takes_licenses=True,
             gives_licenses=True,
             is_local=True,
-            argument="FILE",
             asks_robots=True,
         )
 

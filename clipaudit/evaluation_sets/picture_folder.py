@@ -72,7 +72,6 @@ class PictureFolder:
             page_size=1_000_000,
             typical_bytes=0,
             is_local=True,
-            argument="PATH",
             is_public=False,
         )
 

@@ -106,7 +106,6 @@ class SourceFacts:
         extra_requests: Requests that a run needs once, besides those of its queries.
         is_local: Whether a search reads this machine alone.
         is_public: Whether everybody can see its pictures.
-        argument: What stands behind the colon, such as FILE; empty for nothing.
         asks_robots: Whether robots.txt of each host is to be honoured: for lists of addresses,
             which nobody published for being downloaded.
         notice: What has to be said to whoever uses it, such as the day on which it ends.
@@ -126,7 +125,6 @@ class SourceFacts:
     extra_requests: int = 0
     is_local: bool = False
     is_public: bool = True
-    argument: str = ""
     asks_robots: bool = False
     notice: str | None = None
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
+from clipaudit_crawlers import SOURCES
 from clipaudit_crawlers.base import ImageRecord, Query
 from clipaudit_crawlers.fetch import Web
 from clipaudit_crawlers.licenses import LICENSES
 from clipaudit_crawlers.web.config import WebConfig
 from PIL import Image
 
+from clipaudit.cli.app import main
 from clipaudit.errors import ClipAuditError, SourceError
 from clipaudit.evaluation_sets.sources import source_names, source_type
 from tests.services.brave import BraveService
@@ -446,3 +448,60 @@ def test_a_service_that_hangs_up_once_is_asked_again(case, at_work):
     at_work.fails(Fault(drops=True))
     assert list(at_work.search()) == expected
     assert not at_work.service.faults
+
+
+# --- one of your own -----------------------------------------------------------------------------
+
+TOY = """
+from clipaudit_crawlers.base import ImageRecord, SourceFacts
+from clipaudit_crawlers.sources.services import ask
+
+
+class Toy:
+    name = "toy"
+
+    def __init__(self, web, base_url):
+        self.web, self.base_url = web, base_url
+
+    @classmethod
+    def facts(cls, environ):
+        return SourceFacts(title="Toy Museum", page_size=100, notice="Toys are for everybody.")
+
+    @classmethod
+    def open(cls, web, environ, argument=""):
+        return cls(web, environ["TOY_URL"])
+
+    def search(self, query):
+        params = {"q": query.keyword}
+        for url in ask(self.web, "Toy Museum", self.base_url, params, lambda answer: answer):
+            yield ImageRecord(source=self.name, source_id=url, image_url=url)
+"""
+
+
+class ToyService(PicturesService):
+    """A site that answers a search with a plain list of addresses."""
+
+    api = "/toys"
+
+    def answer(self, asked):
+        keyword = asked.query.get("q", "")
+        return Answer([self.picture_url(picture) for picture in self.world.pictures(keyword)])
+
+
+def test_a_new_source_is_one_module_and_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "toy_source.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(SOURCES, "toy", "toy_source:Toy")
+    command = ["build-eval", "-k", "otter,seal", "-s", "toy", "-o", str(tmp_path / "set")]
+    with ToyService(WORLD) as service:
+        monkeypatch.setenv("TOY_URL", f"{service.url}/toys")
+        with pytest.raises(SystemExit, match="0"):
+            main([*command, "--dry-run"])
+        assert "Toys are for everybody." in capsys.readouterr().out
+        with pytest.raises(SystemExit, match="0"):
+            main([*command, "--per-keyword", "2", "--nonmembers", "none", "--allow-private"])
+    assert len(list((tmp_path / "set" / "members").glob("*.png"))) == 4
+    assert "Toy Museum" in (tmp_path / "set" / "README.md").read_text()
+    with pytest.raises(SystemExit, match="2"):
+        main(["build-eval", "-k", "otter", "-s", "toi"])
+    assert "Did you mean toy?" in capsys.readouterr().err

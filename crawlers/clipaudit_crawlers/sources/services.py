@@ -59,7 +59,8 @@ def require_keys(facts: SourceFacts, environ: Mapping[str, str]) -> None:
             f"{facts.title} wants a key, and {' and '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} not set",
             f"Get one at {facts.keys_from} and put it into the environment; or use a source that "
-            f"needs none: {_names(lambda facts: not facts.keys)}.",
+            f"needs none: {_names(lambda facts: not facts.keys)}, or folder:PATH with pictures of "
+            "your own.",
         )
 
 
@@ -97,7 +98,7 @@ def refuse_unknown(facts: SourceFacts, query: Query) -> None:
 def _names(fits: Callable[[SourceFacts], bool]) -> str:
     """How to choose one of our sources that fits, without a key set."""
     fitting = [name for name, value in SOURCES.items() if fits(load(value).facts({}))]
-    return " or ".join(f"--source {name}" for name in fitting)
+    return ", ".join(f"--source {name}" for name in fitting)
 
 
 def ask(
