@@ -473,7 +473,7 @@ class Toy:
 
     def search(self, query):
         params = {"q": query.keyword}
-        for url in ask(self.web, "Toy Museum", self.base_url, params, lambda answer: answer):
+        for url in ask(self, "Toy Museum", params, lambda answer: answer):
             yield ImageRecord(source=self.name, source_id=url, image_url=url)
 """
 

@@ -22,16 +22,8 @@ from clipaudit.errors import SourceError
 from clipaudit_crawlers.base import ImageRecord, SourceFacts
 from clipaudit_crawlers.fetch import DeferredError, RefusedError
 from clipaudit_crawlers.licenses import http_url, plain_text
-from clipaudit_crawlers.sources.services import (
-    Count,
-    Text,
-    ask,
-    quoted,
-    refuse_argument,
-    refuse_unknown,
-    require_keys,
-    validated,
-)
+from clipaudit_crawlers.sources import services
+from clipaudit_crawlers.sources.services import Count, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,8 +75,8 @@ class Brave:
 
         `CLIPAUDIT_BRAVE_URL` in `environ` names another server, which is asked without pause.
         """
-        refuse_argument(cls.name, argument)
-        require_keys(cls.facts(environ), environ)
+        services.refuse_argument(cls.name, argument)
+        services.require_keys(cls.facts(environ), environ)
         mirror = environ.get("CLIPAUDIT_BRAVE_URL")
         key = environ[KEY].strip()
         if mirror:
@@ -93,7 +85,7 @@ class Brave:
 
     def search(self, query: Query) -> Iterator[ImageRecord]:
         """See `ImageSource.search`."""
-        refuse_unknown(self.facts({}), query)
+        services.refuse_unknown(self.facts({}), query)
         return islice(self._records(query), query.limit)
 
     def _records(self, query: Query) -> Iterator[ImageRecord]:
@@ -114,10 +106,9 @@ class Brave:
                 yield record
 
     def _ask(self, params: Mapping[str, str]) -> _Page:
-        return ask(
-            self.web,
+        return services.ask(
+            self,
             _TITLE,
-            self.base_url,
             params,
             _page,
             explain=self._why,
@@ -181,15 +172,15 @@ def _page(answer: Any) -> _Page:
             f"Brave refuses: {_error_of(answer)[0]}",
             f"Look at {KEY} and the keyword, or try another --source.",
         )
-    return validated(_Page, answer, _TITLE)
+    return services.validated(_Page, answer, _TITLE)
 
 
 def _error_of(answer: object) -> tuple[str, str]:
     """What an error says, and its code."""
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict):
-        return quoted(answer), ""
-    return quoted(error.get("detail")), str(error.get("code"))
+        return services.quoted(answer), ""
+    return services.quoted(error.get("detail")), str(error.get("code"))
 
 
 def _record(result: _Result) -> ImageRecord | None:

@@ -32,15 +32,8 @@ from clipaudit.errors import SourceError
 from clipaudit_crawlers.base import ImageRecord, SourceFacts
 from clipaudit_crawlers.fetch import TryAgain
 from clipaudit_crawlers.licenses import FREE, License, http_url, one_line, plain_text, read_license
-from clipaudit_crawlers.sources.services import (
-    Count,
-    Text,
-    ask,
-    quoted,
-    refuse_argument,
-    require_keys,
-    validated,
-)
+from clipaudit_crawlers.sources import services
+from clipaudit_crawlers.sources.services import Count, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -118,8 +111,8 @@ class Flickr:
 
         `CLIPAUDIT_FLICKR_URL` in `environ` names another server, which is asked without pause.
         """
-        refuse_argument(cls.name, argument)
-        require_keys(cls.facts(environ), environ)
+        services.refuse_argument(cls.name, argument)
+        services.require_keys(cls.facts(environ), environ)
         key = environ[KEY].strip()
         mirror = environ.get("CLIPAUDIT_FLICKR_URL", "")
         if mirror:
@@ -204,10 +197,9 @@ class Flickr:
         return self._licenses
 
     def _ask(self, model: type[_Answer], params: Mapping[str, str]) -> _Answer:
-        return ask(
-            self.web,
+        return services.ask(
+            self,
             _TITLE,
-            self.base_url,
             params,
             partial(_read, model),
             secret_params={"api_key": self.api_key},
@@ -282,15 +274,15 @@ def _read(model: type[_Answer], answer: Any) -> _Answer:
         TryAgain: The service is busy.
         SourceError: It says that something is wrong, or the answer is something else.
     """
-    status = validated(_Status, answer, _TITLE)
+    status = services.validated(_Status, answer, _TITLE)
     if status.stat == "ok":
-        read = validated(model, answer, _TITLE)
+        read = services.validated(model, answer, _TITLE)
         if isinstance(read, _Search) and not read.photos.photo:
             odd = answer["photos"]["photo"]
             if len(odd) > 1:
-                validated(_Photo, odd[0], _TITLE)
+                services.validated(_Photo, odd[0], _TITLE)
         return read
-    said = quoted(plain_text(status.message))
+    said = services.quoted(plain_text(status.message))
     if status.code in _BUSY or "not currently available" in said:
         raise TryAgain(said)
     if status.code == 100:

@@ -27,19 +27,11 @@ from clipaudit.errors import SourceError
 from clipaudit_crawlers.base import ImageRecord, SourceFacts
 from clipaudit_crawlers.fetch import DeferredError, RefusedError
 from clipaudit_crawlers.licenses import http_url, plain_text
+from clipaudit_crawlers.sources import services
 from clipaudit_crawlers.sources.serpapi import KEY as SERPAPI_KEY
 from clipaudit_crawlers.sources.serpapi import KEY_FROM as SERPAPI_KEY_FROM
 from clipaudit_crawlers.sources.serpapi import SerpApi
-from clipaudit_crawlers.sources.services import (
-    Count,
-    Text,
-    ask,
-    quoted,
-    refuse_argument,
-    refuse_unknown,
-    require_keys,
-    validated,
-)
+from clipaudit_crawlers.sources.services import Count, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -92,7 +84,7 @@ class Google:
 
         `CLIPAUDIT_GOOGLE_URL` and `CLIPAUDIT_SERPAPI_URL` in `environ` name other servers.
         """
-        refuse_argument(cls.name, argument)
+        services.refuse_argument(cls.name, argument)
         return cls(_engine(environ).open(web, environ))
 
     def search(self, query: Query) -> Iterator[ImageRecord]:
@@ -148,7 +140,7 @@ class ProgrammableSearch:
             SourceError: A key is missing.
         """
         try:
-            require_keys(cls.facts(environ), environ)
+            services.require_keys(cls.facts(environ), environ)
         except SourceError as error:
             raise SourceError(
                 str(error),
@@ -161,7 +153,7 @@ class ProgrammableSearch:
 
     def search(self, query: Query) -> Iterator[ImageRecord]:
         """See `ImageSource.search`."""
-        refuse_unknown(self.facts({}), query)
+        services.refuse_unknown(self.facts({}), query)
         rights = rights_filter(query.licenses) if query.licenses else None
         return islice(self._records(query, rights), query.limit)
 
@@ -181,10 +173,9 @@ class ProgrammableSearch:
                 return
 
     def _ask(self, params: Mapping[str, str]) -> _Page:
-        return ask(
-            self.web,
+        return services.ask(
+            self,
             _TITLE,
-            self.base_url,
             params,
             _page,
             explain=self._why,
@@ -287,9 +278,9 @@ def _page(answer: Any) -> _Page:
     """
     if isinstance(answer, dict) and "error" in answer:
         raise SourceError(f"Google refuses: {_error_of(answer)[0]}", f"Take {_OTHERS}.")
-    page = validated(_Page, answer, _TITLE)
+    page = services.validated(_Page, answer, _TITLE)
     if answer.get("items") and not page.items:
-        validated(_Item, answer["items"][0], _TITLE)
+        services.validated(_Item, answer["items"][0], _TITLE)
     return page
 
 
@@ -297,13 +288,13 @@ def _error_of(answer: object) -> tuple[str, frozenset[str]]:
     """What an error says, and its reasons."""
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict):
-        return quoted(answer), frozenset()
+        return services.quoted(answer), frozenset()
     listed = error.get("errors")
     listed = listed if isinstance(listed, list) else []
     reasons = [one.get("reason") for one in listed if isinstance(one, dict)]
     if error.get("status") == "RESOURCE_EXHAUSTED":
         reasons.append("quotaExceeded")
-    return quoted(error.get("message")), frozenset(map(str, reasons))
+    return services.quoted(error.get("message")), frozenset(map(str, reasons))
 
 
 def _record(item: _Item) -> ImageRecord | None:

@@ -29,15 +29,8 @@ from clipaudit.errors import SourceError
 from clipaudit_crawlers.base import ImageRecord, SourceFacts
 from clipaudit_crawlers.fetch import RefusedError
 from clipaudit_crawlers.licenses import LICENSES, License, http_url, one_line, plain_text
-from clipaudit_crawlers.sources.services import (
-    Count,
-    Text,
-    ask,
-    quoted,
-    refuse_argument,
-    refuse_unknown,
-    validated,
-)
+from clipaudit_crawlers.sources import services
+from clipaudit_crawlers.sources.services import Count, Text
 
 if TYPE_CHECKING:
     from clipaudit_crawlers.base import Query
@@ -99,7 +92,7 @@ class Openverse:
 
         `CLIPAUDIT_OPENVERSE_URL` in `environ` names another server, which is asked without pause.
         """
-        refuse_argument(cls.name, argument)
+        services.refuse_argument(cls.name, argument)
         given = [key for key in KEYS if environ.get(key)]
         if len(given) == 1:
             (missing,) = set(KEYS) - set(given)
@@ -119,7 +112,7 @@ class Openverse:
 
     def search(self, query: Query) -> Iterator[ImageRecord]:
         """See `ImageSource.search`."""
-        refuse_unknown(self.facts({}), query)
+        services.refuse_unknown(self.facts({}), query)
         licenses = [name for name in map(str.lower, query.licenses) if name in LICENSES]
         if query.licenses and not licenses:
             raise SourceError(
@@ -148,12 +141,12 @@ class Openverse:
                 return
 
     def _ask(self, params: Mapping[str, str]) -> _Page:
-        page = ask(
-            self.web,
+        page = services.ask(
+            self,
             _TITLE,
-            f"{self.base_url}/images/",
             params,
             _page,
+            path="/images/",
             explain=self._why,
             secret_headers=self.token,
             interval_s=self.interval_s,
@@ -212,7 +205,7 @@ class _Token(Mapping[str, str]):
             if refused.status in {400, 401, 403}:
                 raise _who_are_you(refused, has_account=True) from refused
             raise
-        return validated(_Granted, answer, _TITLE).access_token
+        return services.validated(_Granted, answer, _TITLE).access_token
 
 
 class _Granted(BaseModel):
@@ -248,16 +241,16 @@ def _page(answer: Any) -> _Page:
     Raises:
         SourceError: The answer is something else.
     """
-    page = validated(_Page, answer, _TITLE)
+    page = services.validated(_Page, answer, _TITLE)
     if len(answer["results"]) > 1 and not page.results:
-        validated(_Result, answer["results"][0], _TITLE)
+        services.validated(_Result, answer["results"][0], _TITLE)
     return page
 
 
 def _who_are_you(refused: RefusedError, *, has_account: bool) -> SourceError:
     answer = refused.answer
     said = answer.get("detail") or answer.get("error") if isinstance(answer, dict) else answer
-    reason = quoted(plain_text(str(said)))
+    reason = services.quoted(plain_text(str(said)))
     if has_account:
         return SourceError(
             f"Openverse does not accept {' with '.join(KEYS)}: {reason}",

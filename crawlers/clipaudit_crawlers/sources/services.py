@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
@@ -101,13 +101,27 @@ def _names(fits: Callable[[SourceFacts], bool]) -> str:
     return ", ".join(f"--source {name}" for name in fitting)
 
 
+class Asker(Protocol):
+    """A source that asks one service."""
+
+    @property
+    def web(self) -> Web:
+        """The way to the network."""
+        ...
+
+    @property
+    def base_url(self) -> str:
+        """The endpoint."""
+        ...
+
+
 def ask(
-    web: Web,
+    source: Asker,
     service: str,
-    url: str,
     params: Mapping[str, str],
     read: Callable[[Any], Page],
     *,
+    path: str = "",
     explain: Callable[[RefusedError], SourceError] = lambda refused: refused,
     secret_params: Mapping[str, str] | None = None,
     secret_headers: Mapping[str, str] | None = None,
@@ -116,11 +130,11 @@ def ask(
     """One page of a service's answers, read; all else as `Web.get_json`.
 
     Args:
-        web: The way to the network.
-        service: Its name, for messages.
-        url: Of the endpoint.
+        source: Who asks.
+        service: Name of the service, for messages.
         params: The query.
         read: Turns the parsed JSON into the page; what it refuses is not kept.
+        path: What is asked below the endpoint.
         explain: What a refusal means, and what to do about it.
         secret_params: Keys in the query.
         secret_headers: Keys in the headers.
@@ -130,9 +144,9 @@ def ask(
         SourceError: As `explain` and `read` say, or as `Web.get_json`.
     """
     try:
-        answer = web.get_json(
+        answer = source.web.get_json(
             service,
-            url,
+            f"{source.base_url}{path}",
             params,
             secret_params=secret_params,
             secret_headers=secret_headers,
