@@ -45,7 +45,7 @@ class Sourcing:
 
     Attributes:
         wants: In the order in which they are worked through; lazy.
-        title: Of the source, for people.
+        title: Title of the source, for people.
         notice: What the source wants to be said.
         ask_robots: Whether robots.txt of each host is to be honoured: for lists of addresses,
             which nobody published for being downloaded.

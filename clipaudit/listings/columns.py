@@ -250,9 +250,11 @@ def _by_look(columns: Sequence[Column], samples: Mapping[str, Sequence[str]]) ->
     (line, photo id, photo hash, …), and what is like them.
     """
     found: dict[Role, Column] = {}
-    addresses = [one for one in columns if _share(samples[one.name], _is_address) > _MOST]
+    addresses = [column for column in columns if _share(samples[column.name], _is_address) > _MOST]
     if addresses:
-        found["url"] = max(addresses, key=lambda one: _share(samples[one.name], _is_a_picture))
+        found["url"] = max(
+            addresses, key=lambda column: _share(samples[column.name], _is_a_picture)
+        )
     if _is_yfcc(columns, samples):
         found["flickr"] = columns[1]
     else:
@@ -260,7 +262,7 @@ def _by_look(columns: Sequence[Column], samples: Mapping[str, Sequence[str]]) ->
             role = _HEX.get(_hex_length(samples[column.name]) or 0)
             if role is not None:
                 found.setdefault(role, column)
-    rest = [one for one in columns if one not in found.values()]
+    rest = [column for column in columns if column not in found.values()]
     if len(columns) == 2 and len(rest) == 1:
         found["text"] = rest[0]
     return found
@@ -275,7 +277,7 @@ def _is_yfcc(columns: Sequence[Column], samples: Mapping[str, Sequence[str]]) ->
 
 
 def _share(values: Sequence[str], fits: Callable[[str], bool]) -> float:
-    """Of the values that are not empty."""
+    """Share of the values that fit, among those that are not empty."""
     filled = [value for value in values if value]
     return sum(map(fits, filled)) / len(filled) if filled else 0.0
 

@@ -100,7 +100,7 @@ class Engine:
             yield rows
             rows = self._wait(path, lambda: done.fetchmany(_ROWS_AT_ONCE))
 
-    def one(self, path: Path, query: str, **values: object) -> tuple[Any, ...]:
+    def row(self, path: Path, query: str, **values: object) -> tuple[Any, ...]:
         """The one row that a query gives.
 
         Raises:
@@ -117,7 +117,10 @@ class Engine:
         """
         query = f"SELECT * FROM {reader} LIMIT 0"  # noqa: S608 - fixed text
         return self._run(
-            path, lambda done: [(str(one[0]), str(one[1])) for one in done.description], query, {}
+            path,
+            lambda done: [(str(column[0]), str(column[1])) for column in done.description],
+            query,
+            {},
         )
 
     def _run(

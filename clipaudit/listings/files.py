@@ -220,7 +220,7 @@ def _open_parquet(engine: Engine, path: Path, overrides: Mapping[Role, str]) -> 
         for column in columns
         if column.name.lower() == "hash" and column.type == "VARCHAR"
     }
-    (count,) = engine.one(path, f"SELECT count(*) FROM {plain}")  # noqa: S608 - fixed text
+    (count,) = engine.row(path, f"SELECT count(*) FROM {plain}")  # noqa: S608 - fixed text
     found = assign(columns, samples, overrides)
     names = tuple(column.name for column in columns)
     return Table(path, "parquet", reader, row, names, found, int(count))
@@ -266,7 +266,7 @@ def _open_text(
     except InputError:
         if needs_text:
             raise
-        searched = {role: one for role, one in found.by_role.items() if role in COMPARABLE}
+        searched = {role: column for role, column in found.by_role.items() if role in COMPARABLE}
         if len(searched) == len(found.by_role):
             raise
         note = "captions and keys are not shown: they are damaged, or not UTF-8"
@@ -285,7 +285,7 @@ def _text_kind(path: Path) -> Kind:
 def _read_once(engine: Engine, path: Path, reader: str, columns: Columns) -> int:
     """How many rows there are; reads all that is used later, so that broken text shows now."""
     counts = ["count(*)", *(f"count({column.sql})" for column in columns.by_role.values())]
-    (n_rows, *_) = engine.one(path, f"SELECT {', '.join(counts)} FROM {reader}")  # noqa: S608
+    (n_rows, *_) = engine.row(path, f"SELECT {', '.join(counts)} FROM {reader}")  # noqa: S608
     return int(n_rows)
 
 

@@ -116,10 +116,10 @@ class Sample:
                 end = first + int(_PLACES * min(1.0, aim / max(self.n_rows, 1))) + 1
                 fresh = self._window(first, end, seen)
                 n_met += len(fresh)
-                for one in self._not_in_others(fresh):
+                for row in self._not_in_others(fresh):
                     if n_given < n:
                         n_given += 1
-                        yield one
+                        yield row
                 if n_met >= _HOPELESS and not n_given:
                     raise InputError(
                         f"all of {n_met:,} rows that were drawn are in the other list too",
@@ -135,7 +135,7 @@ class Sample:
                 if url not in best or (place, cells) < best[url]:
                     best[url] = (place, cells)
         fresh = []
-        for url, (_, cells) in sorted(best.items(), key=lambda one: (one[1][0], one[0])):
+        for url, (_, cells) in sorted(best.items(), key=lambda item: (item[1][0], item[0])):
             normal = normalise(url)
             if normal is None:
                 self.n_without_url += 1
@@ -165,25 +165,25 @@ class Sample:
     def _count_without_url(self, table: Table) -> int:
         url = text_of(table.columns.by_role["url"])
         query = f"SELECT count(*) FROM {table.reader} WHERE {_is_web(url)}"  # noqa: S608
-        (n_with_url,) = self._engine.one(table.path, query)
+        (n_with_url,) = self._engine.row(table.path, query)
         return table.n_rows - int(n_with_url)
 
     def _not_in_others(self, fresh: list[Listed]) -> list[Listed]:
         asked = [
             Asked(
-                url=one.url,
-                sha256=one.sha256,
-                md5=one.md5,
-                key=one.key if self._shares_key else None,
-                flickr=one.photo,
+                url=row.url,
+                sha256=row.sha256,
+                md5=row.md5,
+                key=row.key if self._shares_key else None,
+                flickr=row.photo,
             )
-            for one in fresh
+            for row in fresh
         ]
         inside: set[int] = set()
         for table in self._others:
             inside |= {place for place, _ in find(self._engine, table, asked, ways=_WAYS)}
         self.n_excluded += len(inside)
-        return [one for place, one in enumerate(fresh) if place not in inside]
+        return [row for place, row in enumerate(fresh) if place not in inside]
 
 
 def sample(
@@ -203,7 +203,7 @@ def sample(
     Args:
         files: Parquet, TSV or CSV files, or folders of them, which together are the list.
         n: How many rows at most.
-        seed: Of the draw.
+        seed: Seed of the draw.
         without: Files of another list, whose rows are left out.
         columns: Role → name of a column, where it cannot be told; see `columns.ROLES`.
 

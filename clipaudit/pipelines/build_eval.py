@@ -72,7 +72,7 @@ class Plan:
     """What a build will take, as far as it can be known before asking anybody.
 
     Attributes:
-        facts: Of the source.
+        facts: Facts of the source.
         n_pictures: Downloads, if every one works.
         n_requests: Searches, if every result can be used.
         n_bytes: An estimate, from the source's typical picture.
@@ -101,7 +101,7 @@ class Built:
         manifest: Its rows.
         tallies: How each keyword went; empty where the set was there already.
         n_unused: Pictures that came and were left over.
-        n_bytes: Of all pictures that the set is made from.
+        n_bytes: Size of all pictures that the set is made from.
     """
 
     folder: Path
@@ -248,14 +248,16 @@ def _write_pictures(
     def pixels(picture: Picture) -> npt.NDArray[np.uint8]:
         return pool.submit(folder.original(picture.file)).result().image
 
-    def add(image: npt.NDArray[np.uint8], side: str, label: Label, reason: str, **of: Any) -> None:
+    def add(
+        image: npt.NDArray[np.uint8], side: str, label: Label, reason: str, **facts: Any
+    ) -> None:
         file = BytesIO()
         Image.fromarray(image).save(file, "PNG", compress_level=1)  # four times as fast as 6
         sha256 = content_id(file.getvalue())
         path = f"{side}/{sha256[:32]}.png"
         folder.write(path, file.getvalue())
         phash = f"{perceptual_hash(image):016x}"
-        rows.append(Row(path=path, sha256=sha256, phash=phash, label=label, reason=reason, **of))
+        rows.append(Row(path=path, sha256=sha256, phash=phash, label=label, reason=reason, **facts))
 
     for picture in drawn.members:
         add(pixels(picture), "members", *sourcing.member(picture), origin=Origin.of(picture))

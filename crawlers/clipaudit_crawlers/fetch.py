@@ -102,7 +102,7 @@ class Web:
 
         Args:
             service: Its name, for messages.
-            url: Of the endpoint, without a query.
+            url: Address of the endpoint, without a query.
             params: The query, as far as it may be seen.
             secret_params: The rest of the query: neither kept nor shown, no part of the key of
                 the archive.

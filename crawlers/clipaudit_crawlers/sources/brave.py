@@ -43,7 +43,7 @@ class Brave:
 
     Attributes:
         web: The way to the network.
-        api_key: Of an account at Brave's dashboard.
+        api_key: Key of an account at Brave's dashboard.
         base_url: The endpoint.
         interval_s: Least time between two requests.
     """

@@ -72,7 +72,7 @@ class Flickr:
 
     Attributes:
         web: The way to the network.
-        api_key: Of an account at Flickr.
+        api_key: Key of an account at Flickr.
         base_url: The endpoint.
         interval_s: Least time between two requests.
     """
@@ -192,8 +192,8 @@ class Flickr:
         """What Flickr's numbers of licences mean; asked once a run."""
         if not self._licenses:
             answer = self._ask(_Licenses, {**_FORMAT, "method": "flickr.photos.licenses.getInfo"})
-            for told in answer.licenses.license:
-                self._licenses[told.id] = read_license(told.name, told.url)
+            for terms in answer.licenses.license:
+                self._licenses[terms.id] = read_license(terms.name, terms.url)
         return self._licenses
 
     def _ask(self, model: type[_Answer], params: Mapping[str, str]) -> _Answer:
@@ -242,7 +242,7 @@ class _Photo(_Model):
     @model_validator(mode="before")
     @classmethod
     def _with_one_size(cls, raw: Any) -> Any:
-        """Of the sizes, the one that we take, without the letter that its fields end in."""
+        """The size that we take, without the letter that its fields end in."""
         if not isinstance(raw, dict):
             return raw
         size = next((size for size in _SIZES if raw.get(f"url_{size}")), _SIZES[0])

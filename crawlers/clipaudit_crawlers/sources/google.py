@@ -103,8 +103,8 @@ class ProgrammableSearch:
 
     Attributes:
         web: The way to the network.
-        api_key: Of a project of Google Cloud.
-        engine_id: Of a search engine, with search for images turned on.
+        api_key: Key of a project of Google Cloud.
+        engine_id: Id of a search engine, with search for images turned on.
         base_url: The endpoint.
         today: The day, which says whether the API has ended.
     """
@@ -291,7 +291,7 @@ def _error_of(answer: object) -> tuple[str, frozenset[str]]:
         return services.quoted(answer), frozenset()
     listed = error.get("errors")
     listed = listed if isinstance(listed, list) else []
-    reasons = [one.get("reason") for one in listed if isinstance(one, dict)]
+    reasons = [entry.get("reason") for entry in listed if isinstance(entry, dict)]
     if error.get("status") == "RESOURCE_EXHAUSTED":
         reasons.append("quotaExceeded")
     return services.quoted(error.get("message")), frozenset(map(str, reasons))

@@ -54,7 +54,7 @@ class Openverse:
 
     Attributes:
         web: The way to the network.
-        base_url: Of the API, with its version, without a slash at its end.
+        base_url: Address of the API, with its version, without a slash at its end.
         interval_s: Least time between two requests.
         token: The header of a registered user; None without an account.
     """

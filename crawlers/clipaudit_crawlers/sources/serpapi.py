@@ -51,7 +51,7 @@ class SerpApi:
 
     Attributes:
         web: The way to the network.
-        api_key: Of an account at SerpApi.
+        api_key: Key of an account at SerpApi.
         base_url: The endpoint.
     """
 

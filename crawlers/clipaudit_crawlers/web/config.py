@@ -24,7 +24,7 @@ class WebConfig:
         most_image_bytes: A larger file is given up while it comes.
         most_answer_bytes: The same for an answer in JSON, after unpacking.
         longest_wait_s: A service that asks to wait longer is left for a later run.
-        longest_crawl_delay_s: Of what robots.txt asks for between two downloads, so much is kept.
+        longest_crawl_delay_s: Longest pause between two downloads that robots.txt may ask for.
         tries: How often a request is sent at most.
         backoff_s: Wait before the second try, where the host does not say; it doubles each time.
         per_host: Downloads from one host at a time.
