@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipaudit.errors import InputError
+from clipaudit.evaluation_sets.manifest import JSON_LINES
 from clipaudit.pictures.decoding import find_images
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from clipaudit.results.evaluation import MemberLabel
 
 MEMBERS, NONMEMBERS = "members", "nonmembers"
-MANIFEST = "manifest.jsonl"
 
 _LABELS = {"member": MEMBERS, "potential-member": MEMBERS, "non-member": NONMEMBERS}
 _ADVICE = (
@@ -79,8 +79,7 @@ def read_set(folder: AnyPath, *, limit: int | None, include_hidden: bool) -> Eva
         raise InputError(f"{named!r} has no folder {' and no folder '.join(missing)}", _ADVICE)
     members, others = (
         tuple(
-            found.path
-            for found in islice(find_images([side], include_hidden=include_hidden), limit)
+            file.path for file in islice(find_images([side], include_hidden=include_hidden), limit)
         )
         for side in found.sides
     )
@@ -101,7 +100,7 @@ def read_set(folder: AnyPath, *, limit: int | None, include_hidden: bool) -> Eva
 
 def _manifest_rows(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows of the manifest by the path within the set, with `/` between."""
-    path = Path(folder, MANIFEST)
+    path = Path(folder, JSON_LINES)
     if not path.exists():
         return
     try:
