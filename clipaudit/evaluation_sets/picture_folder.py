@@ -56,9 +56,11 @@ class PictureFolder:
             )
         first = next(find_images([path]), None)
         if first is not None and first.path == str(path) and first.problem:
+            reason = first.problem.explanation.removeprefix("the folder ")
+            is_empty = first.problem.reason == "empty"
             raise InputError(
-                f"the folder {str(path)!r} cannot be read: {first.problem.explanation}",
-                "Name a folder of pictures; a file of addresses is urls:FILE.",
+                f"the folder {str(path)!r} {'' if is_empty else 'cannot be read: '}{reason}",
+                "Name a folder of pictures.",
             )
         self._path = path
         self._subfolders = _subfolders(path)

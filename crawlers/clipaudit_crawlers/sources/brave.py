@@ -91,7 +91,16 @@ class Brave:
     def _records(self, query: Query) -> Iterator[ImageRecord]:
         # Always the most there is, so that a kept answer serves the next run, whatever its limit.
         fixed = {"count": str(_MOST), "safesearch": "strict", "spellcheck": "0"}
-        results = self._ask({"q": query.keyword, **fixed}).results
+        params = {"q": query.keyword, **fixed}
+        results = services.ask(
+            self,
+            _TITLE,
+            params,
+            _page,
+            explain=self._why,
+            secret_headers={"X-Subscription-Token": self.api_key},
+            interval_s=self.interval_s,
+        ).results
         records = [record for result in results if (record := _record(result))]
         if results and not records:
             raise SourceError(
@@ -104,17 +113,6 @@ class Brave:
             if record.source_id not in seen:
                 seen.add(record.source_id)
                 yield record
-
-    def _ask(self, params: Mapping[str, str]) -> _Page:
-        return services.ask(
-            self,
-            _TITLE,
-            params,
-            _page,
-            explain=self._why,
-            secret_headers={"X-Subscription-Token": self.api_key},
-            interval_s=self.interval_s,
-        )
 
     def _why(self, refused: RefusedError) -> SourceError:
         """What a refusal means, and what to do."""

@@ -164,23 +164,21 @@ class ProgrammableSearch:
         seen: set[str] = set()
         for start in range(1, _DEEPEST, _PAGE_SIZE):
             n_results = min(_PAGE_SIZE, _DEEPEST - start)
-            page = self._ask({**fixed, "start": str(start), "num": str(n_results)})
+            params = {**fixed, "start": str(start), "num": str(n_results)}
+            page = services.ask(
+                self,
+                _TITLE,
+                params,
+                _page,
+                explain=self._why,
+                secret_params={"key": self.api_key, "cx": self.engine_id},
+            )
             for item in page.items:
                 if (record := _record(item)) and record.source_id not in seen:
                     seen.add(record.source_id)
                     yield record
             if not page.has_next:
                 return
-
-    def _ask(self, params: Mapping[str, str]) -> _Page:
-        return services.ask(
-            self,
-            _TITLE,
-            params,
-            _page,
-            explain=self._why,
-            secret_params={"key": self.api_key, "cx": self.engine_id},
-        )
 
     def _why(self, refused: RefusedError) -> SourceError:
         """What a refusal means, and what to do."""

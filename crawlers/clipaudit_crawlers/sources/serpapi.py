@@ -93,7 +93,15 @@ class SerpApi:
         fixed = {"engine": "google_images", "q": query.keyword, "safe": "active"}
         seen: set[str] = set()
         for number in count():
-            page = self._ask(fixed if number == 0 else {**fixed, "ijn": str(number)})
+            params = fixed if number == 0 else {**fixed, "ijn": str(number)}
+            page = services.ask(
+                self,
+                _TITLE,
+                params,
+                _page,
+                explain=self._why,
+                secret_params={"api_key": self.api_key},
+            )
             records = [record for result in page.images_results if (record := _record(result))]
             if page.images_results and not records:
                 raise SourceError(
@@ -106,11 +114,6 @@ class SerpApi:
                 return
             seen.update(new)
             yield from new.values()
-
-    def _ask(self, params: Mapping[str, str]) -> _Page:
-        return services.ask(
-            self, _TITLE, params, _page, explain=self._why, secret_params={"api_key": self.api_key}
-        )
 
     def _why(self, refused: RefusedError) -> SourceError:
         """What a refusal means, and what to do."""
