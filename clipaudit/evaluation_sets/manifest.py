@@ -29,26 +29,26 @@ class Origin:
     """One picture of a source, as it was found.
 
     Attributes:
-        original_sha256: Of the file that was downloaded, in hex; it is in `sources/originals/`.
+        original_sha256: Hash of the downloaded file, in hex; it is in `sources/originals/`.
         keyword: It was found for.
         rank: Its place among what was found for the keyword, from 1.
         source: Name of the source.
         source_id: What the source calls it.
         image_url: Where its bytes were.
         page_url: The page that shows it.
-        title: Of the picture.
-        author: Of the picture.
-        author_url: Of the author.
+        title: Title of the picture.
+        author: Whoever made the picture.
+        author_url: Page of the author.
         license: As in `ImageRecord.license`; `unknown` where the source does not say.
-        license_version: Of the licence.
-        license_url: Of the licence.
+        license_version: Version of the licence.
+        license_url: Text of the licence.
         credit: The credit line.
         uploaded: When it was put online, ISO 8601.
         taken: When it was made, ISO 8601.
-        width_px: Of the original.
-        height_px: Of the original.
-        n_bytes: Of the original's file.
-        format: Of the original's file.
+        width_px: Width of the original.
+        height_px: Height of the original.
+        n_bytes: Size of the original's file.
+        format: Format of the original's file.
     """
 
     original_sha256: str
@@ -106,12 +106,12 @@ class Row:
 
     Attributes:
         path: Within the set, with `/` between.
-        sha256: Of the file at `path`, in hex.
+        sha256: Hash of the file at `path`, in hex.
         phash: Perceptual hash of that file, 16 hex digits.
         label: What the picture counts as.
         reason: Why it does, for people.
         origin: Where a natural picture is from; None for a joined one.
-        parents: Of a joined picture, in the order in which they were joined; else empty.
+        parents: Parents of a joined picture, in the order in which they were joined; else empty.
         layout: How they were joined.
     """
 
@@ -133,7 +133,7 @@ class Manifest:
         rows: Members and non-members.
         parameters: What the set was made from, as in `set.json`.
         seed: What the draws depended on.
-        version: Of clipaudit.
+        version: Version of clipaudit.
     """
 
     rows: tuple[Row, ...]
