@@ -12,7 +12,6 @@ import sys
 from dataclasses import dataclass
 
 import pytest
-from tests.integration.score_fixtures import draw_pictures
 
 from tests.contracts.test_every_encoder import (
     from_folder,
@@ -21,8 +20,8 @@ from tests.contracts.test_every_encoder import (
     from_shadow,
     from_state_dict,
 )
-from tests.unit.lab import labs
-from tests.unit.listings import lists
+from tests.made import labs, lists
+from tests.made.score_runs import draw_pictures
 
 STRACE = ("strace", "--seccomp-bpf", "-f", "-qq", "-e", "trace=%network")
 
