@@ -11,7 +11,7 @@ import numpy as np
 
 from clipaudit.encoders.base import Output
 from clipaudit.errors import InputError
-from clipaudit.files import make_folder, replace_file
+from clipaudit.files import make_folder, read_json, replace_file
 from clipaudit.statistics.metrics import Estimate, proportion
 
 FORMAT = 1
@@ -263,18 +263,8 @@ def read_results(path: Path) -> Results:
         InputError: It cannot be read.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw.pop("format") != FORMAT:
-            raise ValueError("it was written by another version of clipaudit")
-        return Results(
-            **{
-                **raw,
-                "outcomes": tuple(Outcome(**one) for one in raw["outcomes"]),
-                "downstream": tuple(Downstream(**one) for one in raw["downstream"]),
-                "encoders": tuple(EncoderFacts(**one) for one in raw["encoders"]),
-            }
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return read_json(path, Results, version=FORMAT, unknown="forbid")
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path} holds no results of a lab: {error}", "Run `clipaudit lab run` again."
         ) from error
