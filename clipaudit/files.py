@@ -15,7 +15,9 @@ import re
 import secrets
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
+from reprlib import repr as repr_of
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn, TypeVar
 
 from clipaudit.errors import ClipAuditError, InputError
@@ -38,55 +40,108 @@ class FileError(ClipAuditError):
     exit_code = 4
 
 
-def read_json(path: Path, kind: type[T], *, unknown: Literal["ignore", "forbid"] = "ignore") -> T:
+class FormatError(ValueError):
+    """A file of ours that another version of clipaudit wrote."""
+
+
+def read_json(
+    path: Path,
+    kind: type[T],
+    *,
+    version: int | None = None,
+    unknown: Literal["ignore", "forbid"] = "ignore",
+    printable: bool = False,
+) -> T:
     """What a JSON file holds, as a value of the type that it should hold.
 
     Args:
         path: The file, in UTF-8.
-        kind: A dataclass, or any other type that pydantic knows. Its fields are taken at their
-            word: no text stands for a number, and no number is missing, infinite or NaN.
-        unknown: What becomes of fields that a dataclass does not have.
+        kind: See `as_type`.
+        version: What stands beside the value as `format`, where anything does.
+        unknown: See `as_type`.
+        printable: See `as_type`.
 
     Raises:
         OSError: It cannot be read.
+        FormatError: It has another `format`.
         ValueError: It is no text, no JSON, or not of that type; says what is wrong, and where.
     """
-    return parse_json(path.read_text(encoding="utf-8"), kind, unknown=unknown)
-
-
-def parse_json(text: str, kind: type[T], *, unknown: Literal["ignore", "forbid"] = "ignore") -> T:
-    """The same of a text.
-
-    Raises:
-        ValueError: As `read_json`.
-    """
-    from pydantic import ValidationError
-
-    plain = load_json(text)
-    # Names of files may hold halves of characters, which the strict reader refuses.
-    whole = _SURROGATE.sub(r"\\ufffd", text)
-    try:
-        value: T = _adapter(kind).validate_json(whole, strict=True, extra=unknown)
-        if whole != text:
-            value = _adapter(kind).validate_python(plain, extra=unknown)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        problem = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{place}: {problem}" if place else problem) from error
-    return value
+    plain = load_json(path.read_text(encoding="utf-8"))
+    if version is not None:
+        plain = of_format(plain, version)
+    return as_type(plain, kind, unknown=unknown, printable=printable)
 
 
 def load_json(text: str) -> Any:
     """The plain values of a JSON text.
 
     Raises:
-        ValueError: It is no JSON, or holds a number that is not finite.
+        ValueError: It is no JSON, or holds a number that is too large or none at all.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
+        return json.loads(
+            text, parse_constant=_refuse_number, parse_float=_finite, parse_int=_whole
+        )
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it is no JSON, or it is cut off ({error})") from error
+
+
+def of_format(plain: object, version: int) -> dict[str, Any]:
+    """A JSON object of one format, without the number that says so.
+
+    Raises:
+        FormatError: It is of another one.
+        ValueError: It does not say, or is no object.
+    """
+    found = plain.get("format") if isinstance(plain, dict) else None
+    if not isinstance(plain, dict) or type(found) is not int:
+        raise ValueError("it does not say its format")
+    if found != version:
+        raise FormatError(f"it has format {found}, and this clipaudit reads {version}")
+    return {name: value for name, value in plain.items() if name != "format"}
+
+
+def as_type(
+    plain: object,
+    kind: type[T],
+    *,
+    unknown: Literal["ignore", "forbid"] = "ignore",
+    printable: bool = False,
+) -> T:
+    """Plain values of JSON as a value of a type.
+
+    Args:
+        plain: What `load_json` gave.
+        kind: A dataclass, or any other type that pydantic knows. The JSON is taken at its word:
+            no text stands for a number.
+        unknown: What becomes of fields that a dataclass does not have.
+        printable: Refuse text that a screen would not show as it is.
+
+    Raises:
+        ValueError: They are not of that type; says what is wrong, and where.
+    """
+    from pydantic import ValidationError
+
+    if printable:
+        _require_printable(plain)
+    adapter = _adapter(kind)
+    try:
+        text = json.dumps(plain)
+        # Names of files may hold halves of characters, which the strict reader refuses.
+        whole = _SURROGATE.sub(r"\\ufffd", text)
+        value: T = adapter.validate_json(whole, strict=True, extra=unknown)
+        if whole != text:
+            value = adapter.validate_python(plain, extra=unknown)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        problem = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "literal_error":
+            problem += f", got {repr_of(first['input'])}"
+        raise ValueError(f"{place}: {problem}" if place else problem) from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    return value
 
 
 def _refuse_number(name: str) -> NoReturn:
@@ -96,6 +151,19 @@ def _refuse_number(name: str) -> NoReturn:
 def _finite(digits: str) -> float:
     value = float(digits)
     return value if math.isfinite(value) else _refuse_number(digits)
+
+
+def _whole(digits: str) -> int:
+    _finite(digits)
+    return int(digits)
+
+
+def _require_printable(plain: object) -> None:
+    if isinstance(plain, str) and not plain.isprintable():
+        raise ValueError(f"{plain!r} is no text to show")
+    if isinstance(plain, dict | list):
+        for item in chain(plain, plain.values()) if isinstance(plain, dict) else plain:
+            _require_printable(item)
 
 
 @cache

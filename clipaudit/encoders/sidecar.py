@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 from clipaudit.encoders.base import EncoderOptions, InputSpec, Output
 from clipaudit.errors import EncoderError
+from clipaudit.files import load_json
 from clipaudit.pictures.decoding import Interpolation
 
 _KEYS = {
@@ -107,7 +108,7 @@ def interpolation(value: object, source: str) -> Interpolation:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = load_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from clipaudit._version import SCHEMA_VERSION
 from clipaudit.errors import InputError
+from clipaudit.files import as_type, load_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -175,7 +176,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / JSON_LINES
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [load_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         first = lines[0] if lines else {}
         if lines and first["schema_version"] != SCHEMA_VERSION:
             raise InputError(
@@ -184,7 +185,7 @@ def read_manifest(folder: Path) -> Manifest:
             )
         return Manifest(
             rows=tuple(map(_row, lines)),
-            parameters=json.loads(first.get("parameters", "{}")),
+            parameters=load_json(first.get("parameters", "{}")),
             seed=first.get("seed", 0),
             version=first.get("clipaudit_version", ""),
         )
@@ -230,11 +231,8 @@ def _flat(row: Row) -> dict[str, Any]:
 def _row(flat: dict[str, Any]) -> Row:
     own = {name: flat[name] for name in _OWN}
     origin = {name: flat[name] for name in Origin.__dataclass_fields__}
-    return Row(
-        **own,
-        origin=None if flat["parents"] else Origin(**origin),
-        parents=tuple(Origin(**parent) for parent in flat["parents"]),
-    )
+    more = {"origin": None if flat["parents"] else origin, "parents": flat["parents"]}
+    return as_type(own | more, Row, unknown="forbid")
 
 
 def _schema() -> Any:

@@ -6,7 +6,6 @@ all that it needs.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipaudit.errors import InputError
 from clipaudit.evaluation_sets.manifest import JSON_LINES
+from clipaudit.files import load_json
 from clipaudit.pictures.decoding import find_images
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _manifest_rows(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines, 1):
-            row = json.loads(line)
+            row = load_json(line)
             within, side = row["path"], _LABELS[row["label"]]
             if not within.startswith(f"{side}/"):
                 raise InputError(

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from contextlib import suppress
-from dataclasses import MISSING, asdict, fields, is_dataclass, replace
+from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clipaudit.encoders.nearest import nearest
 from clipaudit.errors import InferrerError
-from clipaudit.files import make_folder, refuse_link, replace_file
+from clipaudit.files import FormatError, make_folder, read_json, refuse_link, replace_file
 from clipaudit.inferrers import RULES, find_rule, forms, reads_of
 from clipaudit.inferrers.base import Card, Inferrer, Reads
 from clipaudit.inferrers.card_text import render
@@ -99,42 +98,17 @@ def read_card(folder: Path) -> Card:
         InferrerError: As `load`.
     """
     try:
-        document = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if document["format"] != FORMAT:
-            raise InferrerError(
-                f"{folder} was written by another version of clipaudit",
-                "Update clipaudit, or train the inferrer again.",
-            )
-        del document["format"]
-        card: Card = _typed(Card, document, CARD)
+        card = read_json(folder / CARD, Card, version=FORMAT, unknown="forbid", printable=True)
         if card.kind not in RULES:
             raise ValueError(f"kind is {card.kind!r}")
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except FormatError as error:
+        raise InferrerError(
+            f"{folder} was written by another version of clipaudit",
+            "Update clipaudit, or train the inferrer again.",
+        ) from error
+    except (OSError, ValueError) as error:
         raise _broken(folder, error) from error
     return card
-
-
-def _typed(kind: Any, value: Any, name: str) -> Any:
-    """What a stranger's JSON says, if it is of the kind that we need; else a ValueError."""
-    if isinstance(kind, type) and is_dataclass(kind):
-        known = {field.name for field in fields(kind)}
-        # A field with a default came later than the first cards, which lack it.
-        wanted = {field.name for field in fields(kind) if field.default is MISSING}
-        if not isinstance(value, dict) or not wanted <= value.keys() <= known:
-            raise ValueError(f"{name} does not have the fields {', '.join(sorted(known))}")
-        hints = get_type_hints(kind)
-        return kind(**{key: _typed(hints[key], value[key], key) for key in value})
-    if get_origin(kind) is Literal:
-        fits = value in get_args(kind)
-    elif kind is float:
-        fits = type(value) in (int, float) and math.isfinite(value)
-    elif kind is str:
-        fits = isinstance(value, str) and value.isprintable()
-    else:
-        fits = type(value) is kind
-    if not fits:
-        raise ValueError(f"{name} is {value!r}")
-    return float(value) if kind is float else value
 
 
 def _broken(folder: Path, error: Exception) -> InferrerError:

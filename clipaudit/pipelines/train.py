@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from clipaudit.errors import InferrerError, InputError, UsageError
 from clipaudit.features.embedder import Embedder, measure_all
 from clipaudit.features.signals import Signals, Similarity, average
 from clipaudit.features.views import RECIPES
-from clipaudit.files import make_folder, refuse_links, replace_file
+from clipaudit.files import make_folder, read_json, refuse_links, replace_file
 from clipaudit.inferrers import PAPER, find_rule, forms, reads_of
 from clipaudit.inferrers.base import (
     Card,
@@ -230,7 +230,7 @@ def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch:
 def _finished(config: TrainConfig) -> Trained | None:
     """What a finished run with these very options made; None where there is none."""
     try:
-        recorded = json.loads((config.output / RUN).read_text(encoding="utf-8"))
+        recorded = read_json(config.output / RUN, dict[str, Any])
         if recorded["config"] != _plain(config) or not has_encoder(config.output):
             return None
         folders = sorted(card.parent for card in (config.output / INFERRERS).glob(f"*/{CARD}"))
@@ -265,12 +265,8 @@ def read_split(run: Path) -> Split:
         InputError: The folder holds no run.
     """
     try:
-        saved = json.loads((run / SPLIT).read_text(encoding="utf-8"))
-        references = saved.get("references", [])  # which the first runs did not know
-        return Split(
-            tuple(saved["members"]), tuple(saved["nonmembers"]), tuple(map(tuple, references))
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return read_json(run / SPLIT, Split)
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{run} holds no run of `clipaudit train`: {error}",
             "Pass the folder that was its --output.",
@@ -294,7 +290,7 @@ def _split(data: ShadowData, config: TrainConfig) -> Split:
     path = config.output / SPLIT
     if path.exists():
         saved = read_split(config.output)
-        recorded = json.loads(path.read_text(encoding="utf-8")).get("options", {})
+        recorded = read_json(path, dict[str, Any]).get("options", {})
         if recorded != options:
             both = dict.fromkeys([*options, *recorded])
             differs = ", ".join(k for k in both if recorded.get(k) != options.get(k))

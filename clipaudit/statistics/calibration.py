@@ -10,8 +10,8 @@ exchangeable with them, but for membership. `clipaudit.statistics.conformal` mak
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clipaudit.statistics.metrics import FloatArray
-
-FORMAT = 1
-"""Version of what `Calibration.to_dict` gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,42 +130,6 @@ class Calibration:
         low, high = stats.beta.ppf(np.array([0.025, 0.975]), k, m + 1 - k)
         return Estimate(k / (m + 1), float(low), float(high), m)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, which JSON can hold, and the version of their format."""
-        return {"format": FORMAT, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, document: object) -> Calibration:
-        """What `to_dict` gave, after JSON or not.
-
-        Raises:
-            InferrerError: It is something else, of a newer version, or broken.
-        """
-        found = document.get("format") if isinstance(document, dict) else None
-        if type(found) is int and found > FORMAT:
-            raise InferrerError(
-                f"the calibration has format {found}, and this clipaudit reads {FORMAT}",
-                "Update clipaudit, or calibrate again with this version.",
-            )
-        try:
-            record = _record(document, "format", *(field.name for field in fields(cls)))
-            if _whole(record["format"]) != FORMAT:
-                raise ValueError(f"its format is {found!r}")
-            by = _record(record["scored_by"], *(field.name for field in fields(ScoredBy)))
-            texts = {name: _text(by[name]) for name in by.keys() - {"n_views", "references"}}
-            references = tuple(map(_text, _items(by["references"])))
-            return cls(
-                ScoredBy(n_views=_whole(by["n_views"]), references=references, **texts),
-                _whole(record["seed"]),
-                _known(record["null"]),
-                None if record["members"] is None else _known(record["members"]),
-            )
-        except (ValueError, TypeError, OverflowError) as error:
-            raise InferrerError(
-                f"this is no calibration that can be read: {error}",
-                "Calibrate again with pictures that are known not to be members.",
-            ) from error
-
 
 def needed(fpr: float) -> int:
     """How many non-members a calibration needs before any picture can be called a member.
@@ -221,35 +182,3 @@ def _as_text(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
     return str(value)
-
-
-def _record(value: object, *names: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or value.keys() != set(names):
-        raise ValueError(f"it does not have the fields {', '.join(names)}")
-    return value
-
-
-def _known(value: object) -> KnownScores:
-    record = _record(value, "image_ids", "scores")
-    scores = _items(record["scores"])
-    if any(type(score) not in (int, float) for score in scores):
-        raise ValueError("a score is no number")
-    return KnownScores(tuple(map(_text, _items(record["image_ids"]))), tuple(map(float, scores)))
-
-
-def _items(value: object) -> Sequence[Any]:
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"{value!r} is no list")  # noqa: TRY004 -- the document is wrong
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.isprintable():
-        raise ValueError(f"{value!r} is no text")
-    return value
-
-
-def _whole(value: object) -> int:
-    if type(value) is not int:
-        raise ValueError(f"{value!r} is no whole number")
-    return value

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b, sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clipaudit.cache_dir import cache_dir
 from clipaudit.errors import InferrerError
-from clipaudit.files import make_folder, refuse_link, replace_file
+from clipaudit.files import FormatError, make_folder, read_json, refuse_link, replace_file
 from clipaudit.results.evidence import KnownSet
 from clipaudit.statistics.calibration import Calibration, KnownScores
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -69,54 +70,10 @@ class CalibrationFile:
 
     def to_json(self) -> bytes:
         """What a file holds; a picture a line would be no easier to read."""
-        document = {
-            "format": FORMAT,
-            **{field.name: getattr(self, field.name) for field in fields(self)},
-            "calibration": self.calibration.to_dict(),
-            "nonmembers": asdict(self.nonmembers),
-            "members": self.members and asdict(self.members),
-            "hashes": {image_id: f"{code:016x}" for image_id, code in self.hashes.items()},
-        }
+        document = {"format": FORMAT, **asdict(self)}
         return json.dumps(document, allow_nan=False, indent=1).encode() + b"\n"
 
-    @classmethod
-    def from_json(cls, content: bytes) -> CalibrationFile:
-        """What `to_json` gave.
 
-        Raises:
-            InferrerError: It is something else, of a newer version, or broken.
-        """
-        try:
-            document = json.loads(content)
-        except ValueError as error:
-            raise InferrerError(f"it is no JSON: {error}", _ADVICE) from error
-        found = document.get("format") if isinstance(document, dict) else None
-        if type(found) is int and found > FORMAT:
-            raise InferrerError(
-                f"it has format {found}, and this clipaudit reads {FORMAT}",
-                "Update clipaudit, or calibrate again with this version.",
-            )
-        try:
-            names = {"format", *(field.name for field in fields(cls))}
-            if found != FORMAT or document.keys() != names:
-                raise ValueError(f"it does not have the fields {', '.join(sorted(names))}")
-            members = document["members"]
-            texts = {name: _text(document[name]) for name in _TEXTS}
-            calibration = cls(
-                calibration=Calibration.from_dict(document["calibration"]),
-                nonmembers=_known_set(document["nonmembers"]),
-                members=None if members is None else _known_set(members),
-                hashes={
-                    _text(image_id): int(code, 16) for image_id, code in document["hashes"].items()
-                },
-                **texts,
-            )
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise InferrerError(f"it is no calibration: {error}", _ADVICE) from error
-        return calibration
-
-
-_TEXTS = ("encoder", "created", "clipaudit_version")
 _ADVICE = "Name a file that `clipaudit calibrate` wrote, or calibrate again."
 
 
@@ -151,16 +108,16 @@ def load(path: Path) -> CalibrationFile:
     Raises:
         InferrerError: There is none, or it cannot be read.
     """
+    name = f"the calibration {str(path)!r}"
     try:
-        content = path.read_bytes()
+        return read_json(path, CalibrationFile, version=FORMAT, unknown="forbid")
     except OSError as error:
-        raise InferrerError(
-            f"cannot read the calibration {str(path)!r}: {error.strerror or error}", _ADVICE
-        ) from error
-    try:
-        return CalibrationFile.from_json(content)
-    except InferrerError as error:
-        raise InferrerError(f"the calibration {str(path)!r}: {error}", error.hint) from error
+        raise InferrerError(f"cannot read {name}: {error.strerror or error}", _ADVICE) from error
+    except FormatError as error:
+        advice = "Update clipaudit, or calibrate again with this version."
+        raise InferrerError(f"{name}: {error}", advice) from error
+    except ValueError as error:
+        raise InferrerError(f"{name}: it is no calibration: {error}", _ADVICE) from error
 
 
 def read_calibrations() -> tuple[CalibrationFile, ...]:
@@ -221,15 +178,3 @@ def _without(known: KnownScores, image_ids: Collection[str]) -> KnownScores | No
         return None
     ids, scores = zip(*left, strict=True)
     return KnownScores(ids, scores)
-
-
-def _known_set(value: Any) -> KnownSet:
-    if not isinstance(value, dict) or type(value.get("n")) is not int:
-        raise ValueError("a set of known pictures is not described")
-    return KnownSet(**{**value, "name": _text(value["name"]), "sha256": _text(value["sha256"])})
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")  # noqa: TRY004 -- the document is wrong
-    return value

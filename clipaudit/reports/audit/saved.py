@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 from clipaudit._version import SCHEMA_VERSION
 from clipaudit.errors import InputError
-from clipaudit.files import load_json, parse_json
+from clipaudit.files import as_type, load_json
 from clipaudit.results.audit import Audit, Row
-from clipaudit.text.escaping import as_json, shown
+from clipaudit.text.escaping import shown
 
 _MAJOR = SCHEMA_VERSION.partition(".")[0]
 
@@ -40,9 +40,9 @@ def read(path: Path) -> Audit:
         document = load_json(head)
         _require_version(path, document)
         if not is_lines:
-            return parse_json(text, Audit)
-        audit = parse_json(as_json({**document, "rows": []}), Audit)
-        return replace(audit, rows=tuple(parse_json(line, Row) for line in lines))
+            return as_type(document, Audit)
+        audit = as_type({**document, "rows": []}, Audit)
+        return replace(audit, rows=tuple(as_type(load_json(line), Row) for line in lines))
     except ValueError as error:
         _refuse(path, str(error), error)
 

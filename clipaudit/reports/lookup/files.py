@@ -8,31 +8,17 @@ from __future__ import annotations
 
 import csv
 from dataclasses import asdict
-from importlib import import_module
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from clipaudit._version import SCHEMA_VERSION
-from clipaudit.files import replacing
 from clipaudit.reports.audit.json_document import dump_document, dump_records
-from clipaudit.reports.formats import check_destination
 from clipaudit.text.escaping import as_json, as_utf8, exact, exact_unless_utf8, in_a_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from clipaudit.results.lookup import Answer, Lookup
-
-Style = Literal["table", "json", "jsonl", "csv", "parquet"]
-
-ENDINGS: dict[str, Style] = {
-    ".csv": "csv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".parquet": "parquet",
-}
-"""Ending of a file → its format."""
 
 COLUMNS = (
     "asked",
@@ -56,40 +42,6 @@ COLUMNS = (
 """Of the long form; CSV has `schema_version` and `command` too."""
 
 _NUMBERS = ("n_matches", "row", "bits")
-
-
-class Dump(Protocol):
-    """What a format is: a function that writes a lookup into an open file."""
-
-    def __call__(self, found: Lookup, file: BinaryIO) -> None:
-        """Write all of it; text is UTF-8 and ends in a line feed."""
-
-
-_FORMATS = {
-    "table": "clipaudit.reports.lookup.table:dump",
-    "json": "clipaudit.reports.lookup.files:dump_json",
-    "jsonl": "clipaudit.reports.lookup.files:dump_json_lines",
-    "csv": "clipaudit.reports.lookup.files:dump_csv",
-    "parquet": "clipaudit.reports.lookup.files:dump_parquet",
-}
-
-
-def dump(found: Lookup, style: Style, file: BinaryIO) -> None:
-    """Write a lookup in one of the formats into an open file."""
-    module, _, function = _FORMATS[style].partition(":")
-    cast("Dump", getattr(import_module(module), function))(found, file)
-
-
-def write(found: Lookup, path: Path) -> None:
-    """Write a lookup into a file, in the format that its ending names.
-
-    Raises:
-        UsageError: As `reports.check_destination`.
-        FileError: The disk is full, or the system says no for another reason.
-    """
-    check_destination(path, ENDINGS, force=True)
-    with replacing(path) as file:
-        dump(found, ENDINGS[path.suffix.lower()], file)
 
 
 def dump_json(found: Lookup, file: BinaryIO) -> None:

@@ -1,6 +1,7 @@
 """Calibrations as files: what was kept comes back, and what was tampered with does not."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -69,6 +70,55 @@ def test_a_file_that_was_changed_is_refused_with_its_name_and_a_hint(change):
     with pytest.raises(InferrerError, match=path.name) as caught:
         store.load(path)
     assert caught.value.hint
+
+
+PLACES = [
+    ("format",),
+    ("calibration",),
+    ("calibration", "scored_by"),
+    ("calibration", "scored_by", "encoder"),
+    ("calibration", "scored_by", "n_views"),
+    ("calibration", "seed"),
+    ("calibration", "null"),
+    ("calibration", "null", "scores"),
+    ("calibration", "null", "image_ids"),
+    ("calibration", "members", "scores"),
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("value", [[], {}, 1.5, True, [[]], [math.nan] * 3, ["a", 1, 2], [10**400]])
+def test_a_value_of_another_kind_is_refused(place, value):
+    path = store.keep(example())
+    document = record = json.loads(path.read_bytes())
+    for name in place[:-1]:
+        record = record[name]
+    record[place[-1]] = value
+    path.write_text(json.dumps(document))
+    with pytest.raises(InferrerError, match=path.name) as caught:
+        store.load(path)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_field_that_is_missing_or_unknown_is_refused(place):
+    path = store.keep(example())
+    document = record = json.loads(path.read_bytes())
+    for name in place[:-1]:
+        record = record[name]
+    for field in (record.pop(place[-1]), None):
+        path.write_text(json.dumps(document))
+        with pytest.raises(InferrerError, match="it is no calibration"):
+            store.load(path)
+        record |= {place[-1]: field, "surprise": 1}
+
+
+def test_a_newer_format_asks_for_an_update():
+    path = store.keep(example())
+    path.write_text('{"format": 2, "anything": 1}')
+    with pytest.raises(InferrerError, match="has format 2, and this clipaudit reads 1") as caught:
+        store.load(path)
+    assert "Update clipaudit" in caught.value.hint
 
 
 @pytest.mark.parametrize("content", [b"", b"no json", b"[]", b"null", b"\xff", b'{"format": 1}'])
