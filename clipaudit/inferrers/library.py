@@ -115,7 +115,7 @@ def read_card(folder: Path) -> Card:
 
 
 def _typed(kind: Any, value: Any, name: str) -> Any:
-    """What a stranger's JSON says, if it is of the kind that we need; else a ValueError."""
+    """The value of a stranger's JSON, if it is of the type that we need; else a ValueError."""
     if isinstance(kind, type) and is_dataclass(kind):
         known = {field.name for field in fields(kind)}
         # A field with a default came later than the first cards, which lack it.
@@ -145,7 +145,7 @@ def _broken(folder: Path, error: Exception) -> InferrerError:
 
 
 def shipped_folder() -> Path:
-    """Where the inferrers that come with the package are."""
+    """The folder of the inferrers that come with the package."""
     installed = Path(str(resources.files("clipaudit"))) / "pretrained_inferrers"
     if installed.is_dir():
         return installed
