@@ -19,7 +19,7 @@ from rich.text import Text
 
 from clipaudit.cli import messages
 from clipaudit.cli.progress import LINE_EVERY_S, duration
-from clipaudit.cli.words import among, command_line
+from clipaudit.cli.words import among, command_line, either
 from clipaudit.errors import ClipAuditError, UsageError
 from clipaudit.features.signals import SIMILARITIES
 from clipaudit.files import refuse_link
@@ -163,10 +163,7 @@ def export(
     ] = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option(
-            help="V, S, T, norm, combined, difference or adjusted; may be repeated. By default "
-            "those of the matrix."
-        ),
+        typer.Option(help=f"{either(RULES)}; may be repeated. By default those of the matrix."),
     ] = None,
     views: Annotated[
         int | None, typer.Option(help="Views an image; by default those of the scale.")

@@ -1,7 +1,7 @@
 """A trunk and a checkpoint of tensors → a tower.
 
 How its pictures were prepared is no part of a state dict: the JSON beside it or the options say
-so. The projection head is kept where the checkpoint has one that is known to be one: MoCo v2
+so. The projection head is kept where the checkpoint is known to have one: MoCo v2
 writes a linear layer, a ReLU and a linear layer in place of the classifier.
 """
 
@@ -53,27 +53,31 @@ def _fill(model: nn.Module, path: Path, architecture: str) -> dict[str, Tensor]:
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
-    rest = {name: one for name, one in own.items() if name.startswith(_CLASSIFIERS)}
+    rest = {name: tensor for name, tensor in own.items() if name.startswith(_CLASSIFIERS)}
     trunk = {
-        name: one
-        for name, one in own.items()
+        name: tensor
+        for name, tensor in own.items()
         # Beside a trunk without prefix stand other parts of the training, which are not its own.
         if name in wanted or (name not in rest and prefix)
     }
     weights.fit(model, trunk, path, architecture)
-    return {name: one for name, one in rest.items() if name not in wanted}
+    return {name: tensor for name, tensor in rest.items() if name not in wanted}
 
 
 def _prefix(tensors: Mapping[str, Tensor], wanted: set[str], path: Path) -> str:
-    """What stands before the trunk's own names, such as `encoder_q.` or `backbone.`.
+    """The prefix of the trunk's own names, such as `encoder_q.` or `backbone.`.
 
     Raises:
         EncoderError: The checkpoint holds several encoders, and no name says which is meant.
     """
     longest = max(wanted, key=len)
     found = {name[: -len(longest)] for name in tensors if name.endswith(longest)}
-    full = {one for one in found if sum(one + name in tensors for name in wanted) > len(wanted) / 2}
-    trained = {one for one in full if not any(word in one for word in _MOMENTUM)} or full
+    full = {
+        prefix
+        for prefix in found
+        if sum(prefix + name in tensors for name in wanted) > len(wanted) / 2
+    }
+    trained = {prefix for prefix in full if not any(word in prefix for word in _MOMENTUM)} or full
     if len(trained) > 1:
         raise EncoderError(
             f"{path} holds several encoders: {', '.join(sorted(trained))}",
@@ -92,25 +96,27 @@ def _with_head(
     """
     from torch import nn
 
-    linear = {name: one for name, one in rest.items() if name.startswith("fc.")}
-    mlp = {"fc.0.weight", "fc.2.weight"} <= linear.keys()
+    linear = {
+        name.removeprefix("fc."): tensor for name, tensor in rest.items() if name.startswith("fc.")
+    }
+    mlp = {"0.weight", "2.weight"} <= linear.keys()
     if asked == "trunk" or (asked is None and not mlp):
         return model, "trunk"
     if mlp:
-        hidden, wide = linear["fc.0.weight"].shape
-        dim = len(linear["fc.2.weight"])
+        hidden, wide = linear["0.weight"].shape
+        dim = len(linear["2.weight"])
         head: nn.Module = nn.Sequential(
-            nn.Linear(wide, hidden, bias="fc.0.bias" in linear),
+            nn.Linear(wide, hidden, bias="0.bias" in linear),
             nn.ReLU(),
-            nn.Linear(hidden, dim, bias="fc.2.bias" in linear),
+            nn.Linear(hidden, dim, bias="2.bias" in linear),
         )
-    elif "fc.weight" in linear:
-        dim, wide = linear["fc.weight"].shape
-        head = nn.Linear(wide, dim, bias="fc.bias" in linear)
+    elif "weight" in linear:
+        dim, wide = linear["weight"].shape
+        head = nn.Linear(wide, dim, bias="bias" in linear)
     else:
         raise EncoderError(
             f"{path} holds no projection head, only the trunk below it",
             "Use --output trunk, or save the head with the trunk.",
         )
-    weights.fit(head, {name.removeprefix("fc."): one for name, one in linear.items()}, path, "fc")
+    weights.fit(head, linear, path, "fc")
     return nn.Sequential(model, head), "embedding"

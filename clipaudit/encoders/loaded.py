@@ -154,7 +154,7 @@ def probe(run: Callable[[Tensor], Tensor], spec: InputSpec, where: torch.device,
     views = torch.full((2, 3, spec.size_px, spec.size_px), 0.5, device=where)
     try:
         with torch.no_grad(), quiet():
-            made = embed_or_out_of_memory(run, normalise(views, spec))
+            embeddings = embed_or_out_of_memory(run, normalise(views, spec))
     except torch.OutOfMemoryError as error:
         raise EncoderError(
             f"{name} does not fit into the memory of {where}",
@@ -166,17 +166,17 @@ def probe(run: Callable[[Tensor], Tensor], spec: InputSpec, where: torch.device,
             f"{first_line(error)}",
             "Check that input_size and the architecture are those that it was trained with.",
         ) from error
-    if made.ndim != 2 or len(made) != 2:
+    if embeddings.ndim != 2 or len(embeddings) != 2:
         raise EncoderError(
-            f"{name} gives an array of shape {tuple(made.shape)} for 2 views, not (2, dim)",
+            f"{name} gives an array of shape {tuple(embeddings.shape)} for 2 views, not (2, dim)",
             "It must give one vector a view: pool the features before you save the model.",
         )
-    if not torch.isfinite(made).all():
+    if not torch.isfinite(embeddings).all():
         raise EncoderError(
             f"{name} gives values that are not finite (NaN or infinity)",
             "Its weights are damaged or do not belong to this architecture; fetch them again.",
         )
-    return made.shape[1]
+    return embeddings.shape[1]
 
 
 def move(module: nn.Module, where: torch.device, name: str) -> nn.Module:

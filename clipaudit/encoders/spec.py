@@ -27,7 +27,7 @@ class Scheme:
         load: The text after `scheme:` and the options → an encoder.
         takes: What stands after `scheme:`, for the help of `clipaudit encoders`, where it is a
             file, a folder or a repository; empty where the names are listed.
-        ending: Of the files that need no scheme, in lower case with its dot.
+        ending: Ending of the files that need no scheme, in lower case with its dot.
         published: () → the names that can be downloaded, each with its default output.
         training_facts: The text after `scheme:` → what is known of the training data.
         tower: A spec, an architecture, a state dict's path and the options → a `Tower`.
@@ -182,7 +182,7 @@ def _entry_points() -> dict[str, str]:
 
 
 def find_scheme(scheme: str) -> Scheme:
-    """What is known of a scheme that `parse` gave.
+    """The row of a scheme that `parse` gave.
 
     Raises:
         EncoderError: Another package claims it too.

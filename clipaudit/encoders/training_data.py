@@ -21,7 +21,7 @@ class TrainingFacts:
 
     Attributes:
         about: What they are, in a line; empty where nothing is known.
-        n_pairs: How many the data set has; an encoder may have seen fewer, or each several times.
+        n_pairs: Pairs in the data set; an encoder may have seen fewer, or each several times.
         members: The published list of them, and where it is; None where there is none.
         others: Pictures that are known not to be among them.
         quality: What a test with the one against the other is worth.
@@ -64,7 +64,7 @@ _NEWER = "pictures that were first put online on the cut-off or later"
 
 
 def _pool(name: str, larger: str | None, pairs: str, n_pairs: int) -> TrainingFacts:
-    """Of an encoder that saw a whole pool of CommonPool once."""
+    """Facts of an encoder that saw a whole pool of CommonPool once."""
     return TrainingFacts(
         about=f"CommonPool {name} ({pairs} pairs), published list",
         n_pairs=n_pairs,
@@ -89,7 +89,7 @@ _POOL_XL = _pool("xlarge", None, "12.8B", 12_800_000_000)
 
 
 def _kept(pool: TrainingFacts, about: str = "") -> TrainingFacts:
-    """Of an encoder that saw the rows of a pool that a filter kept, many times."""
+    """Facts of an encoder that saw the rows of a pool that a filter kept, many times."""
     return replace(
         pool,
         about=about or pool.about,

@@ -54,7 +54,7 @@ def reads_of(
     *,
     has_reference: bool = False,
 ) -> Reads:
-    """What an inferrer of a kind reads where so many views are made."""
+    """The features that an inferrer of a kind reads where so many views are made."""
     what = find_rule(kind).reads
     if what == "norm":
         similarity, n_views = "cosine", 0  # it reads neither

@@ -30,10 +30,10 @@ class Reads:
     """What features an inferrer was trained on, and so the only ones that it understands.
 
     Attributes:
-        similarity: Of the views.
-        n_views: How many; 0 for an inferrer that reads no views but the image itself.
-        recipe: Of the views.
-        output: Of the encoder.
+        similarity: Similarity of the views.
+        n_views: Number of views; 0 for an inferrer that reads no views but the image itself.
+        recipe: Recipe of the views.
+        output: Output of the encoder.
         what: Which of its signals.
         has_reference: Whether it reads those of a reference encoder beside them.
     """
@@ -47,7 +47,7 @@ class Reads:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the features of one image; see `Features.values`."""
+        """Shape of the features of one image; see `Features.values`."""
         n_columns = _N_COLUMNS.get(self.what) or n_pairs(self.n_views)
         return (2, n_columns) if self.has_reference else (n_columns,)
 
@@ -94,7 +94,7 @@ class Features:
 
 
 def _columns(signals: Signals, made_by: Reads) -> Float32Array:
-    """What is read of one encoder, shape (n_images, n_columns)."""
+    """Features of one encoder, shape (n_images, n_columns)."""
     pairs = signals.pairs(made_by.similarity)
     if made_by.what == "similarities":
         return pairs
@@ -106,13 +106,13 @@ def _columns(signals: Signals, made_by: Reads) -> Float32Array:
 
 
 def card_name(data: str, reads: Reads, kind: Kind, usual_views: int | None = None) -> str:
-    """How an inferrer is called; what is usual is left out.
+    """Name of an inferrer; what is usual is left out.
 
     Args:
         data: Name of the shadow data set.
         reads: What it reads.
-        kind: Of the inferrer.
-        usual_views: Number of views that need not be told; None tells none.
+        kind: Kind of the inferrer.
+        usual_views: Number of views that need not be named; None names none.
 
     >>> card_name("cifar10", Reads("pearson", 10, "encodermi@1", "trunk"), "V")
     'cifar10-trunk-pearson-v'
@@ -125,8 +125,8 @@ def card_name(data: str, reads: Reads, kind: Kind, usual_views: int | None = Non
     words += [] if reads.similarity == "cosine" else [reads.similarity]
     words += ["reference"] if reads.has_reference else []
     words += [kind.lower()]
-    told = usual_views is not None and reads.n_views not in (0, usual_views)
-    return "-".join([*words, f"{reads.n_views}-views"] if told else words)
+    is_unusual = usual_views is not None and reads.n_views not in (0, usual_views)
+    return "-".join([*words, f"{reads.n_views}-views"] if is_unusual else words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class ShadowFacts:
         size_px: Side of the pictures.
         encoder: Fingerprint of the shadow encoder for the output that is read; of several,
             SHA-256 over theirs, one after the other.
-        n_encoders: How many there are.
+        n_encoders: Number of shadow encoders.
         n_references: Reference encoders of each: trained likewise, on other pictures. They stood
             in one role, as the mean of their signals.
     """
@@ -181,12 +181,12 @@ class Card:
             those of `n_targets` other encoders or, where that is 0, held-out ones of the shadow
             encoder.
         n_fitted: Pictures that the rule was fitted to.
-        seed: Of the split, the pre-training and the fit.
+        seed: Seed of the split, the pre-training and the fit.
         command: What made it.
         created: UTC date, ISO 8601.
         clipaudit_version: The package that made it.
-        weights_sha256: Of `weights.safetensors`.
-        n_targets: Encoders that the inferrer never met, and was judged on.
+        weights_sha256: SHA-256 of `weights.safetensors`.
+        n_targets: Number of encoders that it never met, and was tested on.
     """
 
     name: str
@@ -228,7 +228,7 @@ class Inferrer:
         return self.rule.score(features.values)
 
     def check(self, made_by: Reads) -> None:
-        """Whether features of this kind can be read.
+        """Check that features of this kind can be read.
 
         Raises:
             InferrerError: They cannot; the message names the difference.
@@ -243,7 +243,7 @@ class Inferrer:
             )
         if (wants.what, wants.has_reference) != (made_by.what, made_by.has_reference):
             raise InferrerError(
-                f"inferrer {name} reads {_told(wants)}, got {_told(made_by)}",
+                f"inferrer {name} reads {_in_words(wants)}, got {_in_words(made_by)}",
                 "Pick its features with `Features.of(signals, inferrer.card.reads, reference)`.",
             )
         if wants.n_views != made_by.n_views:
@@ -273,5 +273,5 @@ class Inferrer:
             )
 
 
-def _told(reads: Reads) -> str:
+def _in_words(reads: Reads) -> str:
     return f"{reads.what} {'with' if reads.has_reference else 'without'} a reference"

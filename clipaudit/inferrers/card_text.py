@@ -67,9 +67,9 @@ On {card.created} with clipaudit {card.clipaudit_version}, seed {card.seed}.
 
 
 def _sees(reads: Reads) -> str:
-    """What the encoder shows it, for readers new to all this."""
+    """Its view of an encoder, for readers new to all this."""
     copies = f"{reads.n_views} altered copies of it (cut, mirrored, recoloured)"
-    told = {
+    text = {
         "similarities": f"It sees how alike the encoder finds {copies}: encoders tend to find them "
         "more alike if they have practised on that picture.",
         "norm": "It sees how large the numbers are that the encoder makes of it: encoders tend to "
@@ -79,26 +79,26 @@ def _sees(reads: Reads) -> str:
         "practised on that picture.",
     }[reads.what]
     if not reads.has_reference:
-        return told
+        return text
     return (
-        f"{told} Pictures differ in that by themselves, so it sees beside it what another encoder "
+        f"{text} Pictures differ in that by themselves, so it sees beside it what another encoder "
         "makes of the very same, a *reference* that has not practised on that picture."
     )
 
 
 def _more_cautions(reads: Reads) -> str:
-    told = ""
+    text = ""
     if reads.what != "similarities":
-        told += (
+        text += (
             " The numbers of each encoder have a scale of their own, so with an encoder of another "
             "construction the threshold says nothing: only the order of the pictures does."
         )
     if reads.has_reference:
-        told += (
+        text += (
             " And it takes a reference that is like the encoder and was trained on other pictures: "
             "one that was trained on the same ones hides what is to be found."
         )
-    return told
+    return text
 
 
 def _input(reads: Reads) -> str:
@@ -108,9 +108,9 @@ def _input(reads: Reads) -> str:
         "norm": "one embedding, of the picture without views",
         "summary": f"{pairs} of recipe `{reads.recipe}`, and their embeddings' lengths",
     }[reads.what]
-    told = f"{what}, from the `{reads.output}` output of an encoder"
+    text = f"{what}, from the `{reads.output}` output of an encoder"
     more = " and of the reference; of several references, the mean" if reads.has_reference else ""
-    return f"{told}{more}."
+    return f"{text}{more}."
 
 
 def _tested(card: Card) -> str:
@@ -147,7 +147,7 @@ def _caution(card: Card) -> str:
 def _made(card: Card) -> str:
     shadow = card.shadow
     several = shadow.n_encoders > 1
-    told = (
+    text = (
         f"{'Shadow encoders' if several else 'Shadow encoder'}: "
         f"{f'{shadow.n_encoders} × ' if several else ''}{shadow.architecture}, pre-trained with "
         f"{shadow.algorithm} for {shadow.epochs} epochs on {shadow.n_members} pictures of "
@@ -157,11 +157,11 @@ def _made(card: Card) -> str:
     )
     if card.n_targets:
         return (
-            f"{told}{card.n_fitted} pictures: {'their' if several else 'its'} members and as many "
+            f"{text}{card.n_fitted} pictures: {'their' if several else 'its'} members and as many "
             "non-members."
         )
     return (
-        f"{told}{card.n_fitted} of its {shadow.n_members} members and {shadow.n_nonmembers} "
+        f"{text}{card.n_fitted} of its {shadow.n_members} members and {shadow.n_nonmembers} "
         "non-members together, and tested on the rest."
     )
 

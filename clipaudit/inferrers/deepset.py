@@ -42,10 +42,10 @@ class DeepSetRule(LogitRule):
         """See `Rule.score`. Elements are sorted only so that sums round alike in any order."""
         scores = np.empty(len(values), dtype=np.float64)
         for start in range(0, len(values), _IMAGES_AT_ONCE):
-            some = slice(start, start + _IMAGES_AT_ONCE)
-            elements = _elements(network.ranked_pairs(values[some], self.weights))
+            batch = slice(start, start + _IMAGES_AT_ONCE)
+            elements = _elements(network.ranked_pairs(values[batch], self.weights))
             pooled = network.dense_layers(elements, self.weights, "element").mean(axis=1)
-            scores[some] = network.dense_layers(pooled, self.weights, "pooled")[:, 0]
+            scores[batch] = network.dense_layers(pooled, self.weights, "pooled")[:, 0]
         return scores
 
     @classmethod
@@ -73,7 +73,7 @@ class DeepSetRule(LogitRule):
 
 
 def _scaled(values: Float32Array, scaling: dict[str, Float32Array]) -> Float32Array:
-    """As `network.ranked_pairs`, in the order of the views."""
+    """Similarities as `network.ranked_pairs` scales them, in the order of the views."""
     shape = (-1, 1) if values.ndim == 3 else (-1,)
     scaled: Float32Array = (values - scaling["centre"].reshape(shape)) / scaling["spread"].reshape(
         shape

@@ -119,7 +119,7 @@ def _broken(folder: Path, error: Exception) -> InferrerError:
 
 
 def shipped_folder() -> Path:
-    """Where the inferrers that come with the package are."""
+    """The folder of the inferrers that come with the package."""
     installed = Path(str(resources.files("clipaudit"))) / "pretrained_inferrers"
     if installed.is_dir():
         return installed

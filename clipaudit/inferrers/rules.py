@@ -1,4 +1,4 @@
-"""What a kind of inferrer is: how features become scores, and all that is known of the kind."""
+"""Kinds of inferrer: how features become scores, and all that is known of the kind."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ class Rule(Protocol):
         reads: Which of an encoder's signals it reads.
         reference: Whether it reads those of a reference encoder beside the target's.
         is_network: Whether a network is trained, which takes longer than all others.
-        colour: Of its marks in figures, as #rrggbb.
-        reference_colour: The same where it exists without a reference too, and reads one.
+        colour: Colour of its marks in figures, as #rrggbb.
+        reference_colour: Colour of the form that reads a reference, of a kind that exists without
+            too.
         mark: Its mark in figures, as matplotlib names it.
     """
 
@@ -43,7 +44,7 @@ class Rule(Protocol):
         Args:
             values: Shape (n, n_columns), or (n, 2, n_columns); see `Features.values`.
             is_member: Shape (n,).
-            seed: Of all that is random in it.
+            seed: Seed of all that is random in it.
 
         Raises:
             ValueError: No members or no non-members.

@@ -155,14 +155,15 @@ def _errors(
         [one.value - one.low for _, one in there],
         [one.high - one.value for _, one in there],
     ]
+    colour, mark = _style(name)
     ax.errorbar(
         values if across else places,
         places if across else values,
         xerr=reach if across else None,
         yerr=None if across else reach,
         label=name,
-        color=_colour(name),
-        marker=find_rule(kind).mark if (kind := _kind(name)) in RULES else ".",
+        color=colour,
+        marker=mark,
         markersize=4,
         linewidth=1,
         linestyle="-" if joined else "none",
@@ -170,15 +171,13 @@ def _errors(
     )
 
 
-def _kind(method: str) -> str:
-    return method.removesuffix(WITH_REFERENCE)
-
-
-def _colour(method: str) -> str:
-    if _kind(method) not in RULES:
-        return _COLOURS[method]
-    rule = find_rule(_kind(method))
-    return rule.reference_colour if method.endswith(WITH_REFERENCE) else rule.colour
+def _style(method: str) -> tuple[str, str]:
+    """Colour and mark of a method."""
+    kind = method.removesuffix(WITH_REFERENCE)
+    if kind not in RULES:
+        return _COLOURS[method], "."
+    rule = find_rule(kind)
+    return (rule.colour if kind == method else rule.reference_colour), rule.mark
 
 
 def _report(ax: Axes, x: Sequence[float], y: Sequence[float], method: str) -> None:
@@ -188,7 +187,7 @@ def _report(ax: Axes, x: Sequence[float], y: Sequence[float], method: str) -> No
         y,
         "D",
         markerfacecolor="none",
-        markeredgecolor=_colour(method),
+        markeredgecolor=_style(method)[0],
         markersize=7,
         label=f"{method} in the paper",
     )

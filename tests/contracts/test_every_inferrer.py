@@ -11,6 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clipaudit.cli.app import main
 from clipaudit.errors import InferrerError
 from clipaudit.features.signals import Signals
 from clipaudit.inferrers import RULES, find_rule, forms
@@ -18,6 +19,7 @@ from clipaudit.inferrers.base import Features, Inferrer
 from clipaudit.inferrers.library import CARD, TEXT, WEIGHTS, find, load, save
 from clipaudit.statistics.metrics import auc
 from tests.made.inferrers import FORMS, READS, features, form_id, reads_of, trained
+from tests.made.score_runs import draw_pictures
 
 N_VIEWS = READS.n_views
 PAIRS = list(zip(*np.triu_indices(N_VIEWS, 1), strict=True))
@@ -409,3 +411,49 @@ def test_saving_again_replaces_all_of_it(inferrer, folder):
     save(Inferrer(other, trained_form(form, seed=1).rule), folder)
     assert load(folder).card.threshold == 7.5
     assert sorted(path.name for path in folder.iterdir()) == sorted([CARD, TEXT, WEIGHTS])
+
+
+# --- a kind that is added ------------------------------------------------------------------------
+
+TOY = """
+from clipaudit.inferrers.threshold import ThresholdRule
+
+
+class LargestRule(ThresholdRule):
+    about = "The largest similarity, compared with a threshold"
+    reference = "never"
+
+    def score(self, values):
+        return values.max(axis=1).astype(float)
+"""
+
+
+def test_a_new_kind_is_one_module_and_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "toy_rule.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("CLIPAUDIT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setitem(RULES, "largest", "toy_rule:LargestRule")
+    pictures = draw_pictures(tmp_path / "pictures", 30)[0].parent
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main(list(map(str, arguments)))
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    size = ["--members", 10, "--nonmembers", 10, "--size", 16, "--views", 4]
+    how = ["--architecture", "resnet-tiny", "--epochs", 1, "--batch-size", 5, "--device", "cpu"]
+    kinds = ["--kind", "largest", "--encoder-output", "embedding", "--data-name", "toy"]
+    run("train", pictures, "-o", tmp_path / "run", *size, *how, *kinds)
+    folder = tmp_path / "run/inferrers/toy-largest"
+    assert "The largest similarity, compared with a threshold. Input:" in run(
+        "inferrers", "show", folder
+    )
+    scored = json.loads(
+        run(
+            *("score", pictures, "--encoder", f"shadow:{tmp_path / 'run'}", "--views", 4),
+            *("--inferrer", folder, "--format", "json"),
+        )
+    )
+    assert scored["summary"]["n_scored"] == 30
+    assert scored["run"]["inferrers"][0]["kind"] == "largest"

@@ -70,7 +70,7 @@ def load_from_folder(name: str, options: EncoderOptions) -> Encoder:
             f"there is no {config}",
             "local-dir: takes a folder as open_clip saves it: that file beside the weights.",
         )
-    found = [folder / one for one in _IN_FOLDER if (folder / one).is_file()]
+    found = [folder / name for name in _IN_FOLDER if (folder / name).is_file()]
     found += sorted(folder.glob("*.safetensors"))
     if not found:
         raise EncoderError(
@@ -104,8 +104,8 @@ def from_checkpoint(spec: str, model: str, checkpoint: Path, options: EncoderOpt
     weights.check_is_file(checkpoint)
     tags = open_clip.list_pretrained_tags_by_model(model)
     known = {_preprocessing(model, tag) for tag in tags} or {()}
-    said = checkpoint.with_suffix(".json").is_file() or options.input.mean is not None
-    if len(known) == 1 and not said:
+    has_preprocessing = checkpoint.with_suffix(".json").is_file() or options.input.mean is not None
+    if len(known) == 1 and not has_preprocessing:
         visual = _build(model, dict(next(iter(known))))
         spec_in = _input(visual, spec)
         refuse_overrides(options, spec_in, spec)
@@ -129,7 +129,7 @@ def _tower(name: str, options: EncoderOptions) -> Tower:
     _known_model(model, name)
     tags = open_clip.list_pretrained_tags_by_model(model)
     if not tag:
-        listed = ", ".join(f"{model}/{one}" for one in tags)
+        listed = ", ".join(f"{model}/{known}" for known in tags)
         raise EncoderError(
             f"{model} is an architecture; which weights?",
             f"Write one of {listed}, or {model}/PATH of a checkpoint."
@@ -169,7 +169,7 @@ def _known_model(model: str, name: str | None = None) -> None:
     models = _models()
     if model in models:
         return
-    specs = [f"{one}/{tag}" for one, tag in open_clip.list_pretrained()]
+    specs = [f"{known}/{tag}" for known, tag in open_clip.list_pretrained()]
     near = nearest(name, specs) if name and "/" in name else []
     hint = (
         "`clipaudit encoders --search WORD` looks for one; "
@@ -251,9 +251,9 @@ def _build(model: str, preprocessing: dict[str, Any], **settings: bool) -> Any:
 
 def _from_folder(spec: str, config: Path, checkpoint: Path, options: EncoderOptions) -> Tower:
     try:
-        said = json.loads(config.read_text(encoding="utf-8"))
-        preprocessing = said["preprocess_cfg"]
-        complete = "model_cfg" in said and {"mean", "std"} <= set(preprocessing)
+        document = json.loads(config.read_text(encoding="utf-8"))
+        preprocessing = document["preprocess_cfg"]
+        complete = "model_cfg" in document and {"mean", "std"} <= set(preprocessing)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EncoderError(
             f"cannot use {config}: {error!r}", "It must be open_clip's own."
@@ -283,7 +283,7 @@ def _fill(visual: Any, checkpoint: Path, model: str) -> Any:
             f"{checkpoint} holds no tensors of open_clip's visual tower",
             f"Use state-dict:{checkpoint} with --architecture for another library's weights.",
         )
-    stripped = {name.removeprefix("visual."): one for name, one in tensors.items()}
+    stripped = {name.removeprefix("visual."): tensor for name, tensor in tensors.items()}
     weights.fit(visual, stripped, checkpoint, model)
     return visual
 

@@ -121,7 +121,7 @@ def _config(name: str) -> Any:
 
     architecture = name.partition(".")[0]
     known = timm.list_pretrained()
-    tags = [one for one in known if one.partition(".")[0] == architecture]
+    tags = [full for full in known if full.partition(".")[0] == architecture]
     if name not in known and not (name == architecture and tags):
         if timm.is_model(name):
             raise EncoderError(
