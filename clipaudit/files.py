@@ -13,7 +13,7 @@ from functools import cache
 from itertools import chain
 from pathlib import Path
 from reprlib import repr as repr_of
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn, TypeVar, cast
 
 from clipaudit.errors import ClipAuditError
 
@@ -119,7 +119,7 @@ def as_type(
 
     if printable:
         _require_printable(plain)
-    adapter = _adapter(kind)
+    adapter: TypeAdapter[T] = _adapter(cast("Hashable", kind))
     try:
         text = json.dumps(plain)
         # Names of files may hold halves of characters, which the strict reader refuses.
@@ -162,7 +162,7 @@ def _require_printable(plain: object) -> None:
 
 
 @cache
-def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)

@@ -19,9 +19,9 @@ from clipaudit.encoders.base import EncoderOptions, InputOverrides
 from clipaudit.pipelines.audit import JudgeConfig
 from clipaudit.pipelines.calibrate import calibrate as run
 from clipaudit.pipelines.score import ScoreConfig
-from clipaudit.reports.wording import percent
 from clipaudit.statistics.calibration import needed
 from clipaudit.text.escaping import shown
+from clipaudit.text.numbers import percent
 
 if TYPE_CHECKING:
     from clipaudit.pipelines.calibrate import Calibrated

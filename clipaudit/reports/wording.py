@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clipaudit.results.evidence import CalibrationFacts, KnownSet
 from clipaudit.statistics.calibration import needed
+from clipaudit.text.numbers import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,11 +140,6 @@ def rate(estimate: Estimate) -> str:
     """A share with its interval and n."""
     low, value, high = (percent(one) for one in _from_low_to_high(estimate))
     return f"{value} ({low} to {high}, n = {estimate.n:,})"
-
-
-def percent(share: float) -> str:
-    """A share of up to three digits, without zeros at the end."""
-    return f"{100 * share:.3g} %"
 
 
 def _from_low_to_high(estimate: Estimate) -> tuple[float, float, float]:

@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from io import StringIO
-from shutil import get_terminal_size
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
-from rich import box
-from rich.console import Console, Group
-from rich.panel import Panel
-from rich.table import Table
+from rich.console import Group
 from rich.text import Text
 
+from clipaudit.reports.tables import Facts, panel, plain_text, titled_table
 from clipaudit.results.lookup import IN_WORDS, MEANING
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
+    from rich.panel import Panel
+    from rich.table import Table
 
     from clipaudit.results.lookup import Answer, Lookup, Match
 
 N_SHOWN = 20
-_WIDTH_OF_A_PIPE = 100
-_MIN_WIDTH = 60
 _MOST_OF_A_WAY = 3
 _LONGEST_CAPTION = 120
 
 
 def dump(found: Lookup, file: BinaryIO) -> None:
     """Write it without colour, as wide as `COLUMNS` or 100."""
-    width = max(get_terminal_size((_WIDTH_OF_A_PIPE, 24)).columns, _MIN_WIDTH)
-    text = StringIO()
-    show(found, Console(file=text, width=width, color_system=None))
-    lines = (line.rstrip() for line in text.getvalue().splitlines())
-    file.write(("\n".join(lines) + "\n").encode())
+    file.write(plain_text(partial(show, found)).encode())
 
 
 def show(found: Lookup, console: Console) -> None:
@@ -116,14 +109,7 @@ def _sites(found: Lookup) -> Table:
 
 
 def _summary(found: Lookup) -> Panel:
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-
-    def fact(name: str, *lines: str) -> None:
-        for index, line in enumerate(lines):
-            facts.add_row("" if index else name, Text(shown(line)))
-
+    facts = Facts()
     if found.answers:
         counts = (
             (len(found), "asked for"),
@@ -132,19 +118,13 @@ def _summary(found: Lookup) -> Panel:
             (len(found.with_status("not_compared")), "not compared"),
             (len(found.with_status("skipped")), "skipped"),
         )
-        fact("Pictures", ", ".join(f"{n:,} {what}" for n, what in counts if n))
-        fact("Found by", *(f"{IN_WORDS[way]}: {n:,}" for way, n in found.n_by_way().items()))
-    fact("Lists", *_lists(found))
-    fact("Columns", *_columns(found))
-    fact("Note", *found.notes, *_notes_of_files(found))
-    fact("Time", f"{found.run.seconds:.1f} s; nothing left this machine")
-    return Panel(
-        Group(facts, Text(), Text(MEANING, style="italic")),
-        title="Summary",
-        title_align="left",
-        border_style="dim",
-        padding=(1, 2),
-    )
+        facts.add("Pictures", ", ".join(f"{n:,} {what}" for n, what in counts if n))
+        facts.add("Found by", *(f"{IN_WORDS[way]}: {n:,}" for way, n in found.n_by_way().items()))
+    facts.add("Lists", *_lists(found))
+    facts.add("Columns", *_columns(found))
+    facts.add("Note", *found.notes, *_notes_of_files(found))
+    facts.add("Time", f"{found.run.seconds:.1f} s; nothing left this machine")
+    return panel("Summary", facts.grid, Text(), Text(MEANING, style="italic"))
 
 
 def _lists(found: Lookup) -> Iterator[str]:
@@ -170,14 +150,7 @@ def _notes_of_files(found: Lookup) -> Iterator[str]:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(
-        title=Text(title, style="bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        header_style="dim",
-    )
+    table = titled_table(title)
     for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column == "rows" else "left")
     return table

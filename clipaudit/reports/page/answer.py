@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from clipaudit.reports.wording import can_decide, percent
+from clipaudit.reports.wording import can_decide
+from clipaudit.text.numbers import count, percent
 
 if TYPE_CHECKING:
     from clipaudit.results.audit import Audit, Run
@@ -199,8 +200,3 @@ def _beside(audit: Audit, facts: CalibrationFacts) -> tuple[str, ...]:
         and audit.n_picked(facts.inferrer) > 0
     )
     return (*([unlike] if is_at_odds else []), *([same_views] if others else []))
-
-
-def count(n: int, word: str) -> str:
-    """A number of things."""
-    return f"1 {word}" if n == 1 else f"{n:,} {word}s"

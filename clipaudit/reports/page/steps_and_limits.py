@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clipaudit.reports.page.answer import count
 from clipaudit.reports.wording import control_lines, meaning, uncalibrated_lines, verdict_facts
+from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
