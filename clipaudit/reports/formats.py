@@ -145,7 +145,7 @@ def write(result: Result, path: Path, n_pictures: int | None = None) -> None:
     """
     formats = _BY_RESULT[type(result).__name__]
     check_destination(path, formats)
-    (found,) = (one for one in formats.values() if one.ending == path.suffix.lower())
+    (found,) = (known for known in formats.values() if known.ending == path.suffix.lower())
     write_into = _function(found.writer)
     if found.has_pictures and n_pictures is not None:
         write_into = partial(write_into, n_pictures=n_pictures)

@@ -151,6 +151,12 @@ class Run:
     interrupted: bool = False
     references: tuple[EncoderInfo, ...] = ()
 
+    @property
+    def named_encoders(self) -> tuple[tuple[str, EncoderInfo], ...]:
+        """What each encoder of the run is to a reader, and the encoder."""
+        references = (("Reference", reference) for reference in self.references)
+        return (("Encoder", self.encoder), *references)
+
 
 DECIDED = ("p_value", "p_member", "q_value", "verdict", "reason", "picked")
 """Fields of `Finding` that a calibration fills."""
@@ -224,6 +230,12 @@ class Audit:
             for finding in row.findings
             if finding.inferrer == inferrer
         )
+
+    @property
+    def uncalibrated(self) -> list[str]:
+        """Names of the inferrers that have no calibration."""
+        calibrated = {facts.inferrer for facts in self.calibrations}
+        return [facts.name for facts in self.run.inferrers if facts.name not in calibrated]
 
     def n_verdicts(self, inferrer: str) -> dict[Verdict, int]:
         """How many images of each verdict, for an inferrer that has a calibration."""

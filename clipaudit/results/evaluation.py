@@ -80,8 +80,8 @@ class Curve:
         moves = np.sign(np.diff(np.stack([whole.fpr, whole.tpr]), axis=1))
         turns = np.any(moves[:, 1:] != moves[:, :-1], axis=0)
         slanted = np.all(moves != 0, axis=0)  # ties: each such step has a slope of its own
-        kept = np.concatenate([[True], turns | slanted[1:] | slanted[:-1], [True]])
-        return cls(tuple(whole.fpr[kept].tolist()), tuple(whole.tpr[kept].tolist()))
+        corners = np.concatenate([[True], turns | slanted[1:] | slanted[:-1], [True]])
+        return cls(tuple(whole.fpr[corners].tolist()), tuple(whole.tpr[corners].tolist()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class Evaluation:
         """One sentence, and a warning where the set is confounded."""
         called = "potential members" if self.label == "potential-member" else "members"
         sides = f"On {self.members.n:,} {called} and {self.nonmembers.n:,} non-members"
-        aucs = sorted((one.figures.auc for one in self.methods), key=lambda auc: auc.value)
+        aucs = sorted((method.figures.auc for method in self.methods), key=lambda auc: auc.value)
         least, most = aucs[0], aucs[-1]
         if len(aucs) == 1:
             found = f"{sides}, the AUC of {self.methods[0].inferrer.name} is {most}."

@@ -188,7 +188,7 @@ class Lookup:
     @property
     def n_rows(self) -> int:
         """Rows in all files."""
-        return sum(one.n_rows for one in self.lists)
+        return sum(file.n_rows for file in self.lists)
 
     def with_status(self, status: Status) -> tuple[Answer, ...]:
         """The answers of one status."""
@@ -203,7 +203,7 @@ class Lookup:
     def skip_reasons(self) -> dict[str, int]:
         """How many were skipped for each reason, the most frequent first."""
         reasons = Counter(
-            (one.error or "").partition(":")[0] for one in self.with_status("skipped")
+            (answer.error or "").partition(":")[0] for answer in self.with_status("skipped")
         )
         return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 

@@ -131,14 +131,12 @@ def _summary(audit: Audit) -> Panel:
         facts.add("Skipped", ", ".join(reasons))
     for name, lines in verdict_facts(audit, audit.levels) if audit.levels else ():
         facts.add(name, *lines)
-    calibrated = {one.inferrer for one in audit.calibrations}
-    if others := [one.name for one in run.inferrers if one.name not in calibrated]:
+    if others := audit.uncalibrated:
         facts.add("Predicted members", *(_predicted(audit, name) for name in others))
         facts.add("Uncalibrated", *uncalibrated_lines(run, others))
     facts.add("Note", *audit.calibration_notes)
-    facts.add("Encoder", *_encoder(run.encoder))
-    for reference in run.references:
-        facts.add("Reference", *_encoder(reference))
+    for name, encoder in run.named_encoders:
+        facts.add(name, *_encoder(encoder))
     facts.add(
         "Views", f"{run.n_views} an image by recipe {run.recipe}, {run.similarity}, seed {run.seed}"
     )

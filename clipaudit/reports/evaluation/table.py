@@ -64,14 +64,16 @@ def _confounded(evaluation: Evaluation) -> Panel:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     for title in ("inferrer", "AUC", "left after adjusting", "members with counterparts"):
         table.add_column(title, justify="left" if title == "inferrer" else "right")
-    for one in evaluation.methods:
-        adjusted = one.adjusted
+    for method in evaluation.methods:
+        adjusted = method.adjusted
         assert adjusted is not None
         left = "cannot be said" if adjusted.adjusted is None else _rate(adjusted.adjusted)
         matched = f"{adjusted.n_matched:,} of {adjusted.n_members:,}"
-        table.add_row(shown(one.inferrer.name), _rate(adjusted.raw), left, matched)
+        table.add_row(shown(method.inferrer.name), _rate(adjusted.raw), left, matched)
     reasons = dict.fromkeys(
-        one.adjusted.reason for one in evaluation.methods if one.adjusted and one.adjusted.reason
+        method.adjusted.reason
+        for method in evaluation.methods
+        if method.adjusted and method.adjusted.reason
     )
     notes = [Text(f"Cannot be said: {reason}.", style="dim") for reason in reasons]
     reading = (
@@ -106,20 +108,20 @@ def _figures(evaluation: Evaluation, title: str, columns: Sequence[Column], widt
     table.add_column("method\nshadow data", overflow="fold", min_width=13)
     for heading, _ in columns:
         table.add_column(heading, justify="right", no_wrap=True)
-    places = [(one.method, one.shadow_data) for one in evaluation.methods]
-    for one, place in zip(evaluation.methods, places, strict=True):
-        method = shown(one.method).replace(" + ", "\n+ ")
-        name = Text.assemble(method, (f"\n{shown(one.shadow_data)}", "dim"))
+    places = [(method.method, method.shadow_data) for method in evaluation.methods]
+    for method, place in zip(evaluation.methods, places, strict=True):
+        method_name = shown(method.method).replace(" + ", "\n+ ")
+        name = Text.assemble(method_name, (f"\n{shown(method.shadow_data)}", "dim"))
         if places.count(place) > 1:
-            name.append(f"\n{shown(one.inferrer.name)}", "dim")
-        table.add_row(name, *(cell(one) for _, cell in columns))
+            name.append(f"\n{shown(method.inferrer.name)}", "dim")
+        table.add_row(name, *(cell(method) for _, cell in columns))
     return table
 
 
 def _share(estimate: Estimate | None) -> Text:
     if estimate is None:
         return Text("–")
-    low, value, high = (100 * one for one in (estimate.low, estimate.value, estimate.high))
+    low, value, high = (100 * end for end in (estimate.low, estimate.value, estimate.high))
     return Text.assemble(f"{_digits(value)}\n", (f"{_digits(low)}–{_digits(high)}", "dim"))
 
 
@@ -135,18 +137,18 @@ def _auc(estimate: Estimate) -> Text:
 
 
 def _at(index: int) -> Callable[[MethodFigures], Text]:
-    return lambda one: _share(one.figures.at_fpr[index].tpr)
+    return lambda method: _share(method.figures.at_fpr[index].tpr)
 
 
 _COUNTED: tuple[Column, ...] = (
-    ("accuracy", lambda one: _share(one.figures.accuracy)),
-    ("precision", lambda one: _share(one.figures.precision)),
-    ("recall", lambda one: _share(one.figures.recall)),
-    ("F1", lambda one: _share(one.figures.f1)),
-    ("FPR", lambda one: _share(one.figures.fpr)),
+    ("accuracy", lambda method: _share(method.figures.accuracy)),
+    ("precision", lambda method: _share(method.figures.precision)),
+    ("recall", lambda method: _share(method.figures.recall)),
+    ("F1", lambda method: _share(method.figures.f1)),
+    ("FPR", lambda method: _share(method.figures.fpr)),
 )
 _RANKED: tuple[Column, ...] = (
-    ("AUC", lambda one: _auc(one.figures.auc)),
+    ("AUC", lambda method: _auc(method.figures.auc)),
     ("TPR at\n1 % FPR", _at(0)),
     ("TPR at\n0.1 % FPR", _at(1)),
 )
@@ -154,14 +156,14 @@ _RANKED: tuple[Column, ...] = (
 
 def _needs(evaluation: Evaluation) -> Iterator[str]:
     """What a dash stands for."""
-    missing: list[AtFpr] = [one for one in evaluation.methods[0].figures.at_fpr if one.tpr is None]
+    missing: list[AtFpr] = [at for at in evaluation.methods[0].figures.at_fpr if at.tpr is None]
     if missing:
-        takes = " and ".join(f"{one.n_needed:,} at {100 * one.fpr:g} %" for one in missing)
+        takes = " and ".join(f"{at.n_needed:,} at {100 * at.fpr:g} %" for at in missing)
         yield (
             f"–: a TPR at so low an FPR takes more non-members: {takes}, and there are "
             f"{evaluation.nonmembers.n:,}."
         )
-    if any(one.figures.precision is None for one in evaluation.methods):
+    if any(method.figures.precision is None for method in evaluation.methods):
         yield "–: no precision, as no picture was called a member."
 
 
@@ -223,10 +225,7 @@ def _facts(evaluation: Evaluation) -> Panel:
             "Blind baseline",
             f"none: {why}; so whether the pictures alone give membership away is not known",
         )
-    for encoder, name in (
-        (run.encoder, "Encoder"),
-        *((one, "Reference") for one in run.references),
-    ):
+    for name, encoder in run.named_encoders:
         facts.add(
             name,
             f"{encoder.spec}, output {encoder.output}, fingerprint {encoder.fingerprint[:12]}",
@@ -235,9 +234,9 @@ def _facts(evaluation: Evaluation) -> Panel:
     facts.add(
         "Inferrers",
         *(
-            f"{one.inferrer.name}: threshold {one.inferrer.threshold:.4g}, trained on "
-            f"{one.inferrer.trained_on}"
-            for one in evaluation.methods
+            f"{method.inferrer.name}: threshold {method.inferrer.threshold:.4g}, trained on "
+            f"{method.inferrer.trained_on}"
+            for method in evaluation.methods
         ),
     )
     return panel("Summary", facts.grid, Text(), Text(evaluation.summary, style="italic"))

@@ -38,7 +38,7 @@ def show(found: Lookup, console: Console) -> None:
     if listed := found.with_status("listed"):
         parts.append(_listed(listed))
     for title, status in (("Not listed", "not_listed"), ("Not compared", "not_compared")):
-        if answers := [one for one in found if one.status == status]:
+        if answers := [answer for answer in found if answer.status == status]:
             parts.append(_names(title, answers))
     if skipped := found.with_status("skipped"):
         parts.append(_skipped(skipped))
@@ -128,22 +128,22 @@ def _summary(found: Lookup) -> Panel:
 
 
 def _lists(found: Lookup) -> Iterator[str]:
-    for one in found.lists[:3]:
-        yield f"{one.path}, {one.n_rows:,} rows"
+    for list_file in found.lists[:3]:
+        yield f"{list_file.path}, {list_file.n_rows:,} rows"
     if len(found.lists) > 3:
         yield f"… {len(found.lists):,} files, {found.n_rows:,} rows in all"
 
 
 def _columns(found: Lookup) -> Iterator[str]:
     """What columns were taken for; one line for all files that are alike."""
-    kinds = Counter(tuple(sorted(one.columns.items())) for one in found.lists)
+    kinds = Counter(tuple(sorted(list_file.columns.items())) for list_file in found.lists)
     for columns, n_files in kinds.most_common(3):
         of = f" ({n_files:,} of {len(found.lists):,} files)" if len(kinds) > 1 else ""
         yield ", ".join(f"{role}={name}" for role, name in columns) + of
 
 
 def _notes_of_files(found: Lookup) -> Iterator[str]:
-    counts = Counter(note for one in found.lists for note in one.notes)
+    counts = Counter(note for list_file in found.lists for note in list_file.notes)
     for note, n_files in counts.items():
         of = "" if n_files == len(found.lists) else f" ({n_files:,} of {len(found.lists):,} files)"
         yield f"{note[:1].upper()}{note[1:]}{of}."

@@ -118,7 +118,7 @@ def _one_by_one(audit: Audit) -> Answer:
 
 
 def _uncalibrated(audit: Audit) -> Answer:
-    counts = [f"{audit.n_predicted(one.name):,} by {one.name}" for one in audit.run.inferrers]
+    counts = [f"{audit.n_predicted(facts.name):,} by {facts.name}" for facts in audit.run.inferrers]
     title = "There is no verdict: how often the method errs on this encoder is not known."
     hints = (
         f"Of {count(len(audit.scored), 'picture')}, this many read as used: {', '.join(counts)}. "
@@ -180,9 +180,9 @@ _UNKNOWN: Literal["can't tell"] = "can't tell"
 def _beside(audit: Audit, facts: CalibrationFacts) -> tuple[str, ...]:
     """What else the run holds that bears on the answer by one inferrer."""
     others = [
-        f"{audit.n_verdicts(one.inferrer)['member']:,} by {one.inferrer}"
-        for one in audit.calibrations
-        if one.inferrer != facts.inferrer
+        f"{audit.n_verdicts(other.inferrer)['member']:,} by {other.inferrer}"
+        for other in audit.calibrations
+        if other.inferrer != facts.inferrer
     ]
     same_views = (
         f"Called members by other inferrers: {', '.join(others)}. They read the same views, so "

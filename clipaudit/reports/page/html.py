@@ -128,7 +128,7 @@ def _context(audit: Audit, n_pictures: int) -> dict[str, Any]:
         "n_left_out": max(0, len(ranked) - _MOST_ROWS),
         "skipped": [(names[row.path], row.error or "unknown") for row in audit.skipped],
         "most_skipped": _MOST_SKIPPED,
-        "encoders": [("Encoder", run.encoder), *(("Reference", one) for one in run.references)],
+        "encoders": run.named_encoders,
         "config": as_json(run.config, indent=2).splitlines(),
     }
 
@@ -176,7 +176,7 @@ def _plots(audit: Audit) -> Iterator[Plot]:
         return
     name = run.inferrers[0].name
     found = _by_inferrer(audit, name)
-    calibration = next((one for one in audit.calibrations if one.inferrer == name), None)
+    calibration = next((facts for facts in audit.calibrations if facts.inferrer == name), None)
     comparison = audit.comparison.by_inferrer[0] if audit.comparison else None
     samples = list(_samples(found, calibration, comparison))
     label = f"score by {name}; higher is more like a member"
