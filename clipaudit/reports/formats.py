@@ -135,7 +135,7 @@ def write(result: Result, path: Path, n_pictures: int | None = None) -> None:
 
     Args:
         result: What to write.
-        path: Where.
+        path: The file.
         n_pictures: Pictures that HTML shows at each end of the ranking, instead of the usual
             number; other formats hold no pictures.
 
@@ -157,7 +157,7 @@ def check_destination(path: Path, formats: Mapping[str, Format] = AUDIT) -> None
     """Say now, and not after hours of work, that a report cannot go there.
 
     Args:
-        path: Where it is to go.
+        path: The file that is to be written.
         formats: Those that it may have.
 
     Raises:

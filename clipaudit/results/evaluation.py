@@ -31,9 +31,9 @@ class Histogram:
     """How a number is spread among members and among non-members (the paper's Fig. 4).
 
     Attributes:
-        edges: Of the bins, rising; one more than there are bins.
+        edges: Edges of the bins, rising; one more than there are bins.
         members: Pictures in each bin; the last bin holds its upper edge too.
-        nonmembers: The same.
+        nonmembers: Non-members in each bin, likewise.
     """
 
     edges: tuple[float, ...]
@@ -114,8 +114,8 @@ class SharedPicture:
     """A picture that is among the members and among the non-members.
 
     Attributes:
-        member: Path of the one.
-        nonmember: Path of the other.
+        member: Path of the picture among the members.
+        nonmember: Path of the picture among the non-members.
         kind: Whether they are the same to the byte, or to the eye.
     """
 
@@ -130,16 +130,16 @@ class Evaluation:
 
     Attributes:
         run: Facts of the run that scored the set.
-        folder: Of the set, as it was named.
+        folder: Folder of the set, as it was named.
         members: The members that count: each different picture once, and no shared one.
-        nonmembers: The same of the non-members.
+        nonmembers: The non-members that count, likewise.
         label: What the members are: `potential-member` where the manifest of the set says so of
             any of them.
         n_same: Files that were passed over, being copies or near-duplicates of others of their
             side.
         skipped: Files without a score, by reason.
         shared: Pictures on both sides, where that was allowed; they count on neither.
-        methods: In the order of the run's inferrers.
+        methods: Figures of each inferrer, in the order of the run.
         similarity: How the mean similarity is spread.
         blind: What tells the sides apart without the encoder; None where there is nothing.
         blind_missing: Why there is nothing, though it was asked for; else empty.
@@ -197,10 +197,10 @@ def method_figures(
 
     Args:
         inferrer: What it is.
-        shadow_data: See `MethodFigures`.
+        shadow_data: Name of its shadow data set.
         scores: Shape (n,): its own.
         is_member: Shape (n,).
-        seed: Of the bootstrap, and of the halves that choose and try a threshold.
+        seed: Seed of the bootstrap, and of the halves that choose and try a threshold.
 
     Raises:
         ValueError: Fewer than two members or non-members, or a score that is not finite.

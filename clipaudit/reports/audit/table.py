@@ -39,7 +39,7 @@ def show(audit: Audit, console: Console, n_shown: int = N_SHOWN) -> None:
 
     Args:
         audit: What to print.
-        console: Where.
+        console: The console to print on.
         n_shown: Images at each end of the ranking, and skipped files.
     """
     ranked = audit.ranked()

@@ -39,7 +39,7 @@ COLUMNS = (
     "text",
     "bits",
 )
-"""Of the long form; CSV has `schema_version` and `command` too."""
+"""Columns of the long form; CSV has `schema_version` and `command` too."""
 
 _NUMBERS = ("n_matches", "row", "bits")
 

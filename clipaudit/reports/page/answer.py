@@ -30,7 +30,7 @@ class Answer:
     Attributes:
         question: On what: the pictures as a set, or each by itself.
         badge: The answer in two words.
-        tone: Its kind.
+        tone: Kind of answer.
         title: The answer in a line.
         lines: What it means.
         quote: The sentence to quote, with its numbers; empty where there is none.

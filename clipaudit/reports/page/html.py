@@ -2,8 +2,8 @@
 
 It opens offline: no script, no link, nothing that is fetched, which its content security policy
 enforces. Every text goes through `shown` and is escaped by the template engine, whatever it is, so
-no file name breaks out of its place. What is said is in `page_answers` and `page_words`, what is
-drawn in `plots`, what is shown in `thumbnails`; the look is in `templates/`.
+no file name breaks out of its place. What is said is in `answer` and `steps_and_limits`,
+what is drawn in `plots`, what is shown in `thumbnails`; the look is in `templates/`.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Picture:
 
 
 def dump(audit: Audit, file: BinaryIO, n_pictures: int = N_PICTURES) -> None:
-    """Write it; see `clipaudit.reports.Dump`.
+    """Write it; see `reports.formats.Dump`.
 
     Args:
         audit: What to tell.
-        file: Where.
+        file: An open file.
         n_pictures: Pictures to show at each end of the ranking, none where 0. They are read
             again, and those that have changed are not shown.
 

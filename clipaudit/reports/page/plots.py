@@ -32,7 +32,7 @@ class Sample:
 
     Attributes:
         kind: Whose.
-        name: As the legend calls it.
+        name: Name of the set in the legend.
         values: Finite.
     """
 
@@ -74,11 +74,11 @@ class Panel:
     Attributes:
         kind: Whose numbers.
         name: What stands above it.
-        top: Of its axis.
-        bottom: The same.
+        top: Upper end of its vertical axis.
+        bottom: Lower end of that axis.
         y_ticks: Marks up its side.
-        bars: Of a histogram.
-        points: Of pictures by rank.
+        bars: Bars of a histogram.
+        points: Pictures by rank.
     """
 
     kind: Kind
@@ -97,14 +97,14 @@ class Plot:
     Attributes:
         title: What is shown.
         caption: How to read it.
-        summary: The same in words and numbers, for who cannot see it.
-        height: Of the drawing.
+        summary: What the plot shows in words and numbers, for readers who cannot see it.
+        height: Height of the drawing.
         panels: Below each other, on one horizontal axis; or one on top of another.
         x_ticks: Marks on that axis.
         x_label: What it counts.
         y_label: What the other one counts.
         mark: A line across it with a word, vertical.
-        level: The same, horizontal.
+        level: A horizontal line with a word.
     """
 
     title: str
@@ -130,9 +130,9 @@ def histogram(
 
     Args:
         samples: Sets with a number at least.
-        title: See `Plot`.
-        caption: The same.
-        x_label: The same.
+        title: Title of the plot.
+        caption: How to read it.
+        x_label: What its horizontal axis counts.
         mark: A value to draw a line at, and what it is.
     """
     every = np.concatenate([np.array(sample.values) for sample in samples])
