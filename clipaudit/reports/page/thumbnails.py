@@ -30,7 +30,7 @@ VIEW_PX = 104
 """Longest side of what is shown; a smaller picture or view keeps its size."""
 
 MOST_VIEWS = 10
-"""Views of a picture that are shown. The first ten of thirty views are the ten views of a run with ten."""
+"""Views of a picture that are shown: the first ten of thirty are the ten of a run with ten."""
 
 _DECODED_PX = 256
 _MOST_INPUT_PX = 1024
@@ -76,7 +76,7 @@ def thumbnails(rows: Iterable[Row], run: Run) -> dict[str, Thumbnails]:
 
     Args:
         rows: Scored ones; of those with one content, the first.
-        run: The run that the views come from: its encoder's input, recipe, number of views and seed.
+        run: The run whose encoder's input, recipe, number of views and seed make the views.
 
     Raises:
         EncoderError: The processes that decode do not start.
