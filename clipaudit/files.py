@@ -124,7 +124,7 @@ def as_type(
 
     if printable:
         _require_printable(plain)
-    adapter = _adapter(cast("Hashable", kind))
+    adapter: TypeAdapter[T] = _adapter(cast("Hashable", kind))
     try:
         text = json.dumps(plain)
         # Names of files may hold halves of characters, which the strict reader refuses.

@@ -26,6 +26,7 @@ from clipaudit.listings.columns import parse_columns
 from clipaudit.pipelines import build_eval as pipeline
 from clipaudit.pipelines.build_eval import ADVICE
 from clipaudit.text.escaping import shown
+from clipaudit.text.numbers import size
 
 if TYPE_CHECKING:
     from clipaudit.evaluation_sets.collecting import Tally
@@ -227,8 +228,8 @@ def _print_plan(plan: Plan, config: BuildConfig) -> None:
     if not facts.is_local:
         table.add_row("requests", _pace(plan))
     if facts.typical_bytes:
-        each = _size(facts.typical_bytes)
-        table.add_row("download", f"about {_size(plan.n_bytes)} ({each} each)")
+        each = size(facts.typical_bytes)
+        table.add_row("download", f"about {size(plan.n_bytes)} ({each} each)")
     table.add_row("folder", shown(str(config.output)))
     if plan.short_by:
         table.add_row(
@@ -251,14 +252,6 @@ def _pace(plan: Plan) -> str:
         a_minute = plan.facts.requests_per_minute
         return f"{least}, in {plan.minutes:.0f} min: the source allows {a_minute:g} a minute"
     return f"{least}, within a minute"
-
-
-def _size(n_bytes: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} GB"
 
 
 # --- the result ----------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ from clipaudit.cli.words import command_line
 from clipaudit.encoders.base import EncoderOptions, InputOverrides
 from clipaudit.pipelines.calibrate import calibrate as run
 from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
-from clipaudit.reports.wording import percent
 from clipaudit.statistics.calibration import needed
 from clipaudit.text.escaping import shown
+from clipaudit.text.numbers import percent
 
 if TYPE_CHECKING:
     from clipaudit.pipelines.calibrate import Calibrated

@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from clipaudit.cli import messages
-from clipaudit.reports.wording import percent, rate
+from clipaudit.reports.wording import rate
 from clipaudit.statistics.calibration import needed
 from clipaudit.statistics.conformal import Levels
 from clipaudit.text.escaping import shown
+from clipaudit.text.numbers import percent
 from clipaudit.verdicts import calibration_files as calibration_store
 from clipaudit.verdicts.by_calibration import estimate_tpr
 

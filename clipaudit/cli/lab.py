@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clipaudit.cli import messages
-from clipaudit.cli.progress import LINE_EVERY_S, duration
+from clipaudit.cli.progress import LINE_EVERY_S
 from clipaudit.cli.words import among, command_line, either
 from clipaudit.errors import ClipAuditError, UsageError
 from clipaudit.features.signals import SIMILARITIES
@@ -26,6 +26,7 @@ from clipaudit.files import refuse_link
 from clipaudit.inferrers import RULES
 from clipaudit.lab.paper import IN_WORDS
 from clipaudit.lab.tables import DOWNSTREAM, SETTINGS
+from clipaudit.text.numbers import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from clipaudit.text.numbers import duration
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -96,10 +98,3 @@ class _Log:
             parts.append(notes)
         self._console.print(Text(", ".join(parts)), soft_wrap=True)
         self._time, self._done = now, step.done
-
-
-def duration(seconds: float) -> str:
-    """Minutes and seconds, with hours where there are some."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -54,17 +54,17 @@ def audit(
     if named is not None:
         require_use(suspects.run, named)
     fitting = fits(suspects.run, read_calibrations() if named is None else named)
-    judged = suspects
+    audited = suspects
     try:
         hashes: dict[str, int] = {}
         if fitting.by_inferrer or how.control:
             hashes = _hashes(suspects.rows, config)
-        judged = judge(suspects, fitting, how.levels, hashes)
-        if how.control and judged.scored and not judged.run.interrupted:
-            return _with_control(judged, paths, hashes, config, how, on_progress)
+        audited = judge(suspects, fitting, how.levels, hashes)
+        if how.control and audited.scored and not audited.run.interrupted:
+            return _with_control(audited, paths, hashes, config, how, on_progress)
     except KeyboardInterrupt:
-        return replace(judged, run=replace(judged.run, interrupted=True))
-    return judged
+        return replace(audited, run=replace(audited.run, interrupted=True))
+    return audited
 
 
 def _with_control(
@@ -105,7 +105,7 @@ def _with_control(
 def _require_files(control: Sequence[AnyPath], config: ScoreConfig) -> None:
     """Say now, and not after hours of work, that a control is not there."""
     found = find_images(control, include_hidden=config.include_hidden)
-    problems = [one.problem for one in islice(found, 1000)]
+    problems = [file.problem for file in islice(found, 1000)]
     if all(problems):
         why = f": {problems[0]}" if problems else ""
         raise InputError(

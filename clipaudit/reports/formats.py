@@ -136,7 +136,7 @@ def write(result: Result, path: Path, n_pictures: int | None = None) -> None:
 
     Args:
         result: What to write.
-        path: Where.
+        path: The file.
         n_pictures: Pictures that HTML shows at each end of the ranking, instead of the usual
             number; other formats hold no pictures.
 
@@ -146,7 +146,7 @@ def write(result: Result, path: Path, n_pictures: int | None = None) -> None:
     """
     formats = _BY_RESULT[type(result).__name__]
     check_destination(path, formats, force=True)
-    (found,) = (one for one in formats.values() if one.ending == path.suffix.lower())
+    (found,) = (known for known in formats.values() if known.ending == path.suffix.lower())
     write_into = _function(found.writer)
     if found.has_pictures and n_pictures is not None:
         write_into = partial(write_into, n_pictures=n_pictures)
@@ -160,7 +160,7 @@ def check_destination(
     """Say now, and not after hours of work, that a report cannot go there.
 
     Args:
-        path: Where it is to go.
+        path: The file that is to be written.
         formats: Those that it may have.
         force: Whether it may take the place of a link.
 

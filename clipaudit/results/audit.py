@@ -28,7 +28,7 @@ class Finding:
     """What one inferrer says of one image.
 
     Attributes:
-        inferrer: Its name.
+        inferrer: Name of the inferrer.
         score: Higher is more like a member; not a probability.
         prediction: `member` where the score is at or above the inferrer's threshold, which is
             not calibrated for the encoder.
@@ -36,7 +36,7 @@ class Finding:
             that follows, where there is no calibration that fits.
         p_member: How often a member scores as low or lower; None too without known members.
         q_value: The p-value adjusted for all pictures of the run.
-        verdict: Of this picture, at the FPR and the miss rate of `Audit.levels`.
+        verdict: Verdict on this picture, at the FPR and the miss rate of `Audit.levels`.
         reason: Why.
         picked: Whether it is among those that are picked out of all at the FDR.
     """
@@ -57,7 +57,7 @@ class ReferenceSignals:
     """What the reference encoder makes of one image; of several, the mean of what they make.
 
     Attributes:
-        mean_similarity: As in `Row`.
+        mean_similarity: Mean of the pairwise similarities of its views.
         norm: Length of its embedding of the image without augmentation.
     """
 
@@ -70,14 +70,14 @@ class Row:
     """One file, whatever became of it.
 
     Attributes:
-        path: As it was given or found; undecodable bytes as surrogate escapes.
+        path: Path of the file, as it was given or found; undecodable bytes as surrogate escapes.
         sha256: Of the file's bytes, in hex; None where it could not be read.
         status: `ok` where it was scored, else `skipped`.
         error: None, or `reason: explanation` for a skipped file.
         mean_similarity: Mean of the pairwise similarities of its views.
         findings: One an inferrer, in the order of `Run.inferrers`; empty where skipped.
         notes: What decoding had to do that may surprise, such as `first of 12 frames`.
-        reference: Where the run has a reference encoder.
+        reference: What the reference encoder makes of it; None where the run has none.
     """
 
     path: str
@@ -95,7 +95,7 @@ class InferrerFacts:
     """What a reader must know of an inferrer to read its predictions.
 
     Attributes:
-        name: As shown in the rows.
+        name: Name of the inferrer, as in the rows.
         kind: `V`, `S` or `T`.
         threshold: A score at or above it reads as member.
         trained_on: One line: shadow data set, architecture, algorithm.
@@ -150,6 +150,12 @@ class Run:
     n_from_store: int = 0
     interrupted: bool = False
     references: tuple[EncoderInfo, ...] = ()
+
+    @property
+    def named_encoders(self) -> tuple[tuple[str, EncoderInfo], ...]:
+        """What each encoder of the run is to a reader, and the encoder."""
+        references = (("Reference", reference) for reference in self.references)
+        return (("Encoder", self.encoder), *references)
 
 
 DECIDED = ("p_value", "p_member", "q_value", "verdict", "reason", "picked")
@@ -224,6 +230,12 @@ class Audit:
             for finding in row.findings
             if finding.inferrer == inferrer
         )
+
+    @property
+    def uncalibrated(self) -> list[str]:
+        """Names of the inferrers that have no calibration."""
+        calibrated = {facts.inferrer for facts in self.calibrations}
+        return [facts.name for facts in self.run.inferrers if facts.name not in calibrated]
 
     def n_verdicts(self, inferrer: str) -> dict[Verdict, int]:
         """How many images of each verdict, for an inferrer that has a calibration."""

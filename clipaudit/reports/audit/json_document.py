@@ -34,8 +34,8 @@ def dump_document(
     opened = as_json(facts, indent=2).removesuffix("\n}")
     file.write(f'{opened},\n  "{name}": ['.encode())
     between = "\n    "
-    for one in records:
-        file.write(f"{between}{as_json(one)}".encode())
+    for item in records:
+        file.write(f"{between}{as_json(item)}".encode())
         between = ",\n    "
     file.write(b"]\n}\n" if between == "\n    " else b"\n  ]\n}\n")
 
@@ -45,8 +45,8 @@ def dump_records(
 ) -> None:
     """Write an object a line: the facts as the record `run`, then the others."""
     file.write(as_json({"record": "run", **facts}).encode() + b"\n")
-    for one in records:
-        file.write(as_json({"record": kind, **one}).encode() + b"\n")
+    for item in records:
+        file.write(as_json({"record": kind, **item}).encode() + b"\n")
 
 
 def head(audit: Audit) -> dict[str, Any]:

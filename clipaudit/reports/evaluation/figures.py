@@ -29,7 +29,7 @@ def draw_all(evaluation: Evaluation, folder: Path) -> list[Path]:
 
     Args:
         evaluation: What to draw.
-        folder: Where the files go; it is made where it is missing.
+        folder: Folder for the files; it is made where it is missing.
 
     Returns:
         The files.

@@ -34,14 +34,14 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
             "skipped": evaluation.skipped,
             "shared": [
                 {
-                    "member": as_utf8(one.member),
-                    "nonmember": as_utf8(one.nonmember),
-                    "kind": one.kind,
+                    "member": as_utf8(picture.member),
+                    "nonmember": as_utf8(picture.nonmember),
+                    "kind": picture.kind,
                 }
-                for one in evaluation.shared
+                for picture in evaluation.shared
             ],
         },
-        "methods": [_method(one) for one in evaluation.methods],
+        "methods": [_method(method) for method in evaluation.methods],
         "similarity": asdict(evaluation.similarity),
         "blind": None if evaluation.blind is None else _blind(evaluation.blind),
         "blind_missing": evaluation.blind_missing,
@@ -70,8 +70,8 @@ def _blind(report: BlindReport) -> dict[str, Any]:
     return {
         "sentence": report.sentence(),
         "auc": asdict(report.overall),
-        "by_classifier": {name: asdict(one) for name, one in report.by_classifier.items()},
-        "telling": [asdict(one) for one in report.telling],
+        "by_classifier": {name: asdict(auc) for name, auc in report.by_classifier.items()},
+        "telling": [asdict(feature) for feature in report.telling],
         "n_members": report.n[0],
         "n_nonmembers": report.n[1],
     }

@@ -39,7 +39,7 @@ COLUMNS = (
     "text",
     "bits",
 )
-"""Of the long form; CSV has `schema_version` and `command` too."""
+"""Columns of the long form; CSV has `schema_version` and `command` too."""
 
 _NUMBERS = ("n_matches", "row", "bits")
 
@@ -99,8 +99,8 @@ def _head(found: Lookup) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "run": asdict(found.run),
         "summary": found.summary(),
-        "lists": [asdict(one) for one in found.lists],
-        "sites": [asdict(one) for one in found.sites],
+        "lists": [asdict(list_file) for list_file in found.lists],
+        "sites": [asdict(site) for site in found.sites],
         "notes": list(found.notes),
     }
 

@@ -2,8 +2,8 @@
 
 It opens offline: no script, no link, nothing that is fetched, which its content security policy
 enforces. Every text goes through `shown` and is escaped by the template engine, whatever it is, so
-no file name breaks out of its place. What is said is in `page_answers` and `page_words`, what is
-drawn in `plots`, what is shown in `thumbnails`; the look is in `templates/`.
+no file name breaks out of its place. What is said is in `answer` and `steps_and_limits`,
+what is drawn in `plots`, what is shown in `thumbnails`; the look is in `templates/`.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Picture:
 
 
 def dump(audit: Audit, file: BinaryIO, n_pictures: int = N_PICTURES) -> None:
-    """Write it; see `clipaudit.reports.Dump`.
+    """Write it; see `reports.formats.Dump`.
 
     Args:
         audit: What to tell.
-        file: Where.
+        file: An open file.
         n_pictures: Pictures to show at each end of the ranking, none where 0. They are read
             again, and those that have changed are not shown.
 
@@ -128,7 +128,7 @@ def _context(audit: Audit, n_pictures: int) -> dict[str, Any]:
         "n_left_out": max(0, len(ranked) - _MOST_ROWS),
         "skipped": [(names[row.path], row.error or "unknown") for row in audit.skipped],
         "most_skipped": _MOST_SKIPPED,
-        "encoders": [("Encoder", run.encoder), *(("Reference", one) for one in run.references)],
+        "encoders": run.named_encoders,
         "config": as_json(run.config, indent=2).splitlines(),
     }
 
@@ -176,7 +176,7 @@ def _plots(audit: Audit) -> Iterator[Plot]:
         return
     name = run.inferrers[0].name
     found = _by_inferrer(audit, name)
-    calibration = next((one for one in audit.calibrations if one.inferrer == name), None)
+    calibration = next((facts for facts in audit.calibrations if facts.inferrer == name), None)
     comparison = audit.comparison.by_inferrer[0] if audit.comparison else None
     samples = list(_samples(found, calibration, comparison))
     label = f"score by {name}; higher is more like a member"

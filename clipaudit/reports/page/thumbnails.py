@@ -30,7 +30,7 @@ VIEW_PX = 104
 """Longest side of what is shown; a smaller picture or view keeps its size."""
 
 MOST_VIEWS = 10
-"""Of a picture. The first ten of thirty views are the ten views of a run with ten."""
+"""Views of a picture that are shown: the first ten of thirty are the ten of a run with ten."""
 
 _DECODED_PX = 256
 _MOST_INPUT_PX = 1024
@@ -44,8 +44,8 @@ class Drawing:
 
     Attributes:
         uri: `data:image/webp;base64,…`
-        width_px: Of the small picture.
-        height_px: The same.
+        width_px: Width of the small picture.
+        height_px: Height of the small picture.
     """
 
     uri: str = field(repr=False)
@@ -76,7 +76,7 @@ def thumbnails(rows: Iterable[Row], run: Run) -> dict[str, Thumbnails]:
 
     Args:
         rows: Scored ones; of those with one content, the first.
-        run: Where the views come from: its encoder's input, recipe, number of views and seed.
+        run: The run whose encoder's input, recipe, number of views and seed make the views.
 
     Raises:
         EncoderError: The processes that decode do not start.
@@ -87,15 +87,15 @@ def thumbnails(rows: Iterable[Row], run: Run) -> dict[str, Thumbnails]:
             wanted.setdefault(row.sha256, row.path)
     limits = _limits(run)
     found, notes = _same_bytes(wanted, limits)
-    shown = {one: Thumbnails(note=note) for one, note in notes.items()}
+    shown = {sha256: Thumbnails(note=note) for sha256, note in notes.items()}
     pictures, broken = _decoded(found, _DECODED_PX, "lanczos", limits)
-    shown |= {one: Thumbnails(note=note) for one, note in broken.items()}
+    shown |= {sha256: Thumbnails(note=note) for sha256, note in broken.items()}
     views, note = _views(found, run, limits)
-    for one, picture in pictures.items():
-        shown[one] = Thumbnails(
+    for sha256, picture in pictures.items():
+        shown[sha256] = Thumbnails(
             _thumbnail(picture),
             (picture.width_px, picture.height_px),
-            tuple(_drawing(view, (VIEW_PX, VIEW_PX)) for view in views.get(one, ())),
+            tuple(_drawing(view, (VIEW_PX, VIEW_PX)) for view in views.get(sha256, ())),
             note,
         )
     return shown
@@ -106,16 +106,16 @@ def _same_bytes(
 ) -> tuple[dict[str, bytes], dict[str, str]]:
     """The files that are as they were, and what is to be said of the others."""
     found, notes = {}, {}
-    for one, path in wanted.items():
+    for sha256, path in wanted.items():
         try:
             data = read_file(path, limits)
         except BadImage as problem:
-            notes[one] = f"Not shown: the file cannot be read any more ({problem.explanation})."
+            notes[sha256] = f"Not shown: the file cannot be read any more ({problem.explanation})."
             continue
-        if content_id(data) == one:
-            found[one] = data
+        if content_id(data) == sha256:
+            found[sha256] = data
         else:
-            notes[one] = "Not shown: the file has changed since it was scored."
+            notes[sha256] = "Not shown: the file has changed since it was scored."
     return found, notes
 
 
@@ -126,11 +126,11 @@ def _decoded(
     if not found:
         return {}, {}
     with DecoderPool(min(_WORKERS, len(found)), size_px, interpolation, limits) as pool:
-        for one, future in [(one, pool.submit(data)) for one, data in found.items()]:
+        for sha256, future in [(sha256, pool.submit(data)) for sha256, data in found.items()]:
             try:
-                decoded[one] = future.result()
+                decoded[sha256] = future.result()
             except BadImage as problem:
-                notes[one] = f"Not shown: {problem.explanation}."
+                notes[sha256] = f"Not shown: {problem.explanation}."
     return decoded, notes
 
 
@@ -151,11 +151,11 @@ def _views(
     decoded, _ = _decoded(found, image.size_px, image.interpolation, limits)
     n_views = min(run.n_views, MOST_VIEWS)
     views: dict[str, Iterator[UInt8Array]] = {}
-    for one, picture in decoded.items():
-        changes = draw([one], recipe, n_views, image.size_px, run.seed)
+    for sha256, picture in decoded.items():
+        changes = draw([sha256], recipe, n_views, image.size_px, run.seed)
         pixels = torch.from_numpy(picture.image.transpose(2, 0, 1)[None].copy())
         made = make_views(pixels, changes)[0].mul(255).round().to(torch.uint8)
-        views[one] = iter(np.ascontiguousarray(made.permute(0, 2, 3, 1).numpy()))
+        views[sha256] = iter(np.ascontiguousarray(made.permute(0, 2, 3, 1).numpy()))
     return views, ""
 
 

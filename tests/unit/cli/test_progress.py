@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from clipaudit.cli.progress import _Log, duration, progress
+from clipaudit.cli.progress import _Log, progress
 from clipaudit.pipelines.score import Progress
 
 
@@ -43,10 +43,3 @@ def test_a_terminal_gets_a_bar_in_one_line(width):
     text = to.file.getvalue()
     assert "scoring" in text
     assert "1,234" in text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (7261, "2:01:01")]
-)
-def testdurations(seconds, expected):
-    assert duration(seconds) == expected

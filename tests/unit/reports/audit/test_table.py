@@ -1,12 +1,14 @@
 import io
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from clipaudit.reports.audit.table import as_text, show
+from clipaudit.reports.audit.table import show
 from clipaudit.reports.formats import render
+from clipaudit.reports.tables import plain_text
 from tests.made.audits import (
     INFERRERS,
     audit_of,
@@ -16,6 +18,10 @@ from tests.made.audits import (
     scored,
     skipped,
 )
+
+
+def as_text(result, width):
+    return plain_text(partial(show, result), width)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
