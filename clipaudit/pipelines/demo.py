@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipaudit.encoders.base import EncoderOptions, InputSpec
+from clipaudit.encoders.base import InputSpec
 from clipaudit.errors import UsageError
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.score import score
@@ -144,7 +144,8 @@ def _audit(folder: Path, encoder: str, config: DemoConfig) -> Demonstration:
         [folder / SEEN, folder / UNSEEN],
         ScoreConfig(
             encoder=f"shadow:{folder / encoder}",
-            options=EncoderOptions(device=config.device, offline=True),
+            device=config.device,
+            offline=True,
             seed=config.seed,
             use_store=False,
             command="clipaudit demo",
