@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -49,7 +49,7 @@ Verbose = Annotated[
 
 
 def with_scoring_options(
-    **reworded: dict[str, str],
+    **reworded: Mapping[str, Any],
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the scoring options, in the place of its parameter `scoring`.
 
@@ -82,7 +82,7 @@ def with_scoring_options(
         for name, parameter in own.parameters.items():
             parameters += [flag.parameter for flag in flags] if name == "scoring" else [parameter]
         # typer and docs/make_cli.py read these two.
-        run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # ...
+        run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # any function takes it
         run.__annotations__ = {known.name: known.annotation for known in parameters}
         return run
 
@@ -166,7 +166,9 @@ class _Flag:
         return None if self._is_several else self._default
 
 
-def _flags(config_type: type[ScoreConfig], reworded: dict[str, dict[str, str]]) -> Iterator[_Flag]:
+def _flags(
+    config_type: type[ScoreConfig], reworded: Mapping[str, Mapping[str, Any]]
+) -> Iterator[_Flag]:
     """The options in the order of the help: those without a heading first."""
     flags = []
     usual = config_type()
