@@ -13,7 +13,7 @@ from rich.text import Text
 
 from clipaudit.cli import messages
 from clipaudit.encoders.spec import DEFAULT_SCHEME, SCHEMES, find_scheme, parse
-from clipaudit.errors import EncoderError
+from clipaudit.errors import EncoderError, did_you_mean
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
@@ -137,7 +137,6 @@ def _require_known(spec: str) -> None:
         EncoderError: The library has no such weights.
     """
     from clipaudit.encoders.catalog import list_encoders
-    from clipaudit.encoders.nearest import did_you_mean
     from clipaudit.encoders.training_data import is_file
 
     scheme, name = parse(spec)

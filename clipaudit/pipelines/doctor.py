@@ -250,7 +250,7 @@ def _hub() -> Iterator[Check]:
 
 
 def _space() -> Iterator[Check]:
-    from clipaudit.cache_dir import cache_dir
+    from clipaudit.files import cache_dir
 
     folder = cache_dir().absolute()
     while not folder.exists():
