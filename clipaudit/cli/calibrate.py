@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from clipaudit.cli import messages, options
-from clipaudit.cli.calibrations import described
+from clipaudit.cli.calibrations import describe
 from clipaudit.cli.progress import progress
 from clipaudit.pipelines.calibrate import calibrate as run
 from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
@@ -52,24 +52,24 @@ def calibrate(
     """
     console = messages.set_up(quiet=quiet, verbosity=verbose)
     with progress(console, quiet=quiet) as advance:
-        made = run(nonmembers, members or (), scoring, on_progress=advance)
-    _tell(made, Console())
+        calibrated = run(nonmembers, members or (), scoring, on_progress=advance)
+    _print(calibrated, Console())
 
 
-def _tell(made: Calibrated, console: Console) -> None:
+def _print(calibrated: Calibrated, console: Console) -> None:
     say = partial(console.print, soft_wrap=True, markup=False, highlight=False)
-    for kept, path in zip(made.calibrations, made.files, strict=True):
-        for line in described(kept, JUDGING.fpr):
+    for calibration, path in zip(calibrated.calibrations, calibrated.files, strict=True):
+        for line in describe(calibration, JUDGING.fpr):
             say(line)
         say(f"  kept in {shown(str(path))}")
-    audits = [one for one in (made.nonmembers, made.members) if one]
-    notes = [f"{sum(len(one) for one in audits):,} files read"]
-    if n_skipped := sum(len(one.skipped) for one in audits):
+    audits = [audit for audit in (calibrated.nonmembers, calibrated.members) if audit]
+    notes = [f"{sum(map(len, audits)):,} files read"]
+    if n_skipped := sum(len(audit.skipped) for audit in audits):
         notes.append(f"{n_skipped:,} skipped, which give no picture")
-    if made.n_same:
-        notes.append(f"{made.n_same:,} copies and near-duplicates passed over")
+    if calibrated.n_same:
+        notes.append(f"{calibrated.n_same:,} copies and near-duplicates passed over")
     say(", ".join(notes))
-    n_null = made.calibrations[0].nonmembers.n
+    n_null = calibrated.calibrations[0].nonmembers.n
     if n_null < needed(JUDGING.fpr):
         say(
             f"An FPR of {percent(JUDGING.fpr)}, which `clipaudit score` takes, needs "

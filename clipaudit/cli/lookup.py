@@ -138,15 +138,15 @@ def lookup(
     )
     if not (paths or config.urls or config.domains):
         raise UsageError(
-            "nothing is asked for",
+            "there is nothing to look up",
             "Name pictures, folders or web addresses; or --urls LIST, or --domain example.org.",
         )
     console = messages.set_up(quiet=quiet)
     with _progress(console, quiet=quiet) as on_step:
-        found = run(paths or [], config, on_step)
-    deliver(found, style, [partial(reports.write, found, out)] if out else [])
-    if found.answers and len(found.with_status("skipped")) == len(found) and not found.sites:
-        reasons = found.skip_reasons().items()
+        result = run(paths or [], config, on_step)
+    deliver(result, style, [partial(reports.write, result, out)] if out else [])
+    if result.answers and len(result.with_status("skipped")) == len(result) and not result.sites:
+        reasons = result.skip_reasons().items()
         counts = ", ".join(f"{n:,} {shown(reason.replace('_', ' '))}" for reason, n in reasons)
         raise InputError(
             f"nothing that was asked for could be compared: {counts}",

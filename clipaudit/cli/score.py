@@ -131,7 +131,7 @@ def score(
     if out is not None:
         reports.check_destination(out, force=force)
     if no_calibration and calibration:
-        raise UsageError("--calibration and --no-calibration exclude each other", "Leave out one.")
+        raise UsageError("--calibration and --no-calibration exclude each other", "Leave one out.")
     how = JudgeConfig(
         fpr=fpr,
         fnr=fnr,
@@ -141,10 +141,10 @@ def score(
         allow_overlap=allow_overlap,
         alpha=alpha,
     )
-    given = _given(paths or [], from_file)
+    named = _named(paths or [], from_file)
     console = messages.set_up(quiet=quiet, verbosity=verbose)
     with progress(console, quiet=quiet) as advance:
-        audit = run(given, scoring, how, on_progress=advance)
+        audit = run(named, scoring, how, on_progress=advance)
     deliver(audit, style, [partial(reports.write, audit, out)] if out else [])
     if audit.run.interrupted:
         raise typer.Exit(130)
@@ -155,7 +155,7 @@ def score(
         )
 
 
-def _given(paths: list[Path], from_file: Path | None) -> list[Path | str]:
+def _named(paths: list[Path], from_file: Path | None) -> list[Path | str]:
     """All paths that were named, in order."""
     if from_file is None:
         if not paths:

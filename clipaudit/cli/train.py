@@ -72,11 +72,13 @@ def train(
         int, typer.Option(help="Pictures a step; two views of each.")
     ] = PRETRAIN.batch_size,
     learning_rate: Annotated[
-        float, typer.Option(help="Of AdamW, at the start.")
+        float, typer.Option(help="Learning rate of AdamW, at the start.")
     ] = PRETRAIN.learning_rate,
     temperature: Annotated[
         float | None,
-        typer.Option(help="Of the contrastive loss; 0.07 for mocov1 and else 0.2, if not given."),
+        typer.Option(
+            help="Temperature of the contrastive loss; 0.07 for mocov1 and else 0.2, if not given."
+        ),
     ] = None,
     queue: Annotated[
         int,
@@ -110,7 +112,7 @@ def train(
         float, typer.Option(min=0, help="Seconds between checkpoints of the pre-training.")
     ] = DEFAULT.checkpoint_every_s,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = DEFAULT.device,
-    seed: Annotated[int, typer.Option(help="Of the split, the training and the fits.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split, the training and the fits.")] = 0,
 ) -> None:
     """Train inferrers of your own on a data set whose use you decide.
 

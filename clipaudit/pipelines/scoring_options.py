@@ -104,7 +104,9 @@ class ScoringOptions:
     architecture: Annotated[
         str | None,
         Option(
-            "Of a file that is a bare state dict: ViT-B-32, timm:NAME, torchvision:NAME.", ENCODER
+            "Architecture of a file that is a bare state dict: ViT-B-32, timm:NAME, "
+            "torchvision:NAME.",
+            ENCODER,
         ),
     ] = None
     input: Annotated[
@@ -144,7 +146,7 @@ class ScoringOptions:
     recipe: Annotated[str, Option("Recipe of the views, by name and version.", is_typed=False)] = (
         ENCODERMI.id
     )
-    seed: Annotated[int, Option("Of the views.", VIEWS, meaning="Seed of the views.")] = 0
+    seed: Annotated[int, Option("Seed of the views.", VIEWS)] = 0
     batch_size: Annotated[
         int | None,
         Option(
@@ -197,14 +199,18 @@ class ScoringOptions:
 
     def __post_init__(self) -> None:
         if self.n_views < 2:
-            raise UsageError(f"{self.n_views} views make no pair", "Pass --views 2 or more.")
+            raise UsageError(
+                f"a pair needs two views, got --views {self.n_views}", "Pass --views 2 or more."
+            )
         for option, value, least in (
             ("--batch-size", self.batch_size, 1),
             ("--workers", self.workers, 0),
             ("--limit", self.limit, 1),
         ):
             if value is not None and value < least:
-                raise UsageError(f"{option} {value} is too low", f"Pass {least} or more.")
+                raise UsageError(
+                    f"{option} must be at least {least}, got {value}", f"Pass {least} or more."
+                )
 
 
 def described_fields(options: type[ScoringOptions]) -> dict[str, tuple[Any, Option]]:

@@ -82,11 +82,11 @@ def test_an_unknown_option_is_a_programming_mistake():
 
 
 def test_wrong_values_are_errors_with_a_hint():
-    with pytest.raises(clipaudit.ClipAuditError, match="make no pair") as caught:
+    with pytest.raises(clipaudit.ClipAuditError, match="a pair needs two views") as caught:
         clipaudit.score("pictures", n_views=1)
     assert caught.value.hint
     for option in ({"batch_size": 0}, {"workers": -1}, {"limit": 0}):
-        with pytest.raises(clipaudit.ClipAuditError, match="too low"):
+        with pytest.raises(clipaudit.ClipAuditError, match="must be at least"):
             clipaudit.score("pictures", **option)
 
 
