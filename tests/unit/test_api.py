@@ -69,7 +69,7 @@ def test_how_scores_are_judged_has_the_same_defaults_here_and_there():
 
 def test_rates_that_are_none_are_errors_with_a_hint():
     for option in ("fpr", "fnr", "fdr", "alpha"):
-        with pytest.raises(clipaudit.ClipAuditError, match="is no rate") as caught:
+        with pytest.raises(clipaudit.ClipAuditError, match="must be above 0 and below") as caught:
             clipaudit.score("pictures", **{option: 1.0})
         assert caught.value.hint
 
