@@ -52,7 +52,7 @@ def main() -> None:
         spec = f"{MODEL}/{weights}"
         options = EncoderOptions(backend=arguments.backend, offline=True)
         encoder = load_encoder(spec, options)
-        config = ScoreConfig(encoder=spec, options=options, use_store=False)
+        config = ScoreConfig(encoder=spec, backend=arguments.backend, offline=True, use_store=False)
 
         def run_score() -> None:
             loading = time.perf_counter()

@@ -20,6 +20,8 @@ from pathlib import Path
 from reprlib import repr as repr_of
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn, TypeVar, cast
 
+from platformdirs import user_cache_dir
+
 from clipaudit.errors import ClipAuditError, InputError
 
 if TYPE_CHECKING:
@@ -287,3 +289,11 @@ def _explained(path: Path) -> Iterator[None]:
             f"cannot write {str(path)!r}: {error.strerror or error}",
             f"{advice} and run it again: what was computed is kept, so it takes little time.",
         ) from error
+
+
+def cache_dir() -> Path:
+    """Folder of what clipaudit can make again, which may not exist yet.
+
+    `CLIPAUDIT_CACHE_DIR` moves it.
+    """
+    return Path(os.environ.get("CLIPAUDIT_CACHE_DIR") or user_cache_dir("clipaudit"))

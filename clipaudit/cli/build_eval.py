@@ -150,7 +150,7 @@ def build_eval(
         layout=layout,
         size_px=size,
         licenses=among(
-            [word for given in license or [] for word in given.split(",")], LICENSES, "--licenses"
+            [word for words in license or [] for word in words.split(",")], LICENSES, "--licenses"
         ),
         uploaded_from=_day(uploaded_after),
         uploaded_before=_day(uploaded_before),
@@ -190,9 +190,9 @@ def _day(moment: datetime | None) -> date | None:
     return None if moment is None else moment.date()
 
 
-def _cutoff(given: datetime | None, encoder: str) -> date:
-    if given is not None:
-        return given.date()
+def _cutoff(day: datetime | None, encoder: str) -> date:
+    if day is not None:
+        return day.date()
     from clipaudit.encoders.training_data import training_facts
 
     known = training_facts(encoder).cutoff
@@ -211,7 +211,8 @@ def _n_bytes(text: str) -> int:
         return TypeAdapter(ByteSize).validate_python(text)
     except ValidationError as error:
         raise UsageError(
-            f"--max-bytes {text!r} is no size", "Write it as 500MB, 2GiB, or a number of bytes."
+            f"--max-bytes must be a size, got {text!r}",
+            "Write it as 500MB, 2GiB, or a number of bytes.",
         ) from error
 
 

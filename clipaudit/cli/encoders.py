@@ -13,7 +13,7 @@ from rich.text import Text
 
 from clipaudit.cli import messages
 from clipaudit.encoders.spec import DEFAULT_SCHEME, SCHEMES, find_scheme, parse
-from clipaudit.errors import EncoderError
+from clipaudit.errors import EncoderError, did_you_mean
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
@@ -56,16 +56,16 @@ def list_(search: Search = None) -> None:
     from clipaudit.encoders.catalog import list_encoders
 
     console = messages.set_up()
-    found = list_encoders(search)
-    if not found:
+    entries = list_encoders(search)
+    if not entries:
         raise EncoderError(
             f"no encoder looks like {search!r}",
             "Leave out --search to list all, or take fewer letters.",
         )
-    if search and not _holds(f"{found[0].spec} {found[0].note}", search):
+    if search and not _holds(f"{entries[0].spec} {entries[0].note}", search):
         console.print(Text(f"none holds {shown(search)}; the nearest are:"), style="dim")
     if not sys.stdout.isatty():
-        for entry in found:
+        for entry in entries:
             cells = (shown(entry.spec), entry.output, shown(entry.note), _day(entry.cutoff))
             typer.echo("\t".join(cells))
         return
@@ -74,7 +74,7 @@ def list_(search: Search = None) -> None:
     table.add_column("output")
     table.add_column("trained on", overflow="fold", style="dim")
     table.add_column("cut-off", style="dim", no_wrap=True)
-    for entry in found:
+    for entry in entries:
         name = Text(shown(entry.spec), style="bold")
         table.add_row(name, entry.output, Text(shown(entry.note)), _day(entry.cutoff))
     Console().print(table)
@@ -120,8 +120,8 @@ def _facts(spec: str, facts: TrainingFacts) -> Iterator[tuple[str, str]]:
     yield "as a test", facts.quality
     yield "cut-off", f"{_day(facts.cutoff) or 'unknown'}: {facts.basis}"
     if facts.files is not None:
-        asked = "./images" if facts.has_hashes else "--urls addresses.txt"
-        yield "try", f"clipaudit lookup {asked} --metadata {facts.files}"
+        wanted = "./images" if facts.has_hashes else "--urls addresses.txt"
+        yield "try", f"clipaudit lookup {wanted} --metadata {facts.files}"
     if facts.files is not None and facts.other_files is not None:
         lists = f"--from-metadata {facts.files} --nonmembers-from {facts.other_files}"
         yield "try", f"clipaudit build-eval {lists}"
@@ -137,7 +137,6 @@ def _require_known(spec: str) -> None:
         EncoderError: The library has no such weights.
     """
     from clipaudit.encoders.catalog import list_encoders
-    from clipaudit.encoders.nearest import did_you_mean
     from clipaudit.encoders.training_data import is_file
 
     scheme, name = parse(spec)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,6 @@ from clipaudit.cli.delivery import deliver
 from clipaudit.cli.words import command_line
 from clipaudit.errors import InputError, UsageError
 from clipaudit.listings.columns import parse_columns
-from clipaudit.pictures.decoding import read_path_list
 from clipaudit.pipelines.lookup import LookupConfig
 from clipaudit.pipelines.lookup import lookup as run
 from clipaudit.reports import formats as reports
@@ -130,7 +128,7 @@ def lookup(
         reports.check_destination(out, reports.LOOKUP, force=force)
     config = LookupConfig(
         metadata=tuple(metadata),
-        urls=tuple(_lines(urls)) if urls is not None else (),
+        urls=_addresses(urls) if urls is not None else (),
         domains=tuple(domain or ()),
         columns=parse_columns(columns) if columns is not None else {},
         phash_bits=phash_bits,
@@ -140,15 +138,15 @@ def lookup(
     )
     if not (paths or config.urls or config.domains):
         raise UsageError(
-            "nothing is asked for",
+            "there is nothing to look up",
             "Name pictures, folders or web addresses; or --urls LIST, or --domain example.org.",
         )
     console = messages.set_up(quiet=quiet)
     with _progress(console, quiet=quiet) as on_step:
-        found = run(paths or [], config, on_step)
-    deliver(found, style, [partial(reports.write, found, out)] if out else [])
-    if found.answers and len(found.with_status("skipped")) == len(found) and not found.sites:
-        reasons = found.skip_reasons().items()
+        result = run(paths or [], config, on_step)
+    deliver(result, style, [partial(reports.write, result, out)] if out else [])
+    if result.answers and len(result.with_status("skipped")) == len(result) and not result.sites:
+        reasons = result.skip_reasons().items()
         counts = ", ".join(f"{n:,} {shown(reason.replace('_', ' '))}" for reason, n in reasons)
         raise InputError(
             f"nothing that was asked for could be compared: {counts}",
@@ -156,20 +154,9 @@ def lookup(
         )
 
 
-def _lines(path: Path) -> list[str]:
-    """The lines of a file, or of standard input, that are not empty."""
-    try:
-        if str(path) == "-":
-            lines = list(read_path_list(sys.stdin.buffer))
-        else:
-            with path.open("rb") as stream:
-                lines = list(read_path_list(stream))
-    except OSError as error:
-        raise InputError(
-            f"cannot read the list {path}: {error.strerror}",
-            "--urls takes a text file with a web address a line, or - for standard input.",
-        ) from error
-    return [line.strip() for line in lines if line.strip()]
+def _addresses(path: Path) -> tuple[str, ...]:
+    lines = options.read_list(path, "--urls", "a web address")
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 @contextmanager

@@ -18,12 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipaudit.cache_dir import cache_dir
 from clipaudit.encoders.base import Encoder, EncoderInfo, EncoderOptions
 from clipaudit.encoders.loaded import LoadedEncoder, move, normalise, probe
 from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.errors import EncoderError
-from clipaudit.files import read_json
+from clipaudit.files import cache_dir, read_json
 
 if TYPE_CHECKING:
     import torch

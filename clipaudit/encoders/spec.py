@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from clipaudit.encoders import devices
 from clipaudit.encoders.base import Encoder, EncoderOptions
-from clipaudit.encoders.nearest import did_you_mean
-from clipaudit.errors import EncoderError
+from clipaudit.errors import EncoderError, did_you_mean
 
 if TYPE_CHECKING:
     from clipaudit.encoders.towers import Tower

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from clipaudit_crawlers import GROUP, SOURCES, load
 
-from clipaudit.encoders.nearest import nearest
-from clipaudit.errors import InputError, SourceError, UsageError
+from clipaudit.errors import InputError, SourceError, UsageError, nearest
 
 if TYPE_CHECKING:
     from clipaudit_crawlers.base import ImageSource

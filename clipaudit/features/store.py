@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from clipaudit.cache_dir import cache_dir
 from clipaudit.errors import ClipAuditError, InputError
 from clipaudit.features.signals import Float32Array, Signals, n_pairs
-from clipaudit.files import is_link, refuse_link
+from clipaudit.files import cache_dir, is_link, refuse_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipaudit.encoders.nearest import nearest
-from clipaudit.errors import InferrerError
+from clipaudit.errors import InferrerError, nearest
 from clipaudit.files import FormatError, make_folder, read_json, refuse_link, replace_file
 from clipaudit.inferrers import RULES, find_rule, forms, reads_of
 from clipaudit.inferrers.base import Card, Inferrer, Reads

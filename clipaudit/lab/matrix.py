@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from clipaudit.encoders.base import Output
-from clipaudit.encoders.nearest import nearest
-from clipaudit.errors import UsageError
+from clipaudit.errors import UsageError, nearest
 from clipaudit.shadow.architectures import Architecture
 from clipaudit.shadow.pretrain import ALGORITHMS, Algorithm, Precision, PretrainConfig
 

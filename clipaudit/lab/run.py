@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Literal
 from filelock import FileLock, Timeout
 
 from clipaudit._version import __version__
-from clipaudit.cache_dir import cache_dir
 from clipaudit.encoders.devices import resolve
-from clipaudit.encoders.nearest import nearest
-from clipaudit.errors import ClipAuditError, InputError, UsageError
-from clipaudit.files import make_folder, refuse_links, replace_file
+from clipaudit.errors import ClipAuditError, InputError, UsageError, nearest
+from clipaudit.files import cache_dir, make_folder, refuse_links, replace_file
 from clipaudit.lab.experiments import facts, fill, is_ready
 from clipaudit.lab.plan import Plan, data_sets, make_plan
 from clipaudit.lab.results import (

@@ -3,84 +3,48 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import UsageError
-from clipaudit.features.views import ENCODERMI
-from clipaudit.pictures.decoding import Limits
+from clipaudit.pipelines.scoring_options import ScoringOptions
 from clipaudit.statistics.conformal import Levels
 from clipaudit.verdicts.by_control import ALPHA
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clipaudit.features.signals import Similarity
     from clipaudit.pictures.decoding import AnyPath
 
 _LEVELS = Levels()
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreConfig:
-    """What to score with.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreConfig(ScoringOptions):
+    """What to score with, and what only the pipelines know of.
 
     Attributes:
-        encoder: Spec of the target encoder.
-        options: How to load the encoder and the references.
-        references: Specs of encoders that did not see the pictures. They see the very same views,
-            for inferrers that read both; of several, the mean of their signals is read.
-        inferrers: Names or folders; empty takes every shipped one that fits.
-        every_data_set: Whether to take the shipped inferrers of every shadow data set, and not
-            of the best alone.
-        n_views: Views per image.
-        similarity: Similarity that the inferrers must read; None takes what each of them reads.
-        recipe: Recipe of the views, by name and version.
-        seed: Seed of the views.
-        batch_size: Images per forward pass; None takes what suits the device.
-        workers: Processes that decode; None takes one per core, eight at most.
-        limit: Stop after so many files.
-        use_store: Keep features, and take those that are known.
-        strict: Stop at the first file that cannot be scored.
-        include_hidden: Look at hidden files in folders too.
-        limits: How much one file may cost.
-        command: Command line or call that goes into the facts of the run.
+        every_data_set: Of shipped inferrers that fit, whether to take those of every shadow data
+            set, and not of the best alone.
+        command: The command or call, for the facts of the run.
     """
 
-    encoder: str = "ViT-B-32/openai"
-    options: EncoderOptions = EncoderOptions()
-    references: tuple[str, ...] = ()
-    inferrers: tuple[str, ...] = ()
     every_data_set: bool = False
-    n_views: int = 10
-    similarity: Similarity | None = None
-    recipe: str = ENCODERMI.id
-    seed: int = 0
-    batch_size: int | None = None
-    workers: int | None = None
-    limit: int | None = None
-    use_store: bool = True
-    strict: bool = False
-    include_hidden: bool = False
-    limits: Limits = Limits()
     command: str = ""
-
-    def __post_init__(self) -> None:
-        if self.n_views < 2:
-            raise UsageError(f"{self.n_views} views make no pair", "Pass --views 2 or more.")
-        for option, value, least in (
-            ("--batch-size", self.batch_size, 1),
-            ("--workers", self.workers, 0),
-            ("--limit", self.limit, 1),
-        ):
-            if value is not None and value < least:
-                raise UsageError(f"{option} {value} is too low", f"Pass {least} or more.")
 
     @property
     def n_workers(self) -> int:
         """Processes that decode."""
         return min(8, os.cpu_count() or 1) if self.workers is None else self.workers
+
+    @property
+    def options(self) -> EncoderOptions:
+        """How to load the encoder, and the references."""
+        names = {known.name for known in fields(EncoderOptions)}
+        return EncoderOptions(
+            **{mine.name: getattr(self, mine.name) for mine in fields(self) if mine.name in names}
+        )
 
 
 @dataclass(frozen=True, slots=True)

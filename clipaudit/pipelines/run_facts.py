@@ -82,7 +82,10 @@ def _versions() -> dict[str, str]:
 
 
 def _plain_options(config: ScoreConfig) -> dict[str, Any]:
-    """The resolved options as plain values, without the command."""
+    """The resolved options as plain values, those of encoders together, without the command."""
     plain = asdict(config)
-    plain.pop("command")
-    return plain
+    options = asdict(config.options)
+    first = {"encoder": config.encoder, "options": options}
+    first |= {name: plain[name] for name in ("references", "inferrers", "every_data_set")}
+    others = plain.keys() - options.keys() - {"command"}
+    return first | {name: value for name, value in plain.items() if name in others}

@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipaudit._version import __version__
-from clipaudit.cache_dir import cache_dir
 from clipaudit.encoders.base import EncoderOptions, Output
 from clipaudit.errors import InferrerError, InputError, UsageError
 from clipaudit.features.embedder import Embedder, measure_all
 from clipaudit.features.signals import Signals, Similarity, average
 from clipaudit.features.views import RECIPES
-from clipaudit.files import make_folder, read_json, refuse_links, replace_file
+from clipaudit.files import cache_dir, make_folder, read_json, refuse_links, replace_file
 from clipaudit.inferrers import PAPER, find_rule, forms, reads_of
 from clipaudit.inferrers.base import (
     Card,

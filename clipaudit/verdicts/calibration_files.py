@@ -14,9 +14,15 @@ from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING
 
-from clipaudit.cache_dir import cache_dir
 from clipaudit.errors import InferrerError
-from clipaudit.files import FormatError, make_folder, read_json, refuse_link, replace_file
+from clipaudit.files import (
+    FormatError,
+    cache_dir,
+    make_folder,
+    read_json,
+    refuse_link,
+    replace_file,
+)
 from clipaudit.results.evidence import KnownSet
 from clipaudit.statistics.calibration import Calibration, KnownScores
 

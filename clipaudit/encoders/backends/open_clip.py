@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from clipaudit.encoders import hub, sidecar, weights
 from clipaudit.encoders.base import Encoder, EncoderOptions, InputSpec, Output
-from clipaudit.encoders.nearest import did_you_mean, nearest
 from clipaudit.encoders.third_party import quiet
 from clipaudit.encoders.towers import Tower, no_trunk, ready, refuse_overrides
-from clipaudit.errors import EncoderError
+from clipaudit.errors import EncoderError, did_you_mean, nearest
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from clipaudit.encoders import hub, weights
 from clipaudit.encoders.base import Encoder, EncoderOptions, InputSpec, Output
 from clipaudit.encoders.checkpoints import fill_trunk
-from clipaudit.encoders.nearest import did_you_mean
 from clipaudit.encoders.sidecar import interpolation
 from clipaudit.encoders.third_party import quiet
 from clipaudit.encoders.towers import Tower, choose, ready, refuse_overrides
-from clipaudit.errors import EncoderError
+from clipaudit.errors import EncoderError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
