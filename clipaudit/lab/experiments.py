@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 from clipaudit.errors import EncoderError
 from clipaudit.inferrers.base import forms
+from clipaudit.lab.measurements import features, make_fit, read_fit, read_probe, read_signals
 from clipaudit.lab.plan import Cell, Plan
 from clipaudit.lab.results import Downstream, EncoderFacts, Outcome
 from clipaudit.lab.splits import read_split
 from clipaudit.lab.units import Fit, Look, Unit
-from clipaudit.lab.worker import features, make_fit, read_fit, read_probe, read_signals
 from clipaudit.seeding import derive
 from clipaudit.shadow.training_folder import LOG
-from clipaudit.statistics.metrics import auc
+from clipaudit.statistics.metrics import auc, found_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,20 +144,13 @@ def judged(
         output=output,
         method=method,
         seed=cell.seed,
-        found_at_1_percent=_found_at(0.01, scores, is_member),
+        found_at_1_percent=found_at(0.01, scores, is_member),
         found=int((called & is_member).sum()),
         missed=int((~called & is_member).sum()),
         accused=int((called & ~is_member).sum()),
         spared=int((~called & ~is_member).sum()),
         auc=auc(scores, is_member).value,
     )
-
-
-def _found_at(fpr: float, scores: FloatArray, is_member: BoolArray) -> int:
-    """Members above a threshold that accuses this share of the non-members, or fewer."""
-    others = np.sort(scores[~is_member])[::-1]
-    n_accused = int(fpr * len(others))
-    return int((scores[is_member] > others[n_accused]).sum())
 
 
 def _baselines(

@@ -30,10 +30,10 @@ from clipaudit.inferrers.base import (
 from clipaudit.inferrers.library import RULES, save
 from clipaudit.lab.experiments import judged, look_of, truth
 from clipaudit.lab.matrix import FULL, Matrix
+from clipaudit.lab.measurements import features
 from clipaudit.lab.plan import Cell, Plan, setting_of
 from clipaudit.lab.results import accuracy, fpr, mean_over_seeds, over_seeds, recall
 from clipaudit.lab.units import VIEWS, Unit
-from clipaudit.lab.worker import features
 from clipaudit.seeding import derive
 from clipaudit.shadow.training_folder import ENCODER
 from clipaudit.statistics.metrics import Estimate, Evidence

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from clipaudit.errors import InputError
 from clipaudit.files import make_folder, replace_file, replacing
-from clipaudit.shadow.datasets import draw_groups
+from clipaudit.shadow.splits import draw_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from clipaudit.inferrers import load
 from clipaudit.lab.experiments import look_of
 from clipaudit.lab.export import ExportConfig, export
 from clipaudit.lab.matrix import read_matrix
-from clipaudit.lab.worker import read_signals
+from clipaudit.lab.measurements import read_signals
 from clipaudit.shadow.encoder import load as load_encoder
 from tests.made.labs import plan_of
 

@@ -16,10 +16,10 @@ from clipaudit.inferrers.library import RULES
 from clipaudit.lab.experiments import fill, is_ready, look_of, truth
 from clipaudit.lab.export import ExportConfig, export
 from clipaudit.lab.matrix import read_matrix
+from clipaudit.lab.measurements import features, read_signals
 from clipaudit.lab.results import recall_at_1_percent
 from clipaudit.lab.splits import read_split
 from clipaudit.lab.units import VIEWS, Unit
-from clipaudit.lab.worker import features, read_signals
 from clipaudit.shadow.encoder import load as load_encoder
 from tests.made.labs import LONG, SMALL, make_lab, plan_of
 

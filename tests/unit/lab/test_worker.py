@@ -22,9 +22,10 @@ from clipaudit.errors import EncoderError, InputError
 from clipaudit.features.views import RECIPES, draw, make_views
 from clipaudit.inferrers.library import RULES
 from clipaudit.lab.experiments import facts
+from clipaudit.lab.measurements import read_fit, read_probe, read_signals
 from clipaudit.lab.splits import read_split
 from clipaudit.lab.units import VIEWS, Fit, Look
-from clipaudit.lab.worker import ERROR, main, make, read_fit, read_probe, read_signals
+from clipaudit.lab.worker import ERROR, main, make
 from clipaudit.seeding import derive
 from clipaudit.shadow.encoder import load
 from clipaudit.shadow.pretrain import pretrain
