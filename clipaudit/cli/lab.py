@@ -24,8 +24,7 @@ from clipaudit.errors import ClipAuditError, UsageError
 from clipaudit.features.signals import SIMILARITIES
 from clipaudit.files import refuse_link
 from clipaudit.inferrers.base import KINDS
-from clipaudit.lab.paper import IN_WORDS
-from clipaudit.lab.tables import DOWNSTREAM, SETTINGS
+from clipaudit.lab.tables import DOWNSTREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -237,7 +236,7 @@ def _print_tables(console: Console, found: Results, made: list[ResultTable]) -> 
             table.add_row(*map(_stacked, line))
         console.print()
         console.print(table)
-        if (words := IN_WORDS.get(one.kind)) and one.output == made[0].output:
+        if (words := one.facts.remark) and one.output == made[0].output:
             console.print(Text(words, style="dim"))
     console.print()
     console.print(Text(_FOOTNOTE, style="dim"))
@@ -262,7 +261,7 @@ def _print_markdown(console: Console, found: Results, made: list[ResultTable]) -
     for one in made:
         columns = _columns(one)
         say(f"\n### {one.title}\n")
-        if (words := IN_WORDS.get(one.kind)) and one.output == made[0].output:
+        if (words := one.facts.remark) and one.output == made[0].output:
             say(f"{words}\n")
         say(f"| {' | '.join(columns)} |")
         say(f"|{'---|' * len(columns)}")
@@ -272,7 +271,7 @@ def _print_markdown(console: Console, found: Results, made: list[ResultTable]) -
 
 
 def _columns(one: ResultTable) -> list[str]:
-    columns = [SETTINGS[one.kind], *one.methods]
+    columns = [one.facts.setting, *one.methods]
     if any(row.downstream for row in one.rows):
         columns.append(DOWNSTREAM)
     if any(row.paper for row in one.rows):

@@ -28,10 +28,11 @@ from clipaudit.inferrers.base import (
     forms,
 )
 from clipaudit.inferrers.library import RULES, save
-from clipaudit.lab.experiments import judged, look_of, truth
-from clipaudit.lab.matrix import FULL, Matrix
+from clipaudit.lab.cells import Cell, Plan
+from clipaudit.lab.judging import judge_scores, look_of, truth
+from clipaudit.lab.knowledge import FULL, setting_of
+from clipaudit.lab.matrix import Matrix
 from clipaudit.lab.measurements import features
-from clipaudit.lab.plan import Cell, Plan, setting_of
 from clipaudit.lab.results import accuracy, fpr, mean_over_seeds, over_seeds, recall
 from clipaudit.lab.units import VIEWS, Unit
 from clipaudit.seeding import derive
@@ -138,7 +139,7 @@ def _export(
     examples = [
         (_values(unit, reads, draw, beside), truth(unit))
         for unit, beside in zip(shadows, references, strict=True)
-        for draw in sorted({look.draw for look in unit.looks})
+        for draw in unit.draws
     ]
     values = np.concatenate([some for some, _ in examples])
     is_member = np.concatenate([who for _, who in examples])
@@ -148,7 +149,7 @@ def _export(
     for cell, beside in zip(cells, references, strict=True):
         target = plan.units[cell.target]
         scores = rule.score(_values(target, reads, 0, beside))
-        found.append(judged(cell, reads.output, kind, scores, truth(target), threshold))
+        found.append(judge_scores(cell, reads.output, kind, scores, truth(target), threshold))
     evidence = Evidence(
         accuracy=_known(over_seeds(map(accuracy, found))),
         tpr=_known(over_seeds(map(recall, found))),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipaudit.files import make_folder, replacing
-from clipaudit.lab.tables import DOWNSTREAM, SETTINGS, SPOKEN, TITLES, ResultTable
+from clipaudit.lab.tables import DOWNSTREAM, SPOKEN, ResultTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,26 +20,10 @@ if TYPE_CHECKING:
 
 FOLDER = "figures"
 
-_COLOURS = {
-    "V": "#1b6ca8",
-    "S": "#d1495b",
-    "T": "#2e8b57",
-    "embedding alone": "#8d6a9f",
-    "image alone": "#c28f2c",
-    "downstream classifier": "#5f7470",
-    DOWNSTREAM: "#999999",
-    "V + reference": "#123f63",
-    "S + reference": "#7f1d2c",
-    "norm": "#e0a030",
-    "norm + reference": "#8a5a00",
-    "difference": "#66c2a5",
-    "adjusted": "#0b6e4f",
-    "combined": "#b07cc6",
-    "combined + reference": "#4b1d6b",
-}
-"""Blue, red and green that also differ in brightness; what reads a reference is darker."""
+_COLOURS = {"V": "#1b6ca8", "S": "#d1495b", "T": "#2e8b57", DOWNSTREAM: "#999999"}
+"""Blue, red and green that also differ in brightness; an experiment adds those of its methods."""
+_OTHER = "#444444"
 _MARKS = {"V": "o", "S": "s", "T": "^", "V + reference": "o", "S + reference": "s"}
-_LOGARITHMIC = {"target-size", "shadow-size", "epochs", "reference"}
 
 
 def draw_all(found: Results, tables: Sequence[ResultTable], folder: Path) -> list[Path]:
@@ -85,15 +69,15 @@ def draw(found: Results, panels: Sequence[ResultTable]) -> Figure:
 
     first = panels[0]
     with rc_context({"font.size": 9, "axes.titlesize": 9}):
-        height = 3.6 if first.is_numeric else 2.2 + 0.32 * len(first.rows)
+        height = 3.6 if first.facts.is_numeric else 2.2 + 0.32 * len(first.rows)
         figure = Figure(figsize=(4.6 * len(panels), height), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for ax, table in zip(axes, panels, strict=True):
-            (_lines if table.is_numeric else _points)(ax, table)
+            (_lines if table.facts.is_numeric else _points)(ax, table)
             ax.set_title(f"{table.output} output")
         n_seeds = max(row.n_seeds for row in first.rows)
         scale = f"scale {found.scale}, mean of {n_seeds} repetitions with 95 % intervals"
-        figure.suptitle(f"{TITLES[first.kind]}, {first.data}\n{scale}", fontsize=9)
+        figure.suptitle(f"{first.facts.title}, {first.data}\n{scale}", fontsize=9)
         seen: dict[str, Artist] = {}
         for ax in axes:
             for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
@@ -108,17 +92,17 @@ def _lines(ax: Axes, table: ResultTable) -> None:
     """Figures against a number."""
     xs = [float(row.setting) for row in table.rows]
     for method in table.methods:
-        _errors(ax, xs, [row.figures[method] for row in table.rows], method, joined=True)
+        _errors(ax, table, xs, [row.figures[method] for row in table.rows], method, joined=True)
     if any(row.downstream for row in table.rows):
-        _errors(ax, xs, [row.downstream for row in table.rows], DOWNSTREAM, joined=True)
+        _errors(ax, table, xs, [row.downstream for row in table.rows], DOWNSTREAM, joined=True)
     for x, row in zip(xs, table.rows, strict=True):
         for method, reported in row.paper.items():
-            _report(ax, [x, x], [reported.low, reported.high], method)
-    if table.kind in _LOGARITHMIC:
+            _report(ax, table, [x, x], [reported.low, reported.high], method)
+    if table.facts.is_logarithmic:
         ax.set_xscale("log")
         ax.minorticks_off()
     ax.set_xticks(xs, [row.setting for row in table.rows])
-    ax.set_xlabel(SETTINGS[table.kind])
+    ax.set_xlabel(table.facts.setting)
     ax.set_ylabel(SPOKEN.get(table.quantity, table.quantity))
     ax.axhline(0.5, color="#cccccc", linewidth=0.8, zorder=0)
     ax.grid(axis="y", color="#eeeeee", zorder=0)
@@ -133,11 +117,11 @@ def _points(ax: Axes, table: ResultTable) -> None:
         offset = (place - (len(names) - 1) / 2) * 0.8 / max(len(names), 3)
         ys = [position + offset for position in range(len(table.rows))]
         found = [row.downstream if name == DOWNSTREAM else row.figures[name] for row in table.rows]
-        _errors(ax, ys, found, name, across=True)
+        _errors(ax, table, ys, found, name, across=True)
         for y, row in zip(ys, table.rows, strict=True):
             if name in row.paper:
                 reported = row.paper[name]
-                _report(ax, [reported.low, reported.high], [y, y], name)
+                _report(ax, table, [reported.low, reported.high], [y, y], name)
     ax.set_yticks(range(len(table.rows)), [row.setting for row in table.rows])
     if not ax.yaxis_inverted():
         ax.invert_yaxis()
@@ -146,8 +130,13 @@ def _points(ax: Axes, table: ResultTable) -> None:
     ax.grid(axis="x", color="#eeeeee", zorder=0)
 
 
+def _colour(table: ResultTable, method: str) -> str:
+    return _COLOURS.get(method) or table.facts.colours.get(method, _OTHER)
+
+
 def _errors(
     ax: Axes,
+    table: ResultTable,
     at: Sequence[float],
     found: Sequence[Estimate | None],
     name: str,
@@ -156,14 +145,14 @@ def _errors(
     across: bool = False,
 ) -> None:
     """Means with their intervals."""
-    there = [(x, one) for x, one in zip(at, found, strict=True) if one is not None]
-    if not there:
+    known = [(place, figure) for place, figure in zip(at, found, strict=True) if figure]
+    if not known:
         return
-    places = [x for x, _ in there]
-    values = [one.value for _, one in there]
+    places = [place for place, _ in known]
+    values = [figure.value for _, figure in known]
     reach = [
-        [one.value - one.low for _, one in there],
-        [one.high - one.value for _, one in there],
+        [figure.value - figure.low for _, figure in known],
+        [figure.high - figure.value for _, figure in known],
     ]
     ax.errorbar(
         values if across else places,
@@ -171,7 +160,7 @@ def _errors(
         xerr=reach if across else None,
         yerr=None if across else reach,
         label=name,
-        color=_COLOURS[name],
+        color=_colour(table, name),
         marker=_MARKS.get(name, "."),
         markersize=4,
         linewidth=1,
@@ -180,14 +169,16 @@ def _errors(
     )
 
 
-def _report(ax: Axes, x: Sequence[float], y: Sequence[float], method: str) -> None:
+def _report(
+    ax: Axes, table: ResultTable, x: Sequence[float], y: Sequence[float], method: str
+) -> None:
     """What the paper reports, as hollow diamonds."""
     ax.plot(
         x,
         y,
         "D",
         markerfacecolor="none",
-        markeredgecolor=_COLOURS[method],
+        markeredgecolor=_colour(table, method),
         markersize=7,
         label=f"{method} in the paper",
     )

@@ -13,7 +13,7 @@ import numpy as np
 from clipaudit.encoders.base import Output
 from clipaudit.errors import InputError
 from clipaudit.files import make_folder, replace_file
-from clipaudit.lab.matrix import NAME
+from clipaudit.lab.scale import NAME
 from clipaudit.statistics.metrics import Estimate, proportion
 
 FORMAT = 1

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 
-from clipaudit._version import __version__
 from clipaudit.cache_dir import cache_dir
 from clipaudit.encoders.devices import resolve
 from clipaudit.encoders.nearest import nearest
 from clipaudit.errors import ClipAuditError, InputError, UsageError
 from clipaudit.files import make_folder, refuse_links, replace_file
-from clipaudit.lab.experiments import facts, fill, is_ready
-from clipaudit.lab.plan import Plan, data_sets, make_plan
+from clipaudit.lab.collecting import collect, is_ready
+from clipaudit.lab.plan import data_sets, make_plan
 from clipaudit.lab.results import (
     Results,
     read_results,
@@ -30,7 +29,6 @@ from clipaudit.lab.results import (
     write_results,
 )
 from clipaudit.lab.splits import make_split, read_split, split_folder
-from clipaudit.lab.units import Unit
 from clipaudit.lab.worker import ERROR
 from clipaudit.shadow.datasets import ShadowData, open_data
 from clipaudit.shadow.training_folder import LOG
@@ -38,8 +36,11 @@ from clipaudit.shadow.training_folder import LOG
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from clipaudit.lab.matrix import Matrix, Scale
+    from clipaudit.lab.cells import Plan
+    from clipaudit.lab.matrix import Matrix
+    from clipaudit.lab.scale import Scale
     from clipaudit.lab.splits import LabSplit
+    from clipaudit.lab.units import Unit
 
 State = Literal["there", "waiting", "running", "done", "failed"]
 
@@ -154,7 +155,8 @@ def run_lab(
         splits = _splits(config, matrix, scale, on_split)
         plan = make_plan(matrix, scale, config.lab, splits)
         progress, exit_code = _make_all(plan, config, on_progress)
-        results = collect(plan, matrix, config)
+        device = str(resolve(config.device))
+        results = collect(plan, matrix, config.scale, device)
         file = _write(config, results)
     finally:
         lock.release()
@@ -364,29 +366,3 @@ def _write(config: LabConfig, results: Results) -> Path:
         told = {name: results.experiments[name] for name in order if name in results.experiments}
         results = replace(results, experiments=told)
     return write_results(config.lab, results)
-
-
-def collect(plan: Plan, matrix: Matrix, config: LabConfig) -> Results:
-    """The results of all cells whose encoders are there.
-
-    Raises:
-        EncoderError: A file of the lab cannot be read.
-    """
-    ready = [cell for cell in plan.cells if is_ready(cell, plan)]
-    found = [fill(cell, plan, matrix.outputs, matrix.kinds) for cell in ready]
-    encoders = [facts(unit) for unit in plan.units.values() if unit.is_trained]
-    return Results(
-        matrix=matrix.name,
-        scale=config.scale,
-        about=matrix.scale[config.scale].about,
-        experiments={
-            one.name: {"kind": one.kind, "data": one.data, "unknown_data": one.unknown_data or ""}
-            for one in matrix.experiment
-        },
-        n_cells=len(plan.cells),
-        outcomes=tuple(outcome for one in found for outcome in one.outcomes),
-        downstream=tuple(one for some in found for one in some.downstream),
-        encoders=tuple(encoders),
-        device=str(resolve(config.device)),
-        clipaudit_version=__version__,
-    )

@@ -23,7 +23,7 @@ from clipaudit.shadow.splits import draw_groups
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clipaudit.lab.matrix import SplitSizes
+    from clipaudit.lab.scale import SplitSizes
     from clipaudit.shadow.datasets import ShadowData
 
 Role = Literal["target", "shadow", "reference"]

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from clipaudit.encoders.base import Output
-from clipaudit.lab import paper, results
+from clipaudit.lab import results
+from clipaudit.lab.experiments import experiment_kind
+from clipaudit.lab.experiments.base import ExperimentKind
+from clipaudit.lab.paper import Reported
 from clipaudit.lab.results import Outcome, Results, mean_over_seeds, over_seeds
 from clipaudit.statistics.metrics import Estimate
 
@@ -31,7 +34,7 @@ class Row:
 
     setting: str
     figures: dict[str, Estimate | None]
-    paper: dict[str, paper.Reported]
+    paper: dict[str, Reported]
     downstream: Estimate | None
     n_seeds: int
 
@@ -62,39 +65,13 @@ class ResultTable:
     def title(self) -> str:
         """What it shows, in one line."""
         what = SPOKEN.get(self.quantity, self.quantity)
-        return f"{TITLES[self.kind]}, {self.data}, {self.output} output, {what}"
+        return f"{self.facts.title}, {self.data}, {self.output} output, {what}"
 
     @property
-    def is_numeric(self) -> bool:
-        """Whether the settings are numbers, so that a line through them means something."""
-        return self.kind in {"views", "target-size", "shadow-size", "epochs", "reference"}
+    def facts(self) -> ExperimentKind:
+        """What all tables of its kind have in common."""
+        return experiment_kind(self.kind)
 
-
-TITLES = {
-    "background": "Background knowledge",
-    "algorithms": "Algorithm of the shadow encoder",
-    "views": "Number of views n (Fig. 1b)",
-    "similarity": "Similarity (Table 3)",
-    "target-size": "Members of the target encoder (Fig. 2)",
-    "shadow-size": "Members of the shadow encoder (Fig. 2)",
-    "augmentations": "Augmentations of the target encoder (Fig. 3)",
-    "epochs": "Early stopping: epochs of the target encoder",
-    "baselines": "Inferrers and the paper's baselines",
-    "reference": "Lengths of embeddings and reference encoders",
-}
-
-SETTINGS = {
-    "background": "known of the target",
-    "algorithms": "shadow algorithm",
-    "views": "n",
-    "similarity": "similarity",
-    "target-size": "members",
-    "shadow-size": "shadow members",
-    "augmentations": "target's augmentations",
-    "epochs": "epochs",
-    "baselines": "known",
-    "reference": "forward passes",
-}
 
 SPOKEN = {"tpr-at-1-percent": "TPR at 1 % FPR"}
 """Quantities whose name is not what one would say."""
@@ -122,6 +99,7 @@ def _table(
     some: Sequence[Outcome],
     quantity: Quantity,
 ) -> ResultTable:
+    reported = experiment_kind(what["kind"]).reported if quantity == "accuracy" else {}
     methods = tuple(dict.fromkeys(one.method for one in some))
     settings = dict.fromkeys(one.setting for one in some)
     rows = []
@@ -132,7 +110,7 @@ def _table(
             for one in found.downstream
             if one.experiment == name and one.setting == setting
         ]
-        known = {method: paper.reported(name, setting, method) for method in methods}
+        known = {method: reported.get((what["data"], setting, method)) for method in methods}
         rows.append(
             Row(
                 setting=setting,
@@ -140,7 +118,7 @@ def _table(
                     method: _figure([one for one in cell if one.method == method], quantity)
                     for method in methods
                 },
-                paper={k: v for k, v in known.items() if v and quantity == "accuracy"},
+                paper={method: number for method, number in known.items() if number},
                 downstream=over_seeds(right),
                 n_seeds=len({one.seed for one in cell}),
             )

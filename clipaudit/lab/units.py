@@ -125,6 +125,11 @@ class Unit:
         return self.lab / "encoders" / self.key
 
     @property
+    def draws(self) -> tuple[int, ...]:
+        """Draws of the views in which signals are wanted."""
+        return tuple(sorted({look.draw for look in self.looks}))
+
+    @property
     def snapshots(self) -> tuple[int, ...]:
         """Epochs at which the encoder is kept as it is then."""
         wanted = {look.epoch for look in self.looks} | set(self.probes)

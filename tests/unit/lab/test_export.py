@@ -11,8 +11,8 @@ from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import UsageError
 from clipaudit.features.signals import first_views
 from clipaudit.inferrers import load
-from clipaudit.lab.experiments import look_of
 from clipaudit.lab.export import ExportConfig, export
+from clipaudit.lab.judging import look_of
 from clipaudit.lab.matrix import read_matrix
 from clipaudit.lab.measurements import read_signals
 from clipaudit.shadow.encoder import load as load_encoder
