@@ -27,11 +27,11 @@ _MARKS = {"V": "o", "S": "s", "T": "^", "V + reference": "o", "S + reference": "
 
 
 def draw_all(found: Results, tables: Sequence[ResultTable], folder: Path) -> list[Path]:
-    """A figure an experiment, with a panel an output; PNG and SVG.
+    """Draw a figure an experiment, with a panel an output, as PNG and SVG.
 
     Args:
         found: The results.
-        tables: Of them, as `tables` makes them.
+        tables: Their tables, as `tables` makes them.
         folder: Where the files go.
 
     Returns:
@@ -58,11 +58,11 @@ def draw_all(found: Results, tables: Sequence[ResultTable], folder: Path) -> lis
 
 
 def draw(found: Results, panels: Sequence[ResultTable]) -> Figure:
-    """The figure of one experiment, which is on no screen.
+    """Draw the figure of an experiment, on no screen.
 
     Args:
-        found: The results; for the scale.
-        panels: Its tables, one an output.
+        found: The results, which tell the scale.
+        panels: Tables of the experiment, one an output.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -78,18 +78,22 @@ def draw(found: Results, panels: Sequence[ResultTable]) -> Figure:
         n_seeds = max(row.n_seeds for row in first.rows)
         scale = f"scale {found.scale}, mean of {n_seeds} repetitions with 95 % intervals"
         figure.suptitle(f"{first.facts.title}, {first.data}\n{scale}", fontsize=9)
-        seen: dict[str, Artist] = {}
+        by_label: dict[str, Artist] = {}
         for ax in axes:
             for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-                seen.setdefault(label, handle)
+                by_label.setdefault(label, handle)
         figure.legend(
-            list(seen.values()), list(seen), loc="outside lower center", ncols=4, frameon=False
+            list(by_label.values()),
+            list(by_label),
+            loc="outside lower center",
+            ncols=4,
+            frameon=False,
         )
     return figure
 
 
 def _lines(ax: Axes, table: ResultTable) -> None:
-    """Figures against a number."""
+    """Draw figures against a number."""
     xs = [float(row.setting) for row in table.rows]
     for method in table.methods:
         _errors(ax, table, xs, [row.figures[method] for row in table.rows], method, joined=True)
@@ -109,7 +113,7 @@ def _lines(ax: Axes, table: ResultTable) -> None:
 
 
 def _points(ax: Axes, table: ResultTable) -> None:
-    """Figures of settings that are words, from top to bottom."""
+    """Draw figures of settings that are words, from top to bottom."""
     names = [*table.methods]
     if any(row.downstream for row in table.rows):
         names.append(DOWNSTREAM)
@@ -144,7 +148,7 @@ def _errors(
     joined: bool = False,
     across: bool = False,
 ) -> None:
-    """Means with their intervals."""
+    """Draw means with their intervals."""
     known = [(place, figure) for place, figure in zip(at, found, strict=True) if figure]
     if not known:
         return
@@ -172,7 +176,7 @@ def _errors(
 def _report(
     ax: Axes, table: ResultTable, x: Sequence[float], y: Sequence[float], method: str
 ) -> None:
-    """What the paper reports, as hollow diamonds."""
+    """Draw what the paper reports, as hollow diamonds."""
     ax.plot(
         x,
         y,

@@ -80,8 +80,8 @@ def features(
 
     Args:
         unit: The encoder that is audited, or one that an inferrer learns on.
-        look: Which of its signals.
-        reads: What is read of them.
+        look: Look at the encoder whose signals are read.
+        reads: What the inferrer reads of them.
         references: Encoders that looked at the very same pictures and views.
 
     Raises:
@@ -107,8 +107,8 @@ def make_fit(unit: Unit, fit: Fit, references: Sequence[Unit] = ()) -> None:
 
     Args:
         unit: The shadow encoder.
-        fit: What to fit.
-        references: Those that it names.
+        fit: The inferrer.
+        references: Reference encoders that the fit names.
 
     Raises:
         EncoderError: A file of the lab cannot be read.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from clipaudit.lab.cells import Plan
+from clipaudit.lab.cells import Cell, Plan
 from clipaudit.lab.experiments import experiment_kind
 from clipaudit.lab.matrix import Matrix
 from clipaudit.lab.planning import Encoders, Repetition
@@ -28,7 +28,7 @@ def make_plan(
         UsageError: An option of the pre-training cannot work.
     """
     encoders = Encoders(scale, lab, splits, matrix.outputs, matrix.kinds)
-    cells = []
+    cells: list[Cell] = []
     for experiment in matrix.experiment:
         for seed in scale.seeds:
             repetition = Repetition(

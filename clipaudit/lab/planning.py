@@ -16,7 +16,7 @@ from clipaudit.lab.splits import LabSplit, Role
 from clipaudit.lab.units import VIEWS, Fit, Look, Unit, encoder_key
 from clipaudit.seeding import derive
 from clipaudit.shadow.architectures import Architecture
-from clipaudit.shadow.pretrain import Algorithm
+from clipaudit.shadow.pretrain import Algorithm, PretrainConfig
 
 
 @dataclass(slots=True)
@@ -84,24 +84,13 @@ class Encoders:
         data: str,
         role: Role,
         seed: int,
-        *,
-        n_members: int | None = None,
-        architecture: Architecture | None = None,
-        algorithm: Algorithm | None = None,
-        recipe: str = VIEWS,
+        n_members: int,
+        pretrain: PretrainConfig,
         number: int = 0,
     ) -> str:
-        """Add an encoder that is like the target in all that is not said, and return its key."""
-        scale, split = self._scale, self._splits[data, seed]
-        n_members = n_members or scale.members
-        # Target and shadow begin with different weights, as two strangers' encoders would.
-        pretrain = scale.options(
-            architecture or scale.known.architecture,
-            algorithm or scale.known.algorithm,
-            recipe,
-            _reference_seed(seed, number) if role == "reference" else 2 * seed + (role == "shadow"),
-        )
-        key = encoder_key(split, role, n_members, pretrain, scale.size_px, number)
+        """Add an encoder that is to be trained, if it is not there yet, and return its key."""
+        split = self._splits[data, seed]
+        key = encoder_key(split, role, n_members, pretrain, self._scale.size_px, number)
         if key not in self._wanted:
             where = self._lab, split.folder
             unit = Unit(*where, data, role, seed, n_members, pretrain, key, number=number)
@@ -134,9 +123,11 @@ class Encoders:
             shadow.probes.add(None)
 
 
-def _reference_seed(seed: int, number: int) -> int:
-    """Seed of a reference: other first weights than any target or shadow encoder has."""
-    return derive(seed, f"reference {number}", "lab encoder") % 2**31
+def _first_weights(role: Role, seed: int, number: int) -> int:
+    """Seed of an encoder's first weights, which no two have in common, as strangers' would."""
+    if role == "reference":
+        return derive(seed, f"reference {number}", "lab encoder") % 2**31
+    return 2 * seed + 1 if role == "shadow" else 2 * seed
 
 
 def _end_first(epoch: int | None) -> int:
@@ -179,16 +170,15 @@ class Repetition:
         number: int = 0,
     ) -> str:
         """Key of an encoder that is like the target in all that is not said."""
-        return self.encoders.add(
-            data or self.data,
-            role,
-            self.seed,
-            n_members=n_members,
-            architecture=architecture,
-            algorithm=algorithm,
-            recipe=recipe,
-            number=number,
+        known = self.scale.known
+        pretrain = self.scale.options(
+            architecture or known.architecture,
+            algorithm or known.algorithm,
+            recipe,
+            _first_weights(role, self.seed, number),
         )
+        members = n_members or self.scale.members
+        return self.encoders.add(data or self.data, role, self.seed, members, pretrain, number)
 
     def cell(
         self,

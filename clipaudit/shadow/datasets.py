@@ -49,14 +49,14 @@ class ShadowData(Protocol):
 
     @property
     def name(self) -> str:
-        """What cards call it."""
+        """Name on cards."""
 
     @property
     def ids(self) -> Sequence[str]:
         """Content hash of each file, or of each picture's pixels, in hex; none twice."""
 
-    def perceptual_hash(self, one: str) -> int | None:
-        """What picture the file with this content hash shows; None if it cannot be decoded."""
+    def perceptual_hash(self, picture: str) -> int | None:
+        """Perceptual hash of the picture with this content hash; None if it cannot be decoded."""
 
     def labels(self, ids: Sequence[str]) -> tuple[str, ...] | None:
         """The class of each picture; None where the data set has no classes."""
@@ -71,7 +71,7 @@ def open_data(source: str, name: str | None, folder: Path) -> ShadowData:
     Args:
         source: A folder, a zip file, or one of `NAMED`.
         name: What cards shall call it; None takes the name, or that of the file.
-        folder: Where downloads are kept.
+        folder: Folder for downloads.
 
     Raises:
         SourceError: There is no such data set, it holds no files of pictures, or it cannot be
@@ -84,7 +84,7 @@ def open_data(source: str, name: str | None, folder: Path) -> ShadowData:
         return _Files(name or path.stem, _zip_entries(path))
     if source == "tiny-imagenet":
         entries = _zip_entries(_download_tiny_imagenet(folder))
-        return _Files(name or source, [one for one in entries if "/train/" in one[0]])
+        return _Files(name or source, [entry for entry in entries if "/train/" in entry[0]])
     if source in NAMED:
         return _Arrays(name or source, *_from_torchvision(source, folder))
     raise SourceError(
@@ -106,11 +106,11 @@ class _Files:
         self._label_by_id: dict[str, str] = {}
         for path, entry in entries:
             try:
-                one = content_id(entry())
+                picture = content_id(entry())
             except BadImage:
                 continue  # an unreadable file is no picture of the set
-            self._by_id.setdefault(one, entry)
-            self._label_by_id.setdefault(one, _class_of(path))
+            self._by_id.setdefault(picture, entry)
+            self._label_by_id.setdefault(picture, _class_of(path))
         if not self._by_id:
             raise SourceError(
                 f"{name} holds no pictures", "Pass a folder or a zip file of JPEG or PNG files."
@@ -120,26 +120,27 @@ class _Files:
     def ids(self) -> Sequence[str]:
         return tuple(self._by_id)
 
-    def perceptual_hash(self, one: str) -> int | None:
+    def perceptual_hash(self, picture: str) -> int | None:
         try:
-            return perceptual_hash(decode(self._by_id[one](), _LIMITS).pixels)
+            return perceptual_hash(decode(self._by_id[picture](), _LIMITS).pixels)
         except BadImage:
             return None
 
     def labels(self, ids: Sequence[str]) -> tuple[str, ...] | None:
-        """Told by folders; None if all pictures lie in one."""
+        """Folders that the pictures lie in; None if all lie in a single one."""
         if len(set(self._label_by_id.values())) < 2:
             return None
-        return tuple(self._label_by_id[one] for one in ids)
+        return tuple(self._label_by_id[picture] for picture in ids)
 
     def pixels(self, ids: Sequence[str], size_px: int) -> UInt8Array:
         pixels = np.empty((len(ids), 3, size_px, size_px), dtype=np.uint8)
-        for row, one in enumerate(ids):
+        for row, picture in enumerate(ids):
             try:
-                decoded = decode(self._by_id[one](), _LIMITS)
+                decoded = decode(self._by_id[picture](), _LIMITS)
             except BadImage as problem:
                 raise InputError(
-                    f"a picture of {self.name} cannot be read ({problem}); its SHA-256 is {one}",
+                    f"a picture of {self.name} cannot be read ({problem}); its SHA-256 is "
+                    f"{picture}",
                     "Put it back as it was, or start a new run with another --output.",
                 ) from problem
             pixels[row] = resize_to_square(decoded, size_px, "bicubic").transpose(2, 0, 1)
@@ -167,18 +168,18 @@ class _Arrays:
     def ids(self) -> Sequence[str]:
         return tuple(self._by_id)
 
-    def perceptual_hash(self, one: str) -> int | None:
-        return perceptual_hash(self._pixels[self._by_id[one]])
+    def perceptual_hash(self, picture: str) -> int | None:
+        return perceptual_hash(self._pixels[self._by_id[picture]])
 
     def labels(self, ids: Sequence[str]) -> tuple[str, ...] | None:
         if self._labels is None:
             return None
-        return tuple(self._labels[self._by_id[one]] for one in ids)
+        return tuple(self._labels[self._by_id[picture]] for picture in ids)
 
     def pixels(self, ids: Sequence[str], size_px: int) -> UInt8Array:
         from PIL import Image
 
-        rows = [self._pixels[self._by_id[one]] for one in ids]
+        rows = [self._pixels[self._by_id[picture]] for picture in ids]
         side = (size_px, size_px)
         if rows and rows[0].shape[:2] != side:
             bicubic = Image.Resampling.BICUBIC
@@ -191,7 +192,7 @@ def _folder_entries(folder: Path) -> list[tuple[str, _Entry]]:
         return lambda: read_file(path, _LIMITS)
 
     found = find_images([folder])
-    pictures = [one.path for one in found if Path(one.path).suffix.lower() in _ENDINGS]
+    pictures = [file.path for file in found if Path(file.path).suffix.lower() in _ENDINGS]
     return [(path, entry(path)) for path in pictures]
 
 
@@ -218,9 +219,9 @@ def _zip_entries(path: Path) -> list[tuple[str, _Entry]]:
 
         return read
 
-    # As a folder is walked, so that the first of several copies is the same one.
+    # As a folder is walked, so that the first of several copies is the same.
     members = sorted(archive.infolist(), key=lambda member: member.filename.split("/"))
-    return [(one.filename, entry(one)) for one in members if _is_named_as_picture(one)]
+    return [(member.filename, entry(member)) for member in members if _is_named_as_picture(member)]
 
 
 def _is_named_as_picture(member: zipfile.ZipInfo) -> bool:

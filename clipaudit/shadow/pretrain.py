@@ -42,15 +42,15 @@ _STATE = "checkpoint.json"
 
 @dataclass(frozen=True, slots=True)
 class _Method:
-    """What sets an algorithm apart.
+    """Facts that set an algorithm apart.
 
     Attributes:
         head: The projection head that it ends in.
         has_momentum: Whether a second network follows the first.
         has_queue: Whether keys of earlier steps are the negatives.
-        has_predictor: Whether a network on the projection foretells the other view's, and there
+        has_predictor: Whether a network on the projection predicts the other view's, and there
             are no negatives at all.
-        temperature: Of the contrastive loss, where none is given.
+        temperature: Temperature of the contrastive loss, where none is given.
     """
 
     head: Head
@@ -85,16 +85,16 @@ class PretrainConfig:
             without negatives.
         epochs: Passes over the members.
         batch_size: Images a step; two views of each. At most the number of members is used.
-        learning_rate: Of AdamW at the start; it falls to zero along half a cosine.
-        weight_decay: Of AdamW.
-        temperature: Of the contrastive loss, which `byol` does not have; None takes the
+        learning_rate: Step size of AdamW at the start; it falls to zero along half a cosine.
+        weight_decay: Weight decay of AdamW.
+        temperature: That of the contrastive loss, which `byol` does not have; None takes the
             algorithm's own, 0.07 for `mocov1` and 0.2 for the others.
-        queue: For `mocov1` and `mocov2`: how many earlier keys serve as negatives. With more of
+        queue: Earlier keys that serve as negatives, in `mocov1` and `mocov2`. With more of
             them than half of the members, a picture often is its own negative.
-        momentum: Of the momentum encoder, which all but `simclr` have.
+        momentum: That of the momentum encoder, which all but `simclr` have.
         recipe: Augmentations, by name and version.
         precision: `bfloat16` runs the forward pass of the encoder in mixed precision.
-        seed: Of the weights, the order and the augmentations.
+        seed: Seed of the weights, the order and the augmentations.
     """
 
     architecture: Architecture = "resnet-small"
@@ -145,7 +145,7 @@ class PretrainConfig:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """How far pre-training has come.
+    """Progress of a pre-training.
 
     Attributes:
         number: Epochs done.
@@ -191,10 +191,10 @@ def pretrain(
 
     Args:
         images: Shape (n_members, 3, size_px, size_px), uint8: the members, and nothing else.
-        mean: Of the encoder's normalisation, in RGB.
-        std: Likewise.
-        config: How.
-        device: Where.
+        mean: Means of the encoder's normalisation, in RGB.
+        std: Spreads of the encoder's normalisation, in RGB.
+        config: How to train.
+        device: Where to train.
         checkpoints: Folder for checkpoints; a run found there is continued.
         checkpoint_every_s: Least time between checkpoints; the last epoch always makes one.
         on_epoch: Called after each epoch, before its checkpoint; may raise to stop.
@@ -330,11 +330,11 @@ def _step(trainer: _Trainer, views: Tensor, config: PretrainConfig) -> float:
             keys = embed(trainer.momentum_net, second)
         loss = trainer.loss(queries, keys)
     else:
-        foretold = trainer.predictor(embed(trainer.net, first, second))
+        predicted = trainer.predictor(embed(trainer.net, first, second))
         update_momentum(trainer.net, trainer.momentum_net, config.momentum)
         with torch.no_grad():
             keys = embed(trainer.momentum_net, second, first)
-        loss = trainer.loss(foretold, keys)  # the mean of both directions
+        loss = trainer.loss(predicted, keys)  # the mean of both directions
     trainer.optimizer.zero_grad()
     loss.backward()
     trainer.optimizer.step()
@@ -365,8 +365,8 @@ def require_same(folder: Path, config: PretrainConfig) -> None:
     """Make sure that the checkpoints in a folder are those of a run with these very options.
 
     Raises:
-        UsageError: They are not.
-        EncoderError: They do not say.
+        UsageError: The options differ.
+        EncoderError: The checkpoint cannot be read.
     """
     try:
         recorded = json.loads((folder / _STATE).read_text(encoding="utf-8"))["config"]
@@ -417,7 +417,7 @@ def _restore(trainer: _Trainer, folder: Path) -> None:
 
 
 def _load(trainer: _Trainer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `_tensors` gave."""
+    """Put back the state that `_tensors` gave."""
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

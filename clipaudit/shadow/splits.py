@@ -27,8 +27,8 @@ class Split:
 
     Attributes:
         members: SHA-256 in hex, in an order that the seed decides.
-        nonmembers: Likewise.
-        references: Likewise, what each reference encoder sees in the place of the members.
+        nonmembers: SHA-256 of the others, likewise.
+        references: SHA-256 of what each reference encoder is trained on, likewise.
     """
 
     members: tuple[str, ...]
@@ -37,7 +37,7 @@ class Split:
 
     @property
     def pictures(self) -> tuple[str, ...]:
-        """All of them."""
+        """All pictures of the split."""
         return self.members + self.nonmembers + tuple(chain.from_iterable(self.references))
 
 
@@ -64,7 +64,7 @@ def split(
     without: frozenset[str],
     n_references: int = 0,
 ) -> Split:
-    """Members and non-members drawn at random from one data set, and members of references.
+    """Draw members and non-members at random from one data set, and members of references.
 
     As `draw_groups`, for these. Members and non-members do not depend on the references.
 
@@ -75,8 +75,8 @@ def split(
     counts = {"members": n_members, "non-members": n_nonmembers}
     counts |= dict.fromkeys(references, n_members)
     groups = draw_groups(data, counts, seed, without).groups
-    drawn = tuple(groups[name] for name in references)
-    return Split(groups["members"], groups["non-members"], drawn)
+    of_references = tuple(groups[name] for name in references)
+    return Split(groups["members"], groups["non-members"], of_references)
 
 
 def draw_groups(
@@ -85,13 +85,13 @@ def draw_groups(
     seed: int,
     without: frozenset[str] = frozenset(),
 ) -> Groups:
-    """Groups of pictures drawn at random from one data set, none in two of them.
+    """Draw groups of pictures at random from one data set, none in two of them.
 
     A file that cannot be decoded is passed over; so is one that is a copy or a near-duplicate of
     a picture that was drawn before, in whatever group.
 
     Args:
-        data: To draw from.
+        data: Data set to draw from.
         counts: How many pictures for each group, by its name.
         seed: Decides the draw, together with the content and the name of the data set; names and
             order of its files do not.
@@ -104,7 +104,7 @@ def draw_groups(
     order = stream(seed, data.name, "split").permutation(len(pool))
     n_wanted = sum(counts.values())
     chosen: list[str] = []
-    seen = Seen()
+    shown = Seen()
     n_unreadable = n_near_duplicates = 0
     for position in order:
         if len(chosen) == n_wanted:
@@ -112,7 +112,7 @@ def draw_groups(
         fingerprint = data.perceptual_hash(pool[position])
         if fingerprint is None:
             n_unreadable += 1
-        elif seen.add(fingerprint):
+        elif shown.add(fingerprint):
             chosen.append(pool[position])
         else:
             n_near_duplicates += 1
