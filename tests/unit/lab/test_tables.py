@@ -1,6 +1,7 @@
 import pytest
 
 from clipaudit.cli.app import main
+from clipaudit.errors import InputError
 from clipaudit.lab.experiments import EXPERIMENTS, experiment_kind
 from clipaudit.lab.knowledge import COMBINATIONS, setting_of
 from clipaudit.lab.paper import Reported
@@ -134,6 +135,14 @@ def test_members_found_at_1_percent_are_unknown_where_they_were_not_counted():
     (table,) = tables(results(outcomes=some, downstream=()), "tpr-at-1-percent")
     assert table.rows[0].figures["V"] is None
     assert table.rows[0].figures["T"].value == pytest.approx(0.4)
+
+
+def test_results_of_an_experiment_that_does_not_exist_are_an_error_of_ours():
+    some = (outcome(30, 5, experiment="vews-cifar10"),)
+    experiments = {"vews-cifar10": {"kind": "vews", "data": "cifar10", "unknown_data": ""}}
+    with pytest.raises(InputError, match="no kind of experiment called vews") as caught:
+        tables(results(outcomes=some, downstream=(), experiments=experiments))
+    assert "views" in caught.value.hint
 
 
 def test_no_outcomes_are_no_tables():
