@@ -16,7 +16,7 @@ from clipaudit.lab.splits import LabSplit, Role
 from clipaudit.lab.units import VIEWS, Fit, Look, Unit, encoder_key
 from clipaudit.seeding import derive
 from clipaudit.shadow.architectures import Architecture
-from clipaudit.shadow.pretrain import Algorithm, PretrainConfig
+from clipaudit.shadow.config import Algorithm, PretrainConfig
 
 
 @dataclass(slots=True)

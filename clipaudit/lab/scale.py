@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from clipaudit.errors import UsageError
 from clipaudit.shadow.architectures import Architecture
-from clipaudit.shadow.pretrain import ALGORITHMS, Algorithm, Precision, PretrainConfig
+from clipaudit.shadow.config import ALGORITHMS, Algorithm, Precision, PretrainConfig
 
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=10)]

@@ -24,7 +24,7 @@ from clipaudit.features.signals import Similarity
 from clipaudit.features.views import ENCODERMI
 from clipaudit.inferrers.base import Kind, Reads
 from clipaudit.lab.splits import LabSplit, Role
-from clipaudit.shadow.pretrain import PretrainConfig
+from clipaudit.shadow.config import PretrainConfig
 from clipaudit.shadow.training_folder import has_encoder, has_snapshot
 
 if TYPE_CHECKING:

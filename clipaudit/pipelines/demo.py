@@ -19,7 +19,8 @@ from clipaudit.encoders.base import EncoderOptions, InputSpec
 from clipaudit.errors import UsageError
 from clipaudit.pipelines.score import ScoreConfig, score
 from clipaudit.seeding import derive, stream
-from clipaudit.shadow.pretrain import Epoch, PretrainConfig, pretrain
+from clipaudit.shadow.config import PretrainConfig
+from clipaudit.shadow.pretrain import Epoch, pretrain
 from clipaudit.shadow.procedural import draw_picture
 from clipaudit.statistics.metrics import Estimate, auc
 

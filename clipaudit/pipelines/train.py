@@ -40,8 +40,9 @@ from clipaudit.inferrers.base import (
 )
 from clipaudit.inferrers.library import CARD, RULES, load, save
 from clipaudit.seeding import derive, stream
+from clipaudit.shadow.config import PretrainConfig
 from clipaudit.shadow.datasets import ShadowData, open_data
-from clipaudit.shadow.pretrain import Epoch, PretrainConfig
+from clipaudit.shadow.pretrain import Epoch
 from clipaudit.shadow.splits import Split, split
 from clipaudit.shadow.training_folder import ENCODER, has_encoder, pretrain_in
 from clipaudit.statistics.metrics import judge

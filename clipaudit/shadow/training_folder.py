@@ -18,7 +18,9 @@ import numpy.typing as npt
 
 from clipaudit.encoders.base import InputSpec
 from clipaudit.files import append_line, replace_file
-from clipaudit.shadow.pretrain import Epoch, PretrainConfig, head_of, pretrain, require_same
+from clipaudit.shadow.checkpoints import require_same
+from clipaudit.shadow.config import PretrainConfig, head_of
+from clipaudit.shadow.pretrain import Epoch, pretrain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -14,7 +14,7 @@ from clipaudit.errors import InputError, UsageError
 from clipaudit.pipelines.score import ScoreConfig, score
 from clipaudit.pipelines.train import TrainConfig, read_split, train
 from clipaudit.seeding import stream
-from clipaudit.shadow.pretrain import PretrainConfig
+from clipaudit.shadow.config import PretrainConfig
 from clipaudit.shadow.procedural import draw_picture
 from clipaudit.statistics.metrics import auc
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clipaudit.lab.experiments.base import ExperimentKind
-from clipaudit.shadow.pretrain import ALGORITHMS
+from clipaudit.shadow.config import ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from clipaudit.lab.experiments import EXPERIMENTS
 from clipaudit.lab.knowledge import COMBINATIONS
 from clipaudit.lab.matrix import Matrix, read_matrix, shipped_matrices
 from clipaudit.lab.scale import PretrainOptions
-from clipaudit.shadow.pretrain import PretrainConfig
+from clipaudit.shadow.config import PretrainConfig
 from tests.made.labs import SMALL, matrix_of
 
 VIEWS = ENCODERMI.id

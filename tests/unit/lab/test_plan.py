@@ -12,7 +12,7 @@ from clipaudit.lab.matrix import read_matrix
 from clipaudit.lab.plan import data_sets, make_plan
 from clipaudit.lab.scale import SplitSizes
 from clipaudit.lab.units import Fit, Look, Unit, encoder_key
-from clipaudit.shadow.pretrain import ALGORITHMS
+from clipaudit.shadow.config import ALGORITHMS
 from tests.made.labs import SMALL, made_up_splits, matrix_of
 
 LAB = Path("lab")
