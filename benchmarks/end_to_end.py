@@ -29,7 +29,8 @@ from torchvision import transforms
 from clipaudit.encoders.base import Encoder, EncoderOptions
 from clipaudit.encoders.spec import load_encoder
 from clipaudit.features.views import ENCODERMI
-from clipaudit.pipelines.score import ScoreConfig, score
+from clipaudit.pipelines.config import ScoreConfig
+from clipaudit.pipelines.score import score
 from clipaudit.seeding import stream
 from clipaudit.shadow.procedural import draw_picture
 

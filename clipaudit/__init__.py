@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from clipaudit import telemetry
 from clipaudit._version import __version__
 from clipaudit.errors import ClipAuditError
 
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
     from clipaudit.features.signals import Similarity
     from clipaudit.pictures.decoding import AnyPath, Limits
     from clipaudit.pipelines.calibrate import Calibrated
-    from clipaudit.pipelines.score import Progress, ScoreConfig
+    from clipaudit.pipelines.config import ScoreConfig
+    from clipaudit.pipelines.score import Progress
     from clipaudit.results.audit import Audit
     from clipaudit.results.evaluation import Evaluation
 
     Paths = AnyPath | Sequence[AnyPath]
     Names = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+telemetry.switch_off()
 
 __all__ = ["ClipAuditError", "Options", "__version__", "calibrate", "evaluate", "score"]
 
@@ -38,7 +42,7 @@ __all__ = ["ClipAuditError", "Options", "__version__", "calibrate", "evaluate", 
 class Options(TypedDict, total=False):
     """Everything else that `score` takes; each is an option of `clipaudit score` too.
 
-    What they mean, and their defaults: `clipaudit.pipelines.score.ScoreConfig` and
+    What they mean, and their defaults: `clipaudit.pipelines.config.ScoreConfig` and
     `clipaudit.encoders.base.EncoderOptions`, of which these are the fields.
     """
 
@@ -85,7 +89,7 @@ def score(
         paths: Files or folders.
         encoder: Spec of the target encoder.
         references: Specs of encoders that were not trained on these pictures; see
-            `clipaudit.pipelines.score.ScoreConfig`.
+            `clipaudit.pipelines.config.ScoreConfig`.
         inferrers: Names or folders; empty takes every shipped one that fits.
         control: Files or folders of the same kind that cannot have been in the training set, for
             a verdict on all pictures as a set: `audit.comparison`.
@@ -109,7 +113,8 @@ def score(
     """
     from pathlib import Path
 
-    from clipaudit.pipelines.audit import JudgeConfig, audit
+    from clipaudit.pipelines.audit import audit
+    from clipaudit.pipelines.config import JudgeConfig
 
     how = JudgeConfig(
         fpr=fpr,
@@ -194,7 +199,7 @@ def evaluate(
         ClipAuditError: As `clipaudit.pipelines.evaluate.evaluate`.
         TypeError: There is no such option.
     """
-    from clipaudit.pipelines.evaluate import EvaluateConfig
+    from clipaudit.pipelines.config import EvaluateConfig
     from clipaudit.pipelines.evaluate import evaluate as run
 
     told: dict[str, Any] = {} if blind else {"blind": False}
@@ -220,7 +225,7 @@ def _config(
     from dataclasses import fields
 
     from clipaudit.encoders.base import EncoderOptions
-    from clipaudit.pipelines.score import ScoreConfig
+    from clipaudit.pipelines.config import ScoreConfig
 
     unknown = options.keys() - Options.__annotations__.keys()
     if unknown:

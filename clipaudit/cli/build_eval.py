@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from clipaudit_crawlers import SOURCES
 from clipaudit_crawlers.licenses import LICENSES
 from rich import box
 from rich.console import Console
@@ -20,9 +21,10 @@ from clipaudit.cli.words import among, command_line
 from clipaudit.errors import UsageError
 from clipaudit.evaluation_sets.joining import Layout
 from clipaudit.evaluation_sets.keywords import read_keywords
+from clipaudit.evaluation_sets.request import BuildConfig, NonMembers
 from clipaudit.listings.columns import parse_columns
 from clipaudit.pipelines import build_eval as pipeline
-from clipaudit.pipelines.build_eval import ADVICE, BuildConfig, NonMembers
+from clipaudit.pipelines.build_eval import ADVICE
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def build_eval(
         typer.Option(
             "--source",
             "-s",
-            help="openverse, wikimedia, flickr, google, brave, folder:PATH or urls:FILE.",
+            help=f"{', '.join(SOURCES)}, folder:PATH or urls:FILE.",
         ),
     ] = DEFAULT.source,
     output: Annotated[

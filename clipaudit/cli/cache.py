@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clipaudit._version import SCHEMA_VERSION
 from clipaudit.features import store
 from clipaudit.text.escaping import shown
 
@@ -35,7 +36,7 @@ def info(
     size_bytes, n_images = (found.size_bytes, found.n_images) if found else (0, 0)
     if as_json:
         facts = {
-            "schema_version": "1.0",
+            "schema_version": SCHEMA_VERSION,
             "path": str(path),
             "size_bytes": size_bytes,
             "n_images": n_images,

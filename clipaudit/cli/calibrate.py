@@ -16,9 +16,8 @@ from clipaudit.cli.calibrations import described
 from clipaudit.cli.progress import progress
 from clipaudit.cli.words import command_line
 from clipaudit.encoders.base import EncoderOptions, InputOverrides
-from clipaudit.pipelines.audit import JudgeConfig
 from clipaudit.pipelines.calibrate import calibrate as run
-from clipaudit.pipelines.score import ScoreConfig
+from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
 from clipaudit.reports.wording import percent
 from clipaudit.statistics.calibration import needed
 from clipaudit.text.escaping import shown
@@ -114,7 +113,7 @@ def calibrate(
 
 def _tell(made: Calibrated, console: Console) -> None:
     say = partial(console.print, soft_wrap=True, markup=False, highlight=False)
-    for kept, path in zip(made.kept, made.files, strict=True):
+    for kept, path in zip(made.calibrations, made.files, strict=True):
         for line in described(kept, JUDGING.fpr):
             say(line)
         say(f"  kept in {shown(str(path))}")
@@ -125,7 +124,7 @@ def _tell(made: Calibrated, console: Console) -> None:
     if made.n_same:
         notes.append(f"{made.n_same:,} copies and near-duplicates passed over")
     say(", ".join(notes))
-    n_null = made.kept[0].nonmembers.n
+    n_null = made.calibrations[0].nonmembers.n
     if n_null < needed(JUDGING.fpr):
         say(
             f"An FPR of {percent(JUDGING.fpr)}, which `clipaudit score` takes, needs "

@@ -17,13 +17,13 @@ from clipaudit.statistics.calibration import needed
 from clipaudit.statistics.conformal import Levels
 from clipaudit.text.escaping import shown
 from clipaudit.verdicts import calibration_files as calibration_store
-from clipaudit.verdicts.by_calibration import found_at
+from clipaudit.verdicts.by_calibration import estimate_tpr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clipaudit.results.evidence import KnownSet
-    from clipaudit.verdicts.calibration_files import KeptCalibration
+    from clipaudit.verdicts.calibration_files import CalibrationFile
 
 app = typer.Typer(
     add_completion=False,
@@ -48,7 +48,7 @@ def calibrations(ctx: typer.Context) -> None:
 def list_() -> None:
     """List the calibrations that are kept."""
     messages.set_up()
-    kept = calibration_store.kept_calibrations()
+    kept = calibration_store.read_calibrations()
     if not kept:
         typer.echo("No calibration is kept; `clipaudit calibrate` makes some.")
         return
@@ -83,7 +83,7 @@ def remove(name: Name) -> None:
     typer.echo(f"{shown(str(calibration_store.remove(name)))} is removed")
 
 
-def described(kept: KeptCalibration, fpr: float) -> Iterator[str]:
+def described(kept: CalibrationFile, fpr: float) -> Iterator[str]:
     """A calibration in lines for people: what it holds, and what it can decide."""
     calibration, by = kept.calibration, kept.calibration.scored_by
     yield f"{kept.name}: {shown(by.inferrer)} on {shown(kept.encoder)}"
@@ -106,7 +106,7 @@ def described(kept: KeptCalibration, fpr: float) -> Iterator[str]:
     )
     if kept.members is not None:
         yield f"  members: {_set(kept.members)}"
-        found = found_at(calibration, fpr)
+        found = estimate_tpr(calibration, fpr)
         if found is not None and reaches:
             yield f"  members found at that FPR: {rate(found)}"
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clipaudit.cli import messages
+from clipaudit.encoders.spec import DEFAULT_SCHEME, SCHEMES, find_scheme, parse
 from clipaudit.errors import EncoderError
 from clipaudit.text.escaping import shown
 
@@ -28,6 +29,9 @@ app = typer.Typer(
     "data of one.",
 )
 
+_NAMELESS = ", ".join(f"{name}:{row.takes}" for name, row in SCHEMES.items() if row.takes)
+FILES_AND_FOLDERS = f"Files and folders need no list: MODEL/CHECKPOINT, {_NAMELESS}."
+
 Search = Annotated[
     str | None,
     typer.Option("--search", "-s", help="Words that the name or the training data holds."),
@@ -41,16 +45,13 @@ def encoders(ctx: typer.Context, search: Search = None) -> None:
         list_(search)
 
 
-@app.command("list")
+@app.command("list", epilog=FILES_AND_FOLDERS)
 def list_(search: Search = None) -> None:
     """List the encoders that can be audited; the same as without a command.
 
     These have published weights, which are downloaded when they are first used. Through a pipe
     a line is the name, its default output, its training data and its cut-off, with tabs between:
     the first day that is certainly not in the training data, where that is known.
-
-    Files and folders need no list: MODEL/CHECKPOINT, hf-hub:ORG/NAME, local-dir:FOLDER,
-    onnx:FILE, torch-export:FILE, torchscript:FILE, state-dict:FILE.
     """
     from clipaudit.encoders.catalog import list_encoders
 
@@ -137,14 +138,13 @@ def _require_known(spec: str) -> None:
     """
     from clipaudit.encoders.catalog import list_encoders
     from clipaudit.encoders.nearest import did_you_mean
-    from clipaudit.encoders.spec import parse
     from clipaudit.encoders.training_data import is_file
 
     scheme, name = parse(spec)
-    if scheme not in {"open_clip", "timm", "torchvision"} or is_file(name):
+    if not find_scheme(scheme).published or is_file(name):
         return
     known = {entry.spec for entry in list_encoders()}
-    wanted = name if scheme == "open_clip" else f"{scheme}:{name}"
+    wanted = name if scheme == DEFAULT_SCHEME else f"{scheme}:{name}"
     if wanted not in known:
         raise EncoderError(
             f"no encoder is called {spec!r}",

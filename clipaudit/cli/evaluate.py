@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from clipaudit.cli import messages, options
+from clipaudit.cli.delivery import deliver
 from clipaudit.cli.progress import progress
 from clipaudit.cli.words import command_line
 from clipaudit.encoders.base import EncoderOptions, InputOverrides
-from clipaudit.errors import ClipAuditError, UsageError
 from clipaudit.files import make_folder
-from clipaudit.pipelines.evaluate import EvaluateConfig
+from clipaudit.pipelines.config import EvaluateConfig, ScoreConfig
 from clipaudit.pipelines.evaluate import evaluate as run
-from clipaudit.pipelines.score import ScoreConfig
 from clipaudit.reports import formats as reports
-from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from clipaudit.results.evaluation import Evaluation
 
 DEFAULT = ScoreConfig()
 OPTIONS = EncoderOptions()
 EVALUATING = EvaluateConfig()
 
-Style = Literal["table", "json"]
+if TYPE_CHECKING:
+    Style = str
+else:
+    Style = Literal[reports.printable(reports.EVALUATION)]
 
 _RESULT = "Result"
+_ENDINGS = reports.listed(reports.endings(reports.EVALUATION))
 
 
 def evaluate(
@@ -103,7 +106,7 @@ def evaluate(
     ] = "table",
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write a .json file too.", rich_help_panel=_RESULT),
+        typer.Option("--out", "-o", help=f"Write a {_ENDINGS} file too.", rich_help_panel=_RESULT),
     ] = None,
     force: options.Force = False,
     figures: Annotated[
@@ -120,7 +123,7 @@ def evaluate(
     nothing by themselves. Nothing leaves the machine.
     """
     if out is not None:
-        _check_destination(out, force=force)
+        reports.check_destination(out, reports.EVALUATION, force=force)
     if figures is not None:
         make_folder(figures)
     config = EvaluateConfig(
@@ -157,38 +160,12 @@ def evaluate(
     console = messages.set_up(quiet=quiet, verbosity=verbose)
     with progress(console, quiet=quiet) as advance:
         evaluation = run(folder, config, on_progress=advance)
-    _deliver(evaluation, style, out, figures)
+    writers = [partial(reports.write, evaluation, out)] if out else []
+    deliver(evaluation, style, [*writers, *_drawn(evaluation, figures)])
 
 
-def _check_destination(out: Path, *, force: bool) -> None:
-    """Say now, and not after hours of work, that a result cannot go there."""
-    if out.suffix.lower() != ".json":
-        raise UsageError(f"{shown(str(out))} does not end in .json", "An evaluation is JSON.")
-    reports.check_destination(out, force=force)
+def _drawn(evaluation: Evaluation, folder: Path | None) -> Iterator[Callable[[], object]]:
+    if folder is not None:
+        from clipaudit.reports.evaluation.figures import draw_all
 
-
-def _deliver(evaluation: Evaluation, style: Style, out: Path | None, figures: Path | None) -> None:
-    """Write the files and print the result: where one fails, the others are still there."""
-    from clipaudit.reports.evaluation import json_document as evaluation_document
-    from clipaudit.reports.evaluation import table as evaluation_table
-
-    failure = None
-    try:
-        if out is not None:
-            evaluation_document.write(evaluation, out)
-        if figures is not None:
-            from clipaudit.reports.evaluation.figures import draw_all
-
-            draw_all(evaluation, figures)
-    except ClipAuditError as error:
-        failure = error
-    if style == "json":
-        evaluation_document.dump(evaluation, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    elif sys.stdout.isatty():
-        evaluation_table.show(evaluation, Console())
-    else:
-        evaluation_table.dump(evaluation, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    if failure is not None:
-        raise failure
+        yield partial(draw_all, evaluation, folder)

@@ -19,11 +19,11 @@ from rich.text import Text
 
 from clipaudit.cli import messages
 from clipaudit.cli.progress import LINE_EVERY_S, duration
-from clipaudit.cli.words import among, command_line
+from clipaudit.cli.words import among, command_line, either
 from clipaudit.errors import ClipAuditError, UsageError
 from clipaudit.features.signals import SIMILARITIES
 from clipaudit.files import refuse_link
-from clipaudit.inferrers.base import KINDS
+from clipaudit.inferrers import RULES
 from clipaudit.lab.tables import DOWNSTREAM
 
 if TYPE_CHECKING:
@@ -162,10 +162,7 @@ def export(
     ] = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option(
-            help="V, S, T, norm, combined, difference or adjusted; may be repeated. By default "
-            "those of the matrix."
-        ),
+        typer.Option(help=f"{either(RULES)}; may be repeated. By default those of the matrix."),
     ] = None,
     views: Annotated[
         int | None, typer.Option(help="Views an image; by default those of the scale.")
@@ -196,7 +193,7 @@ def export(
         into=into,
         similarities=among(similarity or ["cosine"], SIMILARITIES, "--similarity"),
         n_views=views or found.scale[scale].views,
-        kinds=among(kind, KINDS, "--kind") if kind else None,
+        kinds=among(kind, tuple(RULES), "--kind") if kind else None,
         has_reference=with_reference,
         usual_views=found.scale[scale].views,
         command=f"{shlex.join(trained_by)} && {command_line(ctx)}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,28 +12,31 @@ import typer
 from rich.console import Console
 
 from clipaudit.cli import messages, options
+from clipaudit.cli.delivery import deliver
 from clipaudit.cli.words import command_line
-from clipaudit.errors import ClipAuditError, InputError, UsageError
+from clipaudit.errors import InputError, UsageError
 from clipaudit.listings.columns import parse_columns
 from clipaudit.pictures.decoding import read_path_list
 from clipaudit.pipelines.lookup import LookupConfig
 from clipaudit.pipelines.lookup import lookup as run
 from clipaudit.reports import formats as reports
-from clipaudit.reports.lookup import files as lookup_files
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from clipaudit.pipelines.lookup import Step
-    from clipaudit.results.lookup import Lookup
 
 DEFAULT = LookupConfig(metadata=())
 
-Style = Literal["table", "json", "jsonl", "csv"]
+if TYPE_CHECKING:
+    Style = str
+else:
+    Style = Literal[reports.printable(reports.LOOKUP)]
 
 _LISTS = "Lists"
 _RESULT = "Result"
+_ENDINGS = reports.listed(reports.endings(reports.LOOKUP))
 
 
 def lookup(
@@ -107,7 +111,7 @@ def lookup(
         typer.Option(
             "--out",
             "-o",
-            help="Write a file too: .csv, .json, .jsonl or .parquet, by its ending.",
+            help=f"Write a file too: {_ENDINGS}, by its ending.",
             rich_help_panel=_RESULT,
         ),
     ] = None,
@@ -123,7 +127,7 @@ def lookup(
     `clipaudit encoders show SPEC` says which list belongs to an encoder.
     """
     if out is not None:
-        reports.check_destination(out, lookup_files.ENDINGS, force=force)
+        reports.check_destination(out, reports.LOOKUP, force=force)
     config = LookupConfig(
         metadata=tuple(metadata),
         urls=tuple(_lines(urls)) if urls is not None else (),
@@ -142,7 +146,7 @@ def lookup(
     console = messages.set_up(quiet=quiet)
     with _progress(console, quiet=quiet) as on_step:
         found = run(paths or [], config, on_step)
-    _deliver(found, style, out)
+    deliver(found, style, [partial(reports.write, found, out)] if out else [])
     if found.answers and len(found.with_status("skipped")) == len(found) and not found.sites:
         reasons = found.skip_reasons().items()
         counts = ", ".join(f"{n:,} {shown(reason.replace('_', ' '))}" for reason, n in reasons)
@@ -183,22 +187,3 @@ def _progress(console: Console, *, quiet: bool) -> Iterator[Callable[[Step], Non
                 status.update(f"searching file {step.done + 1:,} of {step.total:,}")
 
         yield show
-
-
-def _deliver(found: Lookup, style: Style, out: Path | None) -> None:
-    """Write the file and print the result: where one fails, the other is still there."""
-    from clipaudit.reports.lookup import table as lookup_table
-
-    failure = None
-    if out is not None:
-        try:
-            lookup_files.write(found, out)
-        except ClipAuditError as error:
-            failure = error
-    if style == "table" and sys.stdout.isatty():
-        lookup_table.show(found, Console())
-    else:
-        lookup_files.dump(found, style, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    if failure is not None:
-        raise failure

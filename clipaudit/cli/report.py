@@ -13,6 +13,7 @@ from clipaudit.reports import formats as reports
 from clipaudit.text.escaping import shown
 
 N_PICTURES = 5
+_ENDINGS = reports.listed(reports.endings(reports.AUDIT))
 
 
 def report(
@@ -28,7 +29,7 @@ def report(
         typer.Option(
             "--out",
             "-o",
-            help="The file to write: .html, .csv, .json, .jsonl or .parquet, by its ending.",
+            help=f"The file to write: {_ENDINGS}, by its ending.",
             show_default="RESULTS with the ending .html",
         ),
     ] = None,

@@ -5,21 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from clipaudit.cli import messages, options
+from clipaudit.cli.delivery import deliver
 from clipaudit.cli.progress import progress
 from clipaudit.cli.words import command_line
 from clipaudit.encoders.base import EncoderOptions, InputOverrides
-from clipaudit.errors import ClipAuditError, InputError, UsageError
+from clipaudit.errors import InputError, UsageError
 from clipaudit.pictures.decoding import read_path_list
-from clipaudit.pipelines.audit import JudgeConfig
 from clipaudit.pipelines.audit import audit as run
-from clipaudit.pipelines.score import ScoreConfig
+from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
 from clipaudit.reports import formats as reports
 from clipaudit.text.escaping import shown
 
@@ -30,10 +30,14 @@ DEFAULT = ScoreConfig()
 OPTIONS = EncoderOptions()
 JUDGING = JudgeConfig()
 
-Style = Literal["table", "json", "jsonl", "csv"]
+if TYPE_CHECKING:
+    Style = str
+else:
+    Style = Literal[reports.printable(reports.AUDIT)]
 
 _VERDICTS = "Verdicts"
 _RESULT = "Result"
+_ENDINGS = reports.listed(reports.endings(reports.AUDIT))
 
 
 def score(
@@ -142,7 +146,7 @@ def score(
         typer.Option(
             "--out",
             "-o",
-            help="Write a file too: .html, .csv, .json, .jsonl or .parquet, by its ending.",
+            help=f"Write a file too: {_ENDINGS}, by its ending.",
             rich_help_panel=_RESULT,
         ),
     ] = None,
@@ -199,7 +203,7 @@ def score(
     console = messages.set_up(quiet=quiet, verbosity=verbose)
     with progress(console, quiet=quiet) as advance:
         audit = run(given, config, how, on_progress=advance)
-    _deliver(audit, style, out)
+    deliver(audit, style, [partial(reports.write, audit, out)] if out else [])
     if audit.run.interrupted:
         raise typer.Exit(130)
     if not audit.scored:
@@ -228,25 +232,6 @@ def _given(paths: list[Path], from_file: Path | None) -> list[Path | str]:
             f"cannot read the list {from_file}: {error.strerror}",
             "--from-file takes a text file with a path a line, or - for standard input.",
         ) from error
-
-
-def _deliver(audit: Audit, style: Style, out: Path | None) -> None:
-    """Write the file and print the result: where one fails, the other is still there."""
-    failure = None
-    if out is not None:
-        try:
-            reports.write(audit, out)
-        except ClipAuditError as error:
-            failure = error
-    if style == "table" and sys.stdout.isatty():
-        from clipaudit.reports.audit.table import show
-
-        show(audit, Console())
-    else:
-        reports.dump(audit, style, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    if failure is not None:
-        raise failure
 
 
 def _reasons(audit: Audit) -> str:

@@ -13,10 +13,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clipaudit.cli import messages
 from clipaudit.cli.progress import LINE_EVERY_S
-from clipaudit.cli.words import among, command_line
+from clipaudit.cli.words import among, command_line, either
 from clipaudit.encoders.base import OUTPUTS
 from clipaudit.features.signals import SIMILARITIES
-from clipaudit.inferrers.base import KINDS
+from clipaudit.inferrers import RULES, forms
 from clipaudit.pipelines import train as pipeline
 from clipaudit.pipelines.train import TrainConfig
 from clipaudit.shadow.architectures import Architecture
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PRETRAIN = PretrainConfig()
 DEFAULT = TrainConfig(data="", output=Path())
+WITHOUT_REFERENCE = [kind for kind in RULES if forms(kind, has_reference=False)]
 ALL_KINDS: list[str] = list(DEFAULT.kinds)
 SIMILARITY: list[str] = list(DEFAULT.similarities)
 BOTH_OUTPUTS: list[str] = list(DEFAULT.outputs)
@@ -91,8 +92,8 @@ def train(
     kind: Annotated[
         list[str],
         typer.Option(
-            help="V, S, T, norm or combined, and with --references difference or adjusted; may be "
-            "repeated."
+            help=f"{either(WITHOUT_REFERENCE)}, and with --references "
+            f"{either(kind for kind in RULES if kind not in WITHOUT_REFERENCE)}; may be repeated."
         ),
     ] = ALL_KINDS,
     similarity: Annotated[
@@ -137,7 +138,7 @@ def train(
             precision=precision,
             seed=seed,
         ),
-        kinds=among(kind, KINDS, "--kind"),
+        kinds=among(kind, tuple(RULES), "--kind"),
         similarities=among(similarity, SIMILARITIES, "--similarity"),
         outputs=among(encoder_output, OUTPUTS, "--encoder-output"),
         n_views=views,

@@ -26,6 +26,8 @@ from filelock import FileLock, Timeout
 from clipaudit.errors import InputError
 from clipaudit.files import (
     append_line,
+    as_type,
+    load_json,
     make_folder,
     refuse_links,
     remove_leftovers,
@@ -103,6 +105,9 @@ class Failed:
 
 
 Outcome = Fetched | Failed
+
+_ENDS: dict[str, type[Fetched] | type[Failed]] = {"fetched": Fetched, "failed": Failed}
+"""What a line of the journal says as `ended` → what it holds."""
 
 
 class SetFolder:
@@ -278,14 +283,15 @@ class SetFolder:
         outcomes: dict[str, Outcome] = {}
         for number, line in enumerate(whole.splitlines(), 1):
             try:
-                said = json.loads(line)
-                ended = {"fetched": Fetched, "failed": Failed}[said.pop("ended")]
-                outcomes[said["url"]] = ended(**said)
-            except (ValueError, KeyError, TypeError) as error:
+                plain = load_json(line.decode())
+                kind = _ENDS[plain.pop("ended")]
+                outcome = as_type(plain, kind, unknown="forbid")
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise InputError(
                     f"line {number} of {str(self._journal)!r} is not what clipaudit wrote",
                     "Remove the set's folder, and build it again.",
                 ) from error
+            outcomes[outcome.url] = outcome
         return outcomes
 
 

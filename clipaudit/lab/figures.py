@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipaudit.files import make_folder, replacing
+from clipaudit.inferrers import RULES, find_rule
+from clipaudit.lab.judging import WITH_REFERENCE
 from clipaudit.lab.tables import DOWNSTREAM, SPOKEN, ResultTable
 
 if TYPE_CHECKING:
@@ -20,10 +22,7 @@ if TYPE_CHECKING:
 
 FOLDER = "figures"
 
-_COLOURS = {"V": "#1b6ca8", "S": "#d1495b", "T": "#2e8b57", DOWNSTREAM: "#999999"}
-"""Blue, red and green that also differ in brightness; an experiment adds those of its methods."""
-_OTHER = "#444444"
-_MARKS = {"V": "o", "S": "s", "T": "^", "V + reference": "o", "S + reference": "s"}
+_GREY, _DARK_GREY = "#999999", "#444444"
 
 
 def draw_all(found: Results, tables: Sequence[ResultTable], folder: Path) -> list[Path]:
@@ -134,8 +133,15 @@ def _points(ax: Axes, table: ResultTable) -> None:
     ax.grid(axis="x", color="#eeeeee", zorder=0)
 
 
-def _colour(table: ResultTable, method: str) -> str:
-    return _COLOURS.get(method) or table.facts.colours.get(method, _OTHER)
+def _style(table: ResultTable, method: str) -> tuple[str, str]:
+    """Colour and mark of a method: those of its rule, or what the experiment says."""
+    kind = method.removesuffix(WITH_REFERENCE)
+    if kind in RULES:
+        rule = find_rule(kind)
+        return (rule.colour if kind == method else rule.reference_colour), rule.mark
+    if method == DOWNSTREAM:
+        return _GREY, "."
+    return table.facts.colours.get(method, _DARK_GREY), "."
 
 
 def _errors(
@@ -158,14 +164,15 @@ def _errors(
         [figure.value - figure.low for _, figure in known],
         [figure.high - figure.value for _, figure in known],
     ]
+    colour, mark = _style(table, name)
     ax.errorbar(
         values if across else places,
         places if across else values,
         xerr=reach if across else None,
         yerr=None if across else reach,
         label=name,
-        color=_colour(table, name),
-        marker=_MARKS.get(name, "."),
+        color=colour,
+        marker=mark,
         markersize=4,
         linewidth=1,
         linestyle="-" if joined else "none",
@@ -182,7 +189,7 @@ def _report(
         y,
         "D",
         markerfacecolor="none",
-        markeredgecolor=_colour(table, method),
+        markeredgecolor=_style(table, method)[0],
         markersize=7,
         label=f"{method} in the paper",
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipaudit.inferrers.base import forms
+from clipaudit.inferrers import forms
 from clipaudit.lab.measurements import features, make_fit, read_fit
 from clipaudit.lab.results import Outcome
 from clipaudit.statistics.metrics import auc, found_at

@@ -12,7 +12,7 @@ import numpy as np
 
 from clipaudit.encoders.base import Output
 from clipaudit.errors import InputError
-from clipaudit.files import make_folder, replace_file
+from clipaudit.files import make_folder, read_json, replace_file
 from clipaudit.lab.scale import NAME
 from clipaudit.statistics.metrics import Estimate, proportion
 
@@ -267,24 +267,15 @@ def read_results(path: Path) -> Results:
         InputError: It cannot be read.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw.pop("format") != FORMAT:
-            raise ValueError("it was written by another version of clipaudit")
-        for name in (raw["matrix"], raw["scale"], *raw["experiments"]):  # names of files
+        results = read_json(path, Results, version=FORMAT, unknown="forbid")
+        for name in (results.matrix, results.scale, *results.experiments):  # names of files
             if not re.fullmatch(NAME, name):
                 raise ValueError(f"{name!r} is not a name")
-        return Results(
-            **{
-                **raw,
-                "outcomes": tuple(Outcome(**item) for item in raw["outcomes"]),
-                "downstream": tuple(Downstream(**item) for item in raw["downstream"]),
-                "encoders": tuple(EncoderFacts(**item) for item in raw["encoders"]),
-            }
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path} holds no results of a lab: {error}", "Run `clipaudit lab run` again."
         ) from error
+    return results
 
 
 def all_results(lab: Path) -> list[Results]:

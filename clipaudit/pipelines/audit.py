@@ -7,65 +7,26 @@ more where it has to be known which ones are the same to the eye.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipaudit.blind.trial import blind_check
-from clipaudit.errors import InputError, UsageError
+from clipaudit.errors import InputError
 from clipaudit.pictures.decoding import find_images
 from clipaudit.pictures.hashing import perceptual_hashes
-from clipaudit.pipelines.score import Progress, ScoreConfig, score
-from clipaudit.statistics.conformal import Levels
+from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
+from clipaudit.pipelines.score import Progress, score
 from clipaudit.verdicts.by_calibration import fits, judge, require_use, unique_scores
-from clipaudit.verdicts.by_control import ALPHA, against_control, different, overlaps, require_apart
-from clipaudit.verdicts.calibration_files import kept_calibrations, load
+from clipaudit.verdicts.by_control import against_control
+from clipaudit.verdicts.calibration_files import load, read_calibrations
+from clipaudit.verdicts.shared_pictures import require_apart, scored_paths, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from clipaudit.pictures.decoding import AnyPath
     from clipaudit.results.audit import Audit, Row
-
-_LEVELS = Levels()
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeConfig:
-    """How scores become verdicts.
-
-    Attributes:
-        fpr: Share of the non-members that may be called members.
-        fnr: Share of the members that may be called non-members.
-        fdr: Share of non-members, on average, among the pictures that are picked out of all.
-        calibrations: Files of calibrations; None takes those that are kept and fit.
-        control: Files and folders of the same kind that cannot have been in the training set.
-        allow_overlap: Leave pictures out of the control that are among the suspects, where they
-            are an error otherwise.
-        alpha: Level of the test against the control.
-    """
-
-    fpr: float = _LEVELS.fpr
-    fnr: float = _LEVELS.fnr
-    fdr: float = _LEVELS.fdr
-    calibrations: tuple[Path, ...] | None = None
-    control: tuple[AnyPath, ...] = ()
-    allow_overlap: bool = False
-    alpha: float = ALPHA
-
-    def __post_init__(self) -> None:
-        for name, most in (("fpr", 1), ("fnr", 1), ("fdr", 1), ("alpha", 0.5)):
-            value = getattr(self, name)
-            if not 0 < value < most:
-                raise UsageError(
-                    f"--{name} {value} is no rate", f"Pass one above 0 and below {most:g}."
-                )
-
-    @property
-    def levels(self) -> Levels:
-        """How often verdicts may be wrong."""
-        return Levels(self.fpr, self.fnr, self.fdr)
 
 
 def audit(
@@ -92,7 +53,7 @@ def audit(
         unique_scores(suspects, inferrer.name)  # a score that is no number ends the run here
     if named is not None:
         require_use(suspects.run, named)
-    fitting = fits(suspects.run, kept_calibrations() if named is None else named)
+    fitting = fits(suspects.run, read_calibrations() if named is None else named)
     judged = suspects
     try:
         hashes: dict[str, int] = {}
@@ -118,25 +79,27 @@ def _with_control(
     if control.run.interrupted:
         return replace(suspects, run=replace(suspects.run, interrupted=True))
     hashes = {**hashes, **_hashes(control.rows, config)}
-    both = overlaps(suspects, control, hashes)
+    pair = split(scored_paths(suspects), scored_paths(control), hashes)
     if not how.allow_overlap:
-        require_apart(both)
-    blind = blind_check(
-        different(suspects, hashes, without={}),
-        different(control, hashes, without=both),
-        config.limits,
-        config.seed,
-    )
+        require_apart(
+            pair,
+            "the control overlaps with the suspects",
+            "A control must hold other pictures, which cannot have been in the training set. Take "
+            "these out, or pass --allow-overlap to leave them out of the control; what was "
+            "computed is kept.",
+        )
+    blind = blind_check(pair.first, pair.second, config.limits, config.seed)
     comparison = against_control(
         suspects,
         control,
-        hashes,
+        pair,
         blind,
         (_texts(paths), _texts(how.control)),
         how.alpha,
     )
     seconds = suspects.run.seconds + control.run.seconds
-    return replace(suspects, run=replace(suspects.run, comparison=comparison, seconds=seconds))
+    run = replace(suspects.run, seconds=seconds)
+    return replace(suspects, run=run, comparison=comparison)
 
 
 def _require_files(control: Sequence[AnyPath], config: ScoreConfig) -> None:
@@ -153,8 +116,7 @@ def _require_files(control: Sequence[AnyPath], config: ScoreConfig) -> None:
 
 
 def _hashes(rows: Sequence[Row], config: ScoreConfig) -> dict[str, int]:
-    workers = min(8, os.cpu_count() or 1) if config.workers is None else config.workers
-    return perceptual_hashes(rows, config.limits, workers)
+    return perceptual_hashes(rows, config.limits, config.n_workers)
 
 
 def _texts(paths: Sequence[AnyPath]) -> list[str]:

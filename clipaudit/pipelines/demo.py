@@ -17,7 +17,8 @@ import numpy as np
 
 from clipaudit.encoders.base import EncoderOptions, InputSpec
 from clipaudit.errors import UsageError
-from clipaudit.pipelines.score import ScoreConfig, score
+from clipaudit.pipelines.config import ScoreConfig
+from clipaudit.pipelines.score import score
 from clipaudit.seeding import derive, stream
 from clipaudit.shadow.config import PretrainConfig
 from clipaudit.shadow.pretrain import Epoch, pretrain

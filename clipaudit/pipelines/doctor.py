@@ -18,6 +18,7 @@ from typing import Literal
 
 from clipaudit._version import __version__
 from clipaudit.errors import ClipAuditError
+from clipaudit.telemetry import load_onnxruntime
 
 State = Literal["ok", "note", "warning", "problem"]
 """`note`: worth knowing; `warning`: something will not work; `problem`: nothing will."""
@@ -140,7 +141,7 @@ def _onnxruntime() -> Iterator[Check]:
             f"{sys.executable} -m pip install onnxruntime-gpu (or onnxruntime without a GPU).",
         )
     try:
-        module = import_module("onnxruntime")
+        module = load_onnxruntime()
         providers = [str(name) for name in module.get_available_providers()]
     except Exception as error:  # noqa: BLE001 - a broken build raises what it likes
         yield _does_not_load("onnxruntime", error)
@@ -192,7 +193,7 @@ def _pillow() -> Iterator[Check]:
 
 
 def _inferrers() -> Iterator[Check]:
-    from clipaudit.inferrers import list_inferrers
+    from clipaudit.inferrers.library import list_inferrers
 
     try:
         names = [card.name for card in list_inferrers()]

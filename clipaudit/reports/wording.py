@@ -24,7 +24,7 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
     What is the same for several inferrers is told once.
     """
     n = len(audit.scored)
-    for facts in audit.run.calibrations:
+    for facts in audit.calibrations:
         counts = audit.n_verdicts(facts.inferrer)
         lines = [", ".join(f"{k:,} {word}" for word, k in counts.items()) + f", of {n:,}"]
         if can_decide(facts, levels):
@@ -33,7 +33,7 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
             lines.append(f"finds {rate(facts.tpr)} of the known members")
         yield f"Verdicts by {facts.inferrer}", lines
     rests: dict[tuple[str, ...], list[str]] = {}
-    for facts in audit.run.calibrations:
+    for facts in audit.calibrations:
         rests.setdefault(tuple(_rests_on(facts, levels, n)), []).append(facts.inferrer)
     for lines_of_some, inferrers in rests.items():
         of_some = "" if len(rests) == 1 else f" of {', '.join(inferrers)}"
@@ -91,7 +91,7 @@ def uncalibrated_lines(run: Run, names: list[str]) -> Iterator[str]:
     )
     yield (
         "to calibrate: clipaudit calibrate "
-        f"--encoder {shlex.quote(str(run.encoder.get('spec')))} "
+        f"--encoder {shlex.quote(run.encoder.spec)} "
         "--nonmembers FOLDER, with pictures like these that it cannot have been trained on, "
         f"{needed(0.01):,} at least for an FPR of 1 %; all other options as here"
     )

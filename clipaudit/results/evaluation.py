@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from clipaudit.results.evidence import KnownSet
     from clipaudit.statistics.metrics import BoolArray, Figures, FloatArray
 
-SCHEMA_VERSION = "1.0"
-"""Of the JSON document; additions raise the second number."""
-
 BINS = (10, 40)
 """The fewest and the most bins of a histogram."""
 

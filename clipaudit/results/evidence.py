@@ -6,11 +6,11 @@ Plain data, made by `clipaudit.verdicts.by_calibration` and `clipaudit.verdicts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from clipaudit.statistics.metrics import Estimate
-    from clipaudit.statistics.two_sets import Comparison, Outcome
+# Not for the type checker alone: a saved audit is read by these types.
+from clipaudit.statistics.metrics import Estimate
+from clipaudit.statistics.two_sets import Comparison, Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,6 @@ from clipaudit.listings.matching import WAYS, Way
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SCHEMA_VERSION = "1.0"
-"""Of every format that is made from a `Lookup`; additions raise the second number."""
-
 Status = Literal[
     "listed",  # at least one row is about it
     "not_listed",  # it was compared, and no row is about it; it may still have been used

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clipaudit.errors import EncoderError, UsageError
-from clipaudit.files import make_folder, replace_file
+from clipaudit.files import make_folder, read_json, replace_file
 from clipaudit.shadow.config import PretrainConfig
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def require_same(folder: Path, config: PretrainConfig) -> None:
         EncoderError: The checkpoint cannot be read.
     """
     try:
-        recorded = json.loads((folder / _STATE).read_text(encoding="utf-8"))["config"]
+        recorded = read_json(folder / _STATE, dict[str, Any])["config"]
         differs = [name for name, value in asdict(config).items() if recorded[name] != value]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unreadable(folder, error) from error

@@ -10,7 +10,8 @@ from PIL import Image
 
 from clipaudit.errors import InputError
 from clipaudit.features.store import FeatureStore, StoreUnavailable, clear, default_path
-from clipaudit.inferrers import Inferrer, save
+from clipaudit.inferrers.base import Inferrer
+from clipaudit.inferrers.library import save
 from clipaudit.inferrers.threshold import MeanRule
 from clipaudit.lab.results import read_results, write_results
 from clipaudit.reports.formats import write

@@ -8,7 +8,7 @@ import pytest
 
 import clipaudit
 from clipaudit.encoders.base import EncoderOptions
-from clipaudit.pipelines.score import ScoreConfig
+from clipaudit.pipelines.config import ScoreConfig
 
 NOT_FOR_CALLERS = {"command", "options", "n_views_ahead", "every_data_set"}
 NAMED = {"encoder", "inferrers", "references"}
@@ -42,7 +42,7 @@ def test_the_default_encoder_is_written_twice_and_is_the_same():
 def test_how_scores_are_judged_has_the_same_defaults_here_and_there():
     import inspect
 
-    from clipaudit.pipelines.audit import JudgeConfig
+    from clipaudit.pipelines.config import JudgeConfig
 
     parameters = inspect.signature(clipaudit.score).parameters
     for field in fields(JudgeConfig):
@@ -51,7 +51,7 @@ def test_how_scores_are_judged_has_the_same_defaults_here_and_there():
 
 def test_rates_that_are_none_are_errors_with_a_hint():
     for option in ("fpr", "fnr", "fdr", "alpha"):
-        with pytest.raises(clipaudit.ClipAuditError, match="is no rate") as caught:
+        with pytest.raises(clipaudit.ClipAuditError, match="must be above 0 and below") as caught:
             clipaudit.score("pictures", **{option: 1.0})
         assert caught.value.hint
 

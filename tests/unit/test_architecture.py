@@ -13,7 +13,7 @@ PACKAGE = Path(clipaudit.__file__).parent
 CRAWLERS = PACKAGE.parent / "crawlers" / "clipaudit_crawlers"
 
 LAYERS = (
-    ("_version", "errors", "seeding", "cache_dir", "files"),
+    ("_version", "errors", "seeding", "cache_dir", "files", "telemetry"),
     (
         *("images", "decode_worker", "decoding", "views", "encoders", "similarity", "inferrers"),
         *("metrics", "calibration", "decisions", "rank_tests", "comparison", "blind", "verdicts"),

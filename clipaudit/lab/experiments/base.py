@@ -32,7 +32,7 @@ class ExperimentKind(ABC):
         remark: What the paper says of it, in words.
         reported: Accuracy that the paper reports, by (data set, setting, method), on the output
             that is published.
-        colours: Colours of the methods that no other kind has, by method.
+        colours: Colours of its methods that are no inferrers, by method.
         is_numeric: Whether the settings are numbers, so that a line through them means something.
         is_logarithmic: Whether their axis is logarithmic.
     """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from clipaudit.inferrers.base import forms
+from clipaudit.inferrers import PAPER, RULES, find_rule, forms
 from clipaudit.lab.experiments.base import ExperimentKind
 from clipaudit.lab.units import Fit
 
@@ -17,28 +17,12 @@ if TYPE_CHECKING:
     from clipaudit.lab.planning import Repetition
     from clipaudit.lab.scale import Scale
 
-BEYOND_THE_PAPER: tuple[Kind, ...] = ("norm", "difference", "adjusted", "combined")
-"""What is judged beside the inferrers of the matrix."""
-
-_NETWORKS: tuple[Kind, ...] = ("V", "S")
-"""What takes the longest to fit, and so is judged at the most passes alone."""
-
 
 class Reference(ExperimentKind):
     """A cell a number of forward passes."""
 
     title = "Lengths of embeddings and reference encoders"
     setting = "forward passes"
-    colours: ClassVar = {
-        "V + reference": "#123f63",
-        "S + reference": "#7f1d2c",
-        "norm": "#e0a030",
-        "norm + reference": "#8a5a00",
-        "difference": "#66c2a5",
-        "adjusted": "#0b6e4f",
-        "combined": "#b07cc6",
-        "combined + reference": "#4b1d6b",
-    }
     is_numeric = is_logarithmic = True
 
     def missing_from(self, scale: Scale) -> str:
@@ -59,9 +43,10 @@ class Reference(ExperimentKind):
         """Every form of every kind that takes so many passes; see `ExperimentKind.fits`."""
         n_draws = len(plan.units[cell.shadow].draws)
         most = max(other.n_views for other in plan.cells if other.experiment == cell.experiment)
-        for kind in (*kinds, *BEYOND_THE_PAPER):
-            if kind in _NETWORKS and cell.n_views < most:
-                continue
+        beyond_the_paper = [kind for kind in RULES if kind not in PAPER]
+        for kind in (*kinds, *beyond_the_paper):
+            if find_rule(kind).is_network and cell.n_views < most:
+                continue  # it takes the longest to fit
             for has_reference in forms(kind, has_reference=True):
                 keys = cell.references if has_reference else ()
                 for n_views in (cell.n_views, cell.n_views - 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from io import StringIO
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from rich import box
 from rich.cells import cell_len
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import ConsoleOptions, RenderableType, RenderResult
 
+    from clipaudit.encoders.base import EncoderInfo
     from clipaudit.results.audit import Audit, Finding, Row, Run
     from clipaudit.results.evidence import AgainstControl
 
@@ -159,13 +160,13 @@ def _summary(audit: Audit) -> Panel:
     if audit.skipped:
         reasons = (f"{count:,} {_why(reason)}" for reason, count in audit.skip_reasons().items())
         fact("Skipped", ", ".join(reasons))
-    for name, lines in verdict_facts(audit, run.levels) if run.levels else ():
+    for name, lines in verdict_facts(audit, audit.levels) if audit.levels else ():
         fact(shown(name), *lines)
-    calibrated = {one.inferrer for one in run.calibrations}
+    calibrated = {one.inferrer for one in audit.calibrations}
     if others := [one.name for one in run.inferrers if one.name not in calibrated]:
         fact("Predicted members", *(_predicted(audit, name) for name in others))
         fact("Uncalibrated", *uncalibrated_lines(run, others))
-    fact("Note", *run.calibration_notes)
+    fact("Note", *audit.calibration_notes)
     fact("Encoder", *_encoder(run.encoder))
     for reference in run.references:
         fact("Reference", *_encoder(reference))
@@ -180,7 +181,7 @@ def _summary(audit: Audit) -> Panel:
         fact("Trained on", *training)
     fact("Time", _time(audit))
     return Panel(
-        Group(facts, Text(), Text(_meaning(run), style="italic")),
+        Group(facts, Text(), Text(_meaning(audit), style="italic")),
         title="Summary",
         title_align="left",
         border_style="dim",
@@ -210,10 +211,9 @@ def _predicted(audit: Audit, name: str) -> Text:
     return Text.assemble((f"{count:,} of {total:,}", "bold"), f"{share} by {shown(name)}")
 
 
-def _encoder(encoder: dict[str, Any]) -> Iterable[str]:
-    yield f"{encoder.get('spec')}, output {encoder.get('output')}"
-    fingerprint = str(encoder.get("fingerprint"))[:12]
-    yield f"{encoder.get('backend')} on {encoder.get('device')}, fingerprint {fingerprint}"
+def _encoder(encoder: EncoderInfo) -> Iterable[str]:
+    yield f"{encoder.spec}, output {encoder.output}"
+    yield f"{encoder.backend} on {encoder.device}, fingerprint {encoder.fingerprint[:12]}"
 
 
 def _time(audit: Audit) -> str:
@@ -224,11 +224,11 @@ def _time(audit: Audit) -> str:
     return f"{spent}{rate}" + (f", {known:,} known from an earlier run" if known else "")
 
 
-def _meaning(run: Run) -> str:
-    encoder = shown(str(run.encoder.get("spec")))
-    if run.levels and len(run.calibrations) == len(run.inferrers):
-        return meaning(run.levels)
-    if not run.inferrers:
+def _meaning(audit: Audit) -> str:
+    encoder, inferrers = shown(audit.run.encoder.spec), audit.run.inferrers
+    if audit.levels and len(audit.calibrations) == len(inferrers):
+        return meaning(audit.levels)
+    if not inferrers:
         return (
             f"Mean similarity says how alike {encoder} embeds random views of a picture. Members "
             "tend to run higher, but pictures differ far more by content: it proves nothing."

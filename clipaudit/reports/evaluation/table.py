@@ -195,8 +195,7 @@ def _histogram(evaluation: Evaluation, width: int) -> Iterator[Text]:
     stretch = max(1, min(80, width - 14) // len(found.members))
     run = evaluation.run
     yield Text(
-        f"Mean {run.similarity} similarity of the views of a picture, to "
-        f"{shown(str(run.encoder.get('spec')))}",
+        f"Mean {run.similarity} similarity of the views of a picture, to {shown(run.encoder.spec)}",
         style="bold",
     )
     most = max(max(counts) / max(1, sum(counts)) for counts in (found.members, found.nonmembers))
@@ -262,8 +261,7 @@ def _facts(evaluation: Evaluation) -> Panel:
     ):
         fact(
             name,
-            f"{encoder.get('spec')}, output {encoder.get('output')}, fingerprint "
-            f"{str(encoder.get('fingerprint'))[:12]}",
+            f"{encoder.spec}, output {encoder.output}, fingerprint {encoder.fingerprint[:12]}",
         )
     fact("Views", f"{run.n_views} an image by recipe {run.recipe}, seed {run.seed}")
     fact(

@@ -45,7 +45,7 @@ class Answer:
 
 def question(run: Run) -> str:
     """What the run was to find out."""
-    return f"Were these pictures used to train {run.encoder['spec']}?"
+    return f"Were these pictures used to train {run.encoder.spec}?"
 
 
 def answers(audit: Audit) -> tuple[Answer, ...]:
@@ -111,9 +111,9 @@ def _one_by_one(audit: Audit) -> Answer:
             "what is in them."
         )
         return Answer(_BY_ITSELF, "No verdict", "open", title, (similarity,))
-    if run.levels is None or not run.calibrations:
+    if audit.levels is None or not audit.calibrations:
         return _uncalibrated(audit)
-    return _calibrated(audit, run.calibrations[0], run.levels)
+    return _calibrated(audit, audit.calibrations[0], audit.levels)
 
 
 def _uncalibrated(audit: Audit) -> Answer:
@@ -180,7 +180,7 @@ def _beside(audit: Audit, facts: CalibrationFacts) -> tuple[str, ...]:
     """What else the run holds that bears on the answer by one inferrer."""
     others = [
         f"{audit.n_verdicts(one.inferrer)['member']:,} by {one.inferrer}"
-        for one in audit.run.calibrations
+        for one in audit.calibrations
         if one.inferrer != facts.inferrer
     ]
     same_views = (

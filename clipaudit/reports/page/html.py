@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from clipaudit.reports.audit.json_document import as_json
+from clipaudit._version import SCHEMA_VERSION
 from clipaudit.reports.page import answer as page_answers
 from clipaudit.reports.page import plots
 from clipaudit.reports.page import steps_and_limits as page_words
 from clipaudit.reports.page.thumbnails import MOST_VIEWS, VIEW_PX, Thumbnails, thumbnails
-from clipaudit.text.escaping import common_folder, shown
+from clipaudit.text.escaping import as_json, common_folder, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,6 +111,7 @@ def _context(audit: Audit, n_pictures: int) -> dict[str, Any]:
     ]
     return {
         "run": run,
+        "schema_version": SCHEMA_VERSION,
         "audit": audit,
         "question": page_answers.question(run),
         "notices": page_answers.notices(audit),
@@ -175,8 +176,8 @@ def _plots(audit: Audit) -> Iterator[Plot]:
         return
     name = run.inferrers[0].name
     found = _by_inferrer(audit, name)
-    calibration = next((one for one in run.calibrations if one.inferrer == name), None)
-    comparison = run.comparison.by_inferrer[0] if run.comparison else None
+    calibration = next((one for one in audit.calibrations if one.inferrer == name), None)
+    comparison = audit.comparison.by_inferrer[0] if audit.comparison else None
     samples = list(_samples(found, calibration, comparison))
     label = f"score by {name}; higher is more like a member"
     yield plots.histogram(
@@ -241,7 +242,7 @@ def _caption(calibration: CalibrationFacts | None, comparison: InferrerCompariso
 
 def _mark(audit: Audit, calibration: CalibrationFacts | None) -> tuple[float, str] | None:
     """The line that a score must cross: that of the calibration, else that of the inferrer."""
-    levels = audit.run.levels
+    levels = audit.levels
     if calibration is None or levels is None or not calibration.null_scores:
         return audit.run.inferrers[
             0

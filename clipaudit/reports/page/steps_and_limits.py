@@ -85,8 +85,8 @@ def _encoder(run: Run) -> Step:
         (
             name,
             (
-                f"{one['spec']}, output {one['output']}",
-                f"fingerprint of its weights {one['fingerprint']}",
+                f"{one.spec}, output {one.output}",
+                f"fingerprint of its weights {one.fingerprint}",
             ),
         )
         for name, one in named
@@ -115,14 +115,14 @@ def _scores(run: Run) -> Step:
 
 def _calibration(audit: Audit) -> Step:
     run = audit.run
-    calibrated = {one.inferrer for one in run.calibrations}
+    calibrated = {one.inferrer for one in audit.calibrations}
     facts: list[Fact] = []
-    if run.levels:
-        facts += [(name, tuple(lines)) for name, lines in verdict_facts(audit, run.levels)]
+    if audit.levels:
+        facts += [(name, tuple(lines)) for name, lines in verdict_facts(audit, audit.levels)]
     if others := [one.name for one in run.inferrers if one.name not in calibrated]:
         facts.append(("Uncalibrated", tuple(uncalibrated_lines(run, others))))
-    if run.calibration_notes:
-        facts.append(("Note", run.calibration_notes))
+    if audit.calibration_notes:
+        facts.append(("Note", audit.calibration_notes))
     if not calibrated:
         text = (
             "Without pictures that the encoder cannot have been trained on there is no telling "
@@ -151,17 +151,16 @@ def _control(audit: Audit) -> Step:
 
 def limits(audit: Audit) -> Iterator[tuple[str, str]]:
     """What the answer cannot prove: a heading, and why."""
-    run = audit.run
     surprise = "A result says at most: this would be surprising if the pictures had not been used."
-    if run.levels:
-        surprise += f" {meaning(run.levels)}"
+    if audit.levels:
+        surprise += f" {meaning(audit.levels)}"
     yield "It does not prove that a picture was used.", surprise
     no_trace = (
         "Many pictures that an encoder was trained on leave no trace that this method sees, the "
         "more so the more pictures it was trained on and the less often it saw each of them."
     )
     yield "It does not prove that a picture was not used.", no_trace
-    yield from _limits_of_calibrations(run)
+    yield from _limits_of_calibrations(audit)
     yield from _limits_of_the_control(audit)
     copies = (
         "Training on another copy of the same picture, from another site or in another size, "
@@ -180,9 +179,9 @@ def limits(audit: Audit) -> Iterator[tuple[str, str]]:
     yield "It is about training, not about law.", law
 
 
-def _limits_of_calibrations(run: Run) -> Iterator[tuple[str, str]]:
-    calibrated = {one.inferrer for one in run.calibrations}
-    others = [one.name for one in run.inferrers if one.name not in calibrated]
+def _limits_of_calibrations(audit: Audit) -> Iterator[tuple[str, str]]:
+    calibrated = {one.inferrer for one in audit.calibrations}
+    others = [one.name for one in audit.run.inferrers if one.name not in calibrated]
     if others:
         of_some = f" ({', '.join(others)})" if calibrated else ""
         elsewhere = (
@@ -196,7 +195,7 @@ def _limits_of_calibrations(run: Run) -> Iterator[tuple[str, str]]:
             "these pictures (photographs against drawings, say), the rates do not hold."
         )
         yield "Verdicts hold for pictures of one kind.", kinds
-        if all(one.members is None for one in run.calibrations):
+        if all(one.members is None for one in audit.calibrations):
             misses = "No known members took part, so no picture is called a non-member."
             yield "How many members it misses is not known.", misses
 

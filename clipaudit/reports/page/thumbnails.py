@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -141,18 +141,18 @@ def _views(
     if not found:
         return {}, ""
     recipe = RECIPES.get(run.recipe)
-    image: dict[str, Any] = run.encoder["input"]
+    image = run.encoder.input
     if recipe is None:
         return {}, f"Its views are not shown: this version has no recipe {run.recipe}."
-    if image["size_px"] > _MOST_INPUT_PX:
+    if image.size_px > _MOST_INPUT_PX:
         return {}, f"Its views are not shown: they are larger than {_MOST_INPUT_PX} pixels."
     import torch
 
-    decoded, _ = _decoded(found, image["size_px"], image["interpolation"], limits)
+    decoded, _ = _decoded(found, image.size_px, image.interpolation, limits)
     n_views = min(run.n_views, MOST_VIEWS)
     views: dict[str, Iterator[UInt8Array]] = {}
     for one, picture in decoded.items():
-        changes = draw([one], recipe, n_views, image["size_px"], run.seed)
+        changes = draw([one], recipe, n_views, image.size_px, run.seed)
         pixels = torch.from_numpy(picture.image.transpose(2, 0, 1)[None].copy())
         made = make_views(pixels, changes)[0].mul(255).round().to(torch.uint8)
         views[one] = iter(np.ascontiguousarray(made.permute(0, 2, 3, 1).numpy()))

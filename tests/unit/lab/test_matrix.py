@@ -4,7 +4,7 @@ import pytest
 
 from clipaudit.errors import UsageError
 from clipaudit.features.views import ENCODERMI
-from clipaudit.inferrers.base import PAPER
+from clipaudit.inferrers import PAPER
 from clipaudit.lab.experiments import EXPERIMENTS
 from clipaudit.lab.knowledge import COMBINATIONS
 from clipaudit.lab.matrix import Matrix, read_matrix, shipped_matrices

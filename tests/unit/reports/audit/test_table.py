@@ -188,6 +188,6 @@ def test_an_unfair_control_is_said_before_anything_else():
 
 def test_why_a_calibration_was_not_used_is_said_whether_or_not_others_were():
     audit = calibrated(realistic(40, INFERRERS[:2]))
-    for some in (audit, realistic(40)):
-        run = replace(some.run, calibration_notes=("cifar10-t: made with 8 views",))
-        assert "Note cifar10-t: made with 8 views" in joined(as_text(replace(some, run=run), 100))
+    for judged in (audit, realistic(40)):
+        noted = replace(judged, calibration_notes=("cifar10-t: made with 8 views",))
+        assert "Note cifar10-t: made with 8 views" in joined(as_text(noted, 100))
