@@ -35,7 +35,7 @@ def main() -> None:
     args = parser.parse_args()
     cifar = read(args.cifar10, 3 * N)
     tiny = read(args.tiny_imagenet, N)
-    parents = [resized(one) for one in cifar[N:]]
+    parents = [resized(picture) for picture in cifar[N:]]
     joined = [
         png(join(np.stack([parents[2 * i], parents[2 * i + 1]]), "horizontal")) for i in range(N)
     ]
@@ -43,10 +43,13 @@ def main() -> None:
         "random split of CIFAR-10": (cifar[:N], cifar[N : 2 * N]),
         "CIFAR-10, Tiny-ImageNet": (cifar[:N], tiny),
         "the same, all PNG of 32 × 32": (
-            [png(resized(one, 32)) for one in cifar[:N]],
-            [png(resized(one, 32)) for one in tiny],
+            [png(resized(picture, 32)) for picture in cifar[:N]],
+            [png(resized(picture, 32)) for picture in tiny],
         ),
-        "CIFAR-10, joined from pairs of it": ([png(resized(one)) for one in cifar[:N]], joined),
+        "CIFAR-10, joined from pairs of it": (
+            [png(resized(picture)) for picture in cifar[:N]],
+            joined,
+        ),
     }
     print(
         f"| members, non-members ({N} each) | AUC (95 % interval) | most of all by |\n|---|---|---|"
