@@ -19,7 +19,8 @@ from PIL import Image
 
 from clipaudit.blind import blind_baseline, image_statistics, random_embedding
 from clipaudit.evaluation_sets.joining import join
-from clipaudit.pictures.decoding import Limits, decode
+from clipaudit.pictures.base import Limits
+from clipaudit.pictures.decoding import decode
 from clipaudit.seeding import stream
 
 N = 500

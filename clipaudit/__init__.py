@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from clipaudit.encoders.base import InputOverrides, Output
     from clipaudit.features.signals import Similarity
-    from clipaudit.pictures.decoding import AnyPath, Limits
+    from clipaudit.pictures.base import AnyPath, Limits
     from clipaudit.pipelines.calibrate import Calibrated
     from clipaudit.pipelines.score import Progress, ScoreConfig
     from clipaudit.results.audit import Audit

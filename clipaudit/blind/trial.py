@@ -10,7 +10,9 @@ import numpy as np
 
 from clipaudit.blind import MIN_OF_EACH, blind_baseline, image_statistics, random_embedding
 from clipaudit.blind.cross_validation import groups_of_each
-from clipaudit.pictures.decoding import BadImage, Limits, content_id, decode, read_file
+from clipaudit.pictures.base import BadImage, Limits
+from clipaudit.pictures.decoding import decode
+from clipaudit.pictures.reading import content_id, read_file
 from clipaudit.results.evidence import BlindCheck
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from clipaudit.cli import messages
 from clipaudit.cli.words import command_line
 from clipaudit.errors import ClipAuditError, InputError, UsageError
 from clipaudit.listings.columns import parse_columns
-from clipaudit.pictures.decoding import read_path_list
+from clipaudit.pictures.finding import read_path_list
 from clipaudit.pipelines.lookup import LookupConfig
 from clipaudit.pipelines.lookup import lookup as run
 from clipaudit.reports import formats as reports

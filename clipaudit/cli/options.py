@@ -8,7 +8,7 @@ import typer
 
 from clipaudit.encoders.base import Output
 from clipaudit.features.signals import Similarity
-from clipaudit.pictures.decoding import Interpolation, Limits
+from clipaudit.pictures.base import Interpolation, Limits
 
 Backend = Literal["auto", "torch", "onnx"]
 Channels = tuple[float, float, float]

@@ -16,7 +16,7 @@ from clipaudit.cli.progress import progress
 from clipaudit.cli.words import command_line
 from clipaudit.encoders.base import EncoderOptions, InputOverrides
 from clipaudit.errors import ClipAuditError, InputError, UsageError
-from clipaudit.pictures.decoding import read_path_list
+from clipaudit.pictures.finding import read_path_list
 from clipaudit.pipelines.audit import JudgeConfig
 from clipaudit.pipelines.audit import audit as run
 from clipaudit.pipelines.score import ScoreConfig

@@ -12,8 +12,9 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from clipaudit_crawlers.fetch import Download, DownloadFailed
 
 from clipaudit.evaluation_sets.folder import Failed, Fetched, Outcome
-from clipaudit.pictures.decoding import BadImage, Limits, content_id, read_file
+from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.near_duplicates import perceptual_hash
+from clipaudit.pictures.reading import content_id, read_file
 
 if TYPE_CHECKING:
     from clipaudit_crawlers.base import ImageRecord

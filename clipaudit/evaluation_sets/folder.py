@@ -177,7 +177,7 @@ class SetFolder:
         Raises:
             InputError: Somebody took the file away, or changed it.
         """
-        from clipaudit.pictures.decoding import content_id
+        from clipaudit.pictures.reading import content_id
 
         path = self._original(fetched.sha256)
         try:

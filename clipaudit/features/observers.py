@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clipaudit.encoders.base import Encoder, EncoderInfo, EncoderOptions
-    from clipaudit.pictures.decoding import Interpolation
+    from clipaudit.pictures.base import Interpolation
 
 
 class Frame(NamedTuple):

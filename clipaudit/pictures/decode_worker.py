@@ -1,4 +1,4 @@
-"""The process that decodes pictures for `decoding.DecoderPool`; it holds no other work.
+"""The process that decodes pictures for `decoder_pool.DecoderPool`; it holds no other work.
 
 `python -P -m clipaudit.pictures.decode_worker SETTINGS` reads files from stdin and writes
 pictures to stdout until stdin ends. A codec that crashes, hangs or eats memory takes down this
@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from clipaudit.pictures.decoding import BadImage, Interpolation, Limits, prepare
+from clipaudit.pictures.base import BadImage, Interpolation, Limits
+from clipaudit.pictures.decoding import prepare
 
 LENGTHS = struct.Struct("!IQ")
 _MAX_HEADER_BYTES = 1 << 16
@@ -146,7 +147,7 @@ def _die_with_parent() -> None:
 
 
 def _set_up_pillow(settings: WorkerSettings) -> None:
-    """Settings of the whole process, which is why they are not in `images.py`."""
+    """Settings of the whole process, which is why `decoding.py` leaves them alone."""
     from PIL import AvifImagePlugin, Image
 
     Image.MAX_IMAGE_PIXELS = settings.max_pixels

@@ -27,8 +27,9 @@ from typing import Any, Self
 import numpy as np
 
 from clipaudit.errors import EncoderError
+from clipaudit.pictures.base import BadImage, Interpolation, Limits
 from clipaudit.pictures.decode_worker import WorkerSettings, read_frame, write_frame
-from clipaudit.pictures.decoding import BadImage, Interpolation, Limits, Prepared, prepare
+from clipaudit.pictures.decoding import Prepared, prepare
 
 _STARTUP_TIMEOUT_S = 60.0
 _TICK_S = 0.1
@@ -62,7 +63,7 @@ class DecoderPool:
         n_workers: Processes; 0 decodes within `submit`, without any protection from crashes
             and hangs, which helps to debug.
         size_px: Side of the pictures that come out.
-        interpolation: How they are resized; see `images.resize_to_square`.
+        interpolation: How they are resized; see `decoding.resize_to_square`.
         limits: How much one file may cost.
         command: What to run in place of the worker that comes with this package, to which its
             settings are added as the last argument; speaks the same frames.
@@ -128,7 +129,7 @@ class DecoderPool:
         results do, unless the caller takes them.
 
         Returns:
-            A future that gives a `Prepared`, or raises `BadImage` (as `images.decode`, and
+            A future that gives a `Prepared`, or raises `BadImage` (as `decoding.decode`, and
             `timeout` or `decoder_crashed`), `EncoderError` where workers do not even start, or
             `CancelledError` where the pool was closed.
 

@@ -6,9 +6,10 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.decoding import BadImage, Limits, content_id, read_file
 from clipaudit.pictures.near_duplicates import perceptual_hash
+from clipaudit.pictures.reading import content_id, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

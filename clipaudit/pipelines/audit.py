@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from clipaudit.blind.trial import blind_check
 from clipaudit.errors import InputError, UsageError
-from clipaudit.pictures.decoding import find_images
+from clipaudit.pictures.finding import find_images
 from clipaudit.pictures.hashing import perceptual_hashes
 from clipaudit.pipelines.score import Progress, ScoreConfig, score
 from clipaudit.statistics.conformal import Levels
@@ -25,7 +25,7 @@ from clipaudit.verdicts.calibration_files import kept_calibrations, load
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from clipaudit.pictures.decoding import AnyPath
+    from clipaudit.pictures.base import AnyPath
     from clipaudit.results.audit import Audit, Row
 
 _LEVELS = Levels()

@@ -41,9 +41,10 @@ from clipaudit.evaluation_sets.manifest import (
     read_manifest,
 )
 from clipaudit.evaluation_sets.sourcing import Sourcing, from_lists, from_source
+from clipaudit.pictures.base import Limits
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.decoding import Limits, content_id
 from clipaudit.pictures.near_duplicates import perceptual_hash
+from clipaudit.pictures.reading import content_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

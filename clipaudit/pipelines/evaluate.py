@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from clipaudit.evaluation_sets.reading import EvaluationSet
-    from clipaudit.pictures.decoding import AnyPath
+    from clipaudit.pictures.base import AnyPath
     from clipaudit.results.audit import Row
     from clipaudit.results.evaluation import MethodFigures
     from clipaudit.statistics.metrics import BoolArray

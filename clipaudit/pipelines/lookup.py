@@ -32,9 +32,11 @@ from clipaudit.listings.matching import (
 )
 from clipaudit.listings.rows import details, hosts_of
 from clipaudit.listings.urls import host_of, normalise
+from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.decoding import BadImage, Limits, content_id, find_images, read_file
+from clipaudit.pictures.finding import find_images
 from clipaudit.pictures.near_duplicates import MOST_BITS, perceptual_hash
+from clipaudit.pictures.reading import content_id, read_file
 from clipaudit.results.lookup import Answer, Host, ListFile, Lookup, Match, Run, Site, Status
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clipaudit.listings.files import Table
-    from clipaudit.pictures.decoding import FoundFile, Prepared
+    from clipaudit.pictures.decoding import Prepared
+    from clipaudit.pictures.finding import FoundFile
 
 _SIZE_PX = 32
 """What pHash works on. Of 400 photographs, 378 that were decoded to this size gave the hash of the

@@ -36,8 +36,10 @@ from clipaudit.features.store import FeatureStore, StoredSignals, StoreUnavailab
 from clipaudit.features.views import ENCODERMI
 from clipaudit.inferrers.base import Features, Inferrer, Reads
 from clipaudit.inferrers.library import find, shipped_for
+from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.decoding import BadImage, Limits, content_id, find_images, read_file
+from clipaudit.pictures.finding import find_images
+from clipaudit.pictures.reading import content_id, read_file
 from clipaudit.results.audit import Audit, Finding, InferrerFacts, ReferenceSignals, Row, Run
 
 if TYPE_CHECKING:
@@ -46,7 +48,9 @@ if TYPE_CHECKING:
 
     from clipaudit.encoders.base import Encoder, Output
     from clipaudit.features.signals import Similarity
-    from clipaudit.pictures.decoding import AnyPath, FoundFile, Prepared
+    from clipaudit.pictures.base import AnyPath
+    from clipaudit.pictures.decoding import Prepared
+    from clipaudit.pictures.finding import FoundFile
 
 logger = logging.getLogger(__name__)
 

@@ -91,8 +91,10 @@ def outcomes(corpus: str) -> tuple[dict[str, str], int]:
     """
     import psutil
 
+    from clipaudit.pictures.base import BadImage, Limits
     from clipaudit.pictures.decoder_pool import DecoderPool
-    from clipaudit.pictures.decoding import BadImage, Limits, find_images, read_file
+    from clipaudit.pictures.finding import find_images
+    from clipaudit.pictures.reading import read_file
 
     folder = home() / corpus
     limits = Limits()

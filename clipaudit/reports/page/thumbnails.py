@@ -16,13 +16,15 @@ import numpy as np
 from PIL import Image
 
 from clipaudit.features.views import RECIPES, draw, make_views
+from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.decoding import BadImage, Limits, content_id, read_file
+from clipaudit.pictures.reading import content_id, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from clipaudit.pictures.decoding import Interpolation, Prepared, UInt8Array
+    from clipaudit.pictures.base import Interpolation, UInt8Array
+    from clipaudit.pictures.decoding import Prepared
     from clipaudit.results.audit import Row, Run
 
 THUMBNAIL_PX = 208

@@ -12,7 +12,8 @@ from clipaudit.blind import (
     image_statistics,
     random_embedding,
 )
-from clipaudit.pictures.decoding import Limits, decode
+from clipaudit.pictures.base import Limits
+from clipaudit.pictures.decoding import decode
 
 NAMES = [one.name for one in STATISTICS]
 WIDTH = len(STATISTICS)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clipaudit.blind import STATISTICS, image_statistics
-from clipaudit.pictures.decoding import Limits, decode
+from clipaudit.pictures.base import Limits
+from clipaudit.pictures.decoding import decode
 from clipaudit.seeding import stream
 from clipaudit.shadow.procedural import draw_picture
 

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clipaudit.errors import EncoderError
+from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.decode_worker import WorkerSettings, read_frame, write_frame
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.decoding import BadImage, Limits, prepare
+from clipaudit.pictures.decoding import prepare
 
 ROOT = Path(__file__).parents[3]
 LIMITS = Limits()
@@ -272,7 +273,7 @@ def test_a_queued_file_can_be_cancelled(worker):
 PARENT = """
 import sys, signal, os
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.decoding import Limits
+from clipaudit.pictures.base import Limits
 pool = DecoderPool(2, 16, "bicubic", Limits()).__enter__()
 data = sys.stdin.buffer.read(int(sys.argv[1]))
 for future in [pool.submit(data) for _ in range(4)]:

@@ -9,8 +9,9 @@ from PIL import Image
 
 from clipaudit.features.embedder import ViewMaker
 from clipaudit.features.views import ENCODERMI
+from clipaudit.pictures.base import Limits
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.decoding import Limits, content_id
+from clipaudit.pictures.reading import content_id
 from clipaudit.reports.page.thumbnails import MOST_VIEWS, thumbnails
 from tests.made.audits import ENCODER, run, scored
 
