@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +32,19 @@ Reason = Literal[
 ]
 
 
+class Frame(NamedTuple):
+    """Size and interpolation of the square that a picture is resized to for an encoder."""
+
+    size_px: int
+    interpolation: Interpolation
+
+
 class BadImage(Exception):  # noqa: N818 - a finding about a file, not an error of the run
     """Why one file gives no picture; `str()` is `reason: explanation`.
 
     Attributes:
         reason: A stable code, for programs.
-        explanation: For people; holds nothing that came out of the file.
+        explanation: Sentence for people; holds nothing that came out of the file.
     """
 
     def __init__(self, reason: Reason, explanation: str) -> None:

@@ -47,25 +47,6 @@ class Decoded:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """A picture resized to what an encoder wants.
-
-    Attributes:
-        image: Shape (size_px, size_px, 3), uint8, sRGB, upright, writable.
-        width_px: Of the whole picture, upright.
-        height_px: The same.
-        format: Pillow's name of the format.
-        notes: As in `Decoded`.
-    """
-
-    image: UInt8Array
-    width_px: int
-    height_px: int
-    format: str
-    notes: tuple[str, ...]
-
-
 def decode(data: bytes, limits: Limits) -> Decoded:
     """The picture in a file's bytes: the one normalisation, for every picture alike.
 
@@ -89,11 +70,11 @@ def decode(data: bytes, limits: Limits) -> Decoded:
         BadImage: `empty`, `not_an_image`, `unsupported`, `truncated`, `corrupt`,
             `too_many_pixels` or `out_of_memory`.
     """
-    picture, form, notes = _decode_rgb(data, limits)
+    picture, form, notes = decode_rgb(data, limits)
     try:
         pixels = np.array(picture)
     except MemoryError as error:
-        raise _out_of_memory() from error
+        raise out_of_memory() from error
     return Decoded(pixels, form, notes)
 
 
@@ -107,28 +88,20 @@ def resize_to_square(decoded: Decoded, size_px: int, interpolation: Interpolatio
     Returns:
         Shape (size_px, size_px, 3), uint8.
     """
-    return _resized(Image.fromarray(decoded.pixels), size_px, interpolation)
+    return resized(Image.fromarray(decoded.pixels), size_px, interpolation)
 
 
-def prepare(data: bytes, size_px: int, interpolation: Interpolation, limits: Limits) -> Prepared:
-    """`decode` and `resize_to_square` in one, without the full-size array between.
+def resized(picture: Image.Image, size_px: int, interpolation: Interpolation) -> UInt8Array:
+    """The pixels of an RGB picture as `resize_to_square` gives them."""
+    return np.array(picture.resize((size_px, size_px), _RESAMPLING[interpolation]))
+
+
+def decode_rgb(data: bytes, limits: Limits) -> tuple[Image.Image, str, tuple[str, ...]]:
+    """What `decode` gives, its pixels as a picture of Pillow's.
 
     Raises:
         BadImage: As `decode`.
     """
-    picture, form, notes = _decode_rgb(data, limits)
-    try:
-        image = _resized(picture, size_px, interpolation)
-    except MemoryError as error:
-        raise _out_of_memory() from error
-    return Prepared(image, picture.width, picture.height, form, notes)
-
-
-def _resized(picture: Image.Image, size_px: int, interpolation: Interpolation) -> UInt8Array:
-    return np.array(picture.resize((size_px, size_px), _RESAMPLING[interpolation]))
-
-
-def _decode_rgb(data: bytes, limits: Limits) -> tuple[Image.Image, str, tuple[str, ...]]:
     if not data:
         raise BadImage("empty", "the file has no bytes")
     with _decoding, warnings.catch_warnings():
@@ -141,7 +114,7 @@ def _decode_rgb(data: bytes, limits: Limits) -> tuple[Image.Image, str, tuple[st
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise _too_many_pixels(limits) from error
         except MemoryError as error:
-            raise _out_of_memory() from error
+            raise out_of_memory() from error
         except UnidentifiedImageError as error:
             raise unidentified(data) from error
         except Exception as error:  # whatever Pillow and its plugins come up with
@@ -232,5 +205,6 @@ def _too_many_pixels(limits: Limits) -> BadImage:
     )
 
 
-def _out_of_memory() -> BadImage:
+def out_of_memory() -> BadImage:
+    """What is wrong where a picture does not fit into memory."""
     return BadImage("out_of_memory", "decoding it needs more memory than there is")

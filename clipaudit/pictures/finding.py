@@ -34,7 +34,7 @@ class FoundFile:
     """One file that was named or met in a folder.
 
     Attributes:
-        path: As given, or the folder as given and the names below it; undecodable bytes as
+        path: Path as given, or the folder as given and the names below it; undecodable bytes as
             surrogate escapes, so `os.fsencode` gives the name back.
         problem: None for a regular file; else why it is not even tried.
     """
@@ -67,8 +67,8 @@ class _Listing:
     """A folder that is being walked; as small as it gets, for there may be millions of names.
 
     Attributes:
-        names: Those still to come, the next one last.
-        kinds: Of all that are not regular files.
+        names: Names still to come, the next one last.
+        kinds: Kind of each that is not a regular file.
         problem: What kept us from reading all names.
     """
 
@@ -203,7 +203,7 @@ def _kind(mode: int) -> _Kind:
 
 
 def _kind_of_entry(entry: os.DirEntry[bytes]) -> _Kind:
-    """From what the folder says, without a look at the file itself where that is enough."""
+    """Kind of a file by what the folder says, without a look at the file where that is enough."""
     try:
         if entry.is_symlink():
             return "link"

@@ -1,7 +1,7 @@
 """Paths → an `Audit` with verdicts: scores, calibrations that fit, and a control if one is named.
 
-`pipelines.score` does the work; what follows takes a moment, but for looking at each picture once
-more where it has to be known which ones are the same to the eye.
+`pipelines.score` does the work; what follows takes a moment, since each picture's hash and what the
+blind check looks at were taken down as it was decoded.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipaudit.blind.trial import blind_check
+from clipaudit.blind.trial import MOST_OF_EACH, blind_check, looked_at
 from clipaudit.errors import InputError, UsageError
+from clipaudit.features.known_pictures import FirstByHash, KnownPictures
+from clipaudit.features.optional_store import open_store
 from clipaudit.pictures.finding import find_images
-from clipaudit.pictures.hashing import perceptual_hashes
 from clipaudit.pipelines.score import Progress, ScoreConfig, score
 from clipaudit.statistics.conformal import Levels
 from clipaudit.verdicts.by_calibration import fits, judge, require_use, unique_scores
@@ -25,8 +26,10 @@ from clipaudit.verdicts.calibration_files import kept_calibrations, load
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from clipaudit.features.optional_store import OptionalStore
     from clipaudit.pictures.base import AnyPath
-    from clipaudit.results.audit import Audit, Row
+    from clipaudit.results.audit import Audit
+    from clipaudit.verdicts.calibration_files import KeptCalibration
 
 _LEVELS = Levels()
 
@@ -87,7 +90,20 @@ def audit(
     named = None if how.calibrations is None else [load(path) for path in how.calibrations]
     if how.control:
         _require_files(how.control, config)
-    suspects = score(paths, config, on_progress)
+    with open_store(is_wanted=config.use_store) as store:
+        return _audit(paths, config, how, named, on_progress, store)
+
+
+def _audit(
+    paths: Sequence[AnyPath],
+    config: ScoreConfig,
+    how: JudgeConfig,
+    named: Sequence[KeptCalibration] | None,
+    on_progress: Callable[[Progress], None],
+    store: OptionalStore,
+) -> Audit:
+    known = _known_pictures(config, how, store)
+    suspects = score(paths, config, on_progress, known)
     for inferrer in suspects.run.inferrers:
         unique_scores(suspects, inferrer.name)  # a score that is no number ends the run here
     if named is not None:
@@ -97,10 +113,10 @@ def audit(
     try:
         hashes: dict[str, int] = {}
         if fitting.by_inferrer or how.control:
-            hashes = _hashes(suspects.rows, config)
+            hashes = known.hashes(suspects.paths_by_content())
         judged = judge(suspects, fitting, how.levels, hashes)
         if how.control and judged.scored and not judged.run.interrupted:
-            return _with_control(judged, paths, hashes, config, how, on_progress)
+            return _with_control(judged, paths, hashes, known, config, how, on_progress)
     except KeyboardInterrupt:
         return replace(judged, run=replace(judged.run, interrupted=True))
     return judged
@@ -110,23 +126,26 @@ def _with_control(
     suspects: Audit,
     paths: Sequence[AnyPath],
     hashes: dict[str, int],
+    known: KnownPictures,
     config: ScoreConfig,
     how: JudgeConfig,
     on_progress: Callable[[Progress], None],
 ) -> Audit:
-    control = score(how.control, config, on_progress)
+    known_control = _known_pictures(config, how, known.store)
+    control = score(how.control, config, on_progress, known_control)
     if control.run.interrupted:
         return replace(suspects, run=replace(suspects.run, interrupted=True))
-    hashes = {**hashes, **_hashes(control.rows, config)}
+    hashes = {**hashes, **known_control.hashes(control.paths_by_content())}
     both = overlaps(suspects, control, hashes)
     if not how.allow_overlap:
         require_apart(both)
-    blind = blind_check(
-        different(suspects, hashes, without={}),
-        different(control, hashes, without=both),
-        config.limits,
-        config.seed,
+    ours = different(suspects, hashes, without={})
+    theirs = different(control, hashes, without=both)
+    appearances = known.appearances({image_id: ours[image_id] for image_id in looked_at(ours)})
+    appearances |= known_control.appearances(
+        {image_id: theirs[image_id] for image_id in looked_at(theirs)}
     )
+    blind = blind_check(ours, theirs, appearances, config.seed)
     comparison = against_control(
         suspects,
         control,
@@ -152,9 +171,11 @@ def _require_files(control: Sequence[AnyPath], config: ScoreConfig) -> None:
         )
 
 
-def _hashes(rows: Sequence[Row], config: ScoreConfig) -> dict[str, int]:
+def _known_pictures(config: ScoreConfig, how: JudgeConfig, store: OptionalStore) -> KnownPictures:
     workers = min(8, os.cpu_count() or 1) if config.workers is None else config.workers
-    return perceptual_hashes(rows, config.limits, workers)
+    if not how.control:
+        return KnownPictures(config.limits, workers, store)
+    return KnownPictures(config.limits, workers, store, FirstByHash(MOST_OF_EACH))
 
 
 def _texts(paths: Sequence[AnyPath]) -> list[str]:

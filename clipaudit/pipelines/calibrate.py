@@ -11,7 +11,8 @@ import numpy as np
 
 from clipaudit._version import __version__
 from clipaudit.errors import InputError
-from clipaudit.pictures.hashing import perceptual_hashes
+from clipaudit.features.known_pictures import KnownPictures
+from clipaudit.features.optional_store import open_store
 from clipaudit.pipelines.score import Progress, ScoreConfig, score
 from clipaudit.statistics.calibration import Calibration, KnownScores
 from clipaudit.verdicts import calibration_files as calibration_store
@@ -69,11 +70,16 @@ def calibrate(
         FileError: A calibration cannot be written.
         KeyboardInterrupt: The user stopped it; nothing was kept but the signals.
     """
-    of_nonmembers = _score(nonmembers, "non-members", config, on_progress)
-    of_members = _score(members, "members", config, on_progress) if members else None
-    audits = [one for one in (of_nonmembers, of_members) if one]
     workers = min(8, os.cpu_count() or 1) if config.workers is None else config.workers
-    hashes = perceptual_hashes([row for one in audits for row in one], config.limits, workers)
+    with open_store(is_wanted=config.use_store) as store:
+        known = KnownPictures(config.limits, workers, store)
+        of_nonmembers = _score(nonmembers, "non-members", config, on_progress, known)
+        of_members = _score(members, "members", config, on_progress, known) if members else None
+        audits = [audit for audit in (of_nonmembers, of_members) if audit]
+        paths: dict[str, str] = {}
+        for audit in audits:
+            paths |= audit.paths_by_content()
+        hashes = known.hashes(paths)
     if of_members:
         both = overlaps(of_members, of_nonmembers, hashes)
         if both:
@@ -118,8 +124,9 @@ def _score(
     kind: str,
     config: ScoreConfig,
     on_progress: Callable[[Progress], None],
+    known: KnownPictures,
 ) -> Audit:
-    audit = score(paths, config, on_progress)
+    audit = score(paths, config, on_progress, known)
     if audit.run.interrupted:
         raise KeyboardInterrupt
     if not audit.scored:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipaudit.blind import adjusted_auc
-from clipaudit.blind.trial import BlindTrial, blind_trial
+from clipaudit.blind.adjust import adjusted_auc
+from clipaudit.blind.trial import BlindTrial, blind_trial, looked_at
 from clipaudit.errors import InputError
 from clipaudit.evaluation_sets.reading import read_set
+from clipaudit.features.known_pictures import KnownPictures
+from clipaudit.features.optional_store import open_store
 from clipaudit.inferrers.library import find
-from clipaudit.pictures.hashing import perceptual_hashes
 from clipaudit.pipelines.score import Progress, ScoreConfig, score
 from clipaudit.results.audit import Audit
 from clipaudit.results.evaluation import Evaluation, Histogram, SharedPicture, method_figures
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from clipaudit.evaluation_sets.reading import EvaluationSet
+    from clipaudit.features.optional_store import OptionalStore
     from clipaudit.pictures.base import AnyPath
     from clipaudit.results.audit import Row
     from clipaudit.results.evaluation import MethodFigures
@@ -77,16 +79,32 @@ def evaluate(
     scoring = config.scoring
     found = read_set(folder, limit=scoring.limit, include_hidden=scoring.include_hidden)
     paths = found.sides if scoring.limit is None else found.members + found.nonmembers
+    with open_store(is_wanted=scoring.use_store) as store:
+        return _evaluate(found, paths, config, on_progress, store)
+
+
+def _evaluate(
+    found: EvaluationSet,
+    paths: Sequence[str],
+    config: EvaluateConfig,
+    on_progress: Callable[[Progress], None],
+    store: OptionalStore,
+) -> Evaluation:
+    scoring = config.scoring
+    workers = min(8, os.cpu_count() or 1) if scoring.workers is None else scoring.workers
+    known = KnownPictures(scoring.limits, workers, store, lambda image_id: config.blind)
     audit = score(
-        paths, replace(scoring, limit=None, every_data_set=not scoring.inferrers), on_progress
+        paths,
+        replace(scoring, limit=None, every_data_set=not scoring.inferrers),
+        on_progress,
+        known,
     )
     if audit.run.interrupted:
         raise KeyboardInterrupt
     members, nonmembers = _split(audit, found)
     for side, part in zip(found.sides, (members, nonmembers), strict=True):
         _require(part, len(part.scored), side)
-    workers = min(8, os.cpu_count() or 1) if scoring.workers is None else scoring.workers
-    hashes = perceptual_hashes(audit, scoring.limits, workers)
+    hashes = known.hashes(audit.paths_by_content())
     # Each way round: of several near-duplicates on a side all have to go.
     of_members, of_others = (
         overlaps(nonmembers, members, hashes),
@@ -103,7 +121,7 @@ def evaluate(
     )
     for side, part, ids in zip(found.sides, (members, nonmembers), counted, strict=True):
         _require(part, len(ids), side)
-    trial = _blind_trial(counted, found, scoring) if config.blind else None
+    trial = _blind_trial(counted, found, scoring, known) if config.blind else None
     n_scored = sum(
         row.sha256 not in without
         for part, without in ((members, of_members), (nonmembers, of_others))
@@ -174,6 +192,7 @@ def _blind_trial(
     counted: tuple[Mapping[str, str], Mapping[str, str]],
     found: EvaluationSet,
     scoring: ScoreConfig,
+    known: KnownPictures,
 ) -> BlindTrial:
     families = {
         one: found.families[path]
@@ -182,7 +201,8 @@ def _blind_trial(
         if path in found.families
     }
     between = ("members", "non-members")
-    return blind_trial(*counted, scoring.limits, scoring.seed, between, families)
+    paths = {image_id: side[image_id] for side in counted for image_id in looked_at(side)}
+    return blind_trial(*counted, known.appearances(paths), scoring.seed, between, families)
 
 
 def _skipped(members: Audit, nonmembers: Audit, found: EvaluationSet) -> dict[str, int]:

@@ -30,9 +30,11 @@ from clipaudit.encoders.base import OUTPUTS, EncoderOptions
 from clipaudit.encoders.spec import load_encoder
 from clipaudit.errors import InferrerError, InputError, UsageError
 from clipaudit.features.embedder import usable
-from clipaudit.features.observers import Frame, Observer, load_references, observers
+from clipaudit.features.known_pictures import KnownPictures
+from clipaudit.features.observers import Observer, load_references, observers
+from clipaudit.features.optional_store import open_store
 from clipaudit.features.signals import Embeddings, Signals, average, measure
-from clipaudit.features.store import FeatureStore, StoredSignals, StoreUnavailable, stack_signals
+from clipaudit.features.stored_signals import StoredSignals, stack_signals
 from clipaudit.features.views import ENCODERMI
 from clipaudit.inferrers.base import Features, Inferrer, Reads
 from clipaudit.inferrers.library import find, shipped_for
@@ -49,8 +51,8 @@ if TYPE_CHECKING:
     from clipaudit.encoders.base import Encoder, Output
     from clipaudit.features.signals import Similarity
     from clipaudit.pictures.base import AnyPath
-    from clipaudit.pictures.decoding import Prepared
     from clipaudit.pictures.finding import FoundFile
+    from clipaudit.pictures.preparing import Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +141,7 @@ def score(
     paths: Sequence[AnyPath],
     config: ScoreConfig = ScoreConfig(),
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    known: KnownPictures | None = None,
 ) -> Audit:
     """Score every picture under the given paths against an encoder.
 
@@ -165,8 +168,10 @@ def score(
         workers=min(8, os.cpu_count() or 1) if config.workers is None else config.workers,
     )
     with ExitStack() as open_things:
-        store = _open_store(open_things) if config.use_store else None
-        run = _Scoring(paths, config, (encoder, *references), inferrers, store, on_progress)
+        if known is None:
+            store = open_things.enter_context(open_store(is_wanted=config.use_store))
+            known = KnownPictures(config.limits, config.workers or 0, store)
+        run = _Scoring(paths, config, (encoder, *references), inferrers, known, on_progress)
         interrupted = run.go()
     return Audit(
         run=Run(
@@ -292,7 +297,8 @@ class _Item:
         problem: Why it was not even tried to decode it.
         copy_of: Position of an earlier file with the same bytes.
         stored: Of a picture, its signals by the position of the observer that they are known of.
-        pictures: Of one, its pixels as soon as they are decoded, for observers that lack signals.
+        is_known: Whether all of its signals are.
+        picture: Of one, what is wanted of it, as soon as it is decoded.
     """
 
     path: str
@@ -300,12 +306,8 @@ class _Item:
     problem: BadImage | None = None
     copy_of: int | None = None
     stored: dict[int, StoredSignals] = field(default_factory=dict)
-    pictures: dict[Frame, Future[Prepared]] = field(default_factory=dict)
-
-    @property
-    def is_known(self) -> bool:
-        """Whether all of its signals are."""
-        return bool(self.stored) and not self.pictures
+    is_known: bool = False
+    picture: Future[Prepared] | None = None
 
 
 class _Scoring:
@@ -317,7 +319,7 @@ class _Scoring:
         config: ScoreConfig,
         encoders: Sequence[Encoder],
         inferrers: tuple[Inferrer, ...],
-        store: FeatureStore | None,
+        known: KnownPictures,
         on_progress: Callable[[Progress], None],
     ) -> None:
         assert config.batch_size is not None
@@ -326,14 +328,11 @@ class _Scoring:
         self._config = config
         self._output = encoders[0].info.output
         self._inferrers = inferrers
-        self._store = store
-        self._store_lock = threading.Lock()
+        self._known_pictures = known
+        self._store = known.store
         self._on_progress = on_progress
         self._observers = observers(encoders, config.recipe, config.n_views, config.seed)
-        self._pools = {
-            frame: DecoderPool(config.workers, *frame, config.limits)
-            for frame in dict.fromkeys(observer.frame for observer in self._observers)
-        }
+        self._pool = DecoderPool(config.workers, config.limits)
         self._batch_size = config.batch_size
         self._queue: queue.Queue[_Item | BaseException | None] = queue.Queue(
             maxsize=_BATCHES_AHEAD * self._batch_size
@@ -355,9 +354,7 @@ class _Scoring:
             threading.Thread(target=self._read_ahead, daemon=True, name="clipaudit-read"),
         ]
         try:
-            with ExitStack() as pools:
-                for pool in self._pools.values():
-                    pools.enter_context(pool)
+            with self._pool:
                 for thread in threads:
                     thread.start()
                 try:
@@ -407,26 +404,20 @@ class _Scoring:
         if first != position:
             return _Item(found.path, sha256, copy_of=first)
         stored = self._known(sha256)
-        frames = dict.fromkeys(
+        frames = [
             observer.frame for who, observer in enumerate(self._observers) if who not in stored
-        )
-        pictures = {frame: self._pools[frame].submit(data) for frame in frames}
-        return _Item(found.path, sha256, stored=stored, pictures=pictures)
+        ]
+        wanted = self._known_pictures.wanted(sha256, frames)
+        picture = self._pool.submit(data, wanted) if wanted else None
+        return _Item(found.path, sha256, stored=stored, is_known=not frames, picture=picture)
 
     def _known(self, sha256: str) -> dict[int, StoredSignals]:
         """The signals of a picture by the position of the observer."""
         known: dict[int, StoredSignals] = {}
         for who, observer in enumerate(self._observers):
-            store = self._store
-            if store is None:
-                break
-            try:
-                found = store.get_many(observer.key, [sha256])
-            except StoreUnavailable as error:
-                self._lose_store(error)
-                break
-            if sha256 in found:
-                known[who] = found[sha256]
+            signals = self._store.get(observer.key, sha256)
+            if signals is not None:
+                known[who] = signals
         return known
 
     def _offer(self, item: _Item | BaseException | None) -> bool:
@@ -448,7 +439,7 @@ class _Scoring:
                 raise item
             if item is not None:
                 batch.append(item)
-                n_fresh += bool(item.pictures)
+                n_fresh += item.picture is not None
             if batch and (
                 item is None or n_fresh >= self._batch_size or len(batch) >= 16 * self._batch_size
             ):
@@ -460,18 +451,23 @@ class _Scoring:
     def _finish(self, batch: list[_Item]) -> None:
         """Embed what is new, keep it, score all, and add the rows."""
         items = {item.sha256: item for item in batch if item.sha256 and item.copy_of is None}
-        decoded: dict[str, dict[Frame, Prepared]] = {}
+        decoded: dict[str, Prepared | None] = {}
         problems: dict[str, BadImage] = {}  # of files that could be read
         for one, item in items.items():
             try:
-                decoded[one] = {frame: picture.result() for frame, picture in item.pictures.items()}
+                decoded[one] = item.picture.result() if item.picture else None
             except BadImage as problem:
-                problems[one] = problem
+                if item.is_known:  # it could be decoded before
+                    decoded[one] = None
+                else:
+                    problems[one] = problem
+        pictures = {one: picture for one, picture in decoded.items() if picture}
+        self._known_pictures.add(pictures)
         ids = list(decoded)
         seen: list[Callable[[Sequence[str]], Signals]] = []
         for who, observer in enumerate(self._observers):
             known = {one: items[one].stored[who] for one in ids if who in items[one].stored}
-            fresh = {one: decoded[one][observer.frame] for one in ids if one not in known}
+            fresh = {one: pictures[one] for one in ids if one not in known}
             signals = self._compute(observer, fresh)
             usable_ids = {*known, *(signals.image_ids if signals else ())}
             for one in ids:
@@ -492,7 +488,9 @@ class _Scoring:
         """Signals of new pictures, those that can be compared; they are in the store then."""
         if not fresh:
             return None
-        images = np.stack([picture.image.transpose(2, 0, 1) for picture in fresh.values()])
+        images = np.stack(
+            [picture.images[observer.frame].transpose(2, 0, 1) for picture in fresh.values()]
+        )
         embeddings = observer.embed(list(fresh), images)
         fine = usable(embeddings)
         if not fine.any():
@@ -501,12 +499,7 @@ class _Scoring:
         signals = measure(
             Embeddings(kept, views=embeddings.views[fine], plain=embeddings.plain[fine])
         )
-        store = self._store
-        if store is not None:
-            try:
-                store.put_many(observer.key, signals, [fresh[one].notes for one in kept])
-            except StoreUnavailable as error:
-                self._lose_store(error)
+        self._store.put(observer.key, signals, [fresh[one].notes for one in kept])
         return signals
 
     def _score(
@@ -578,35 +571,19 @@ class _Scoring:
         self._was_known.append(is_known)
         self.n_from_store += is_known
 
-    def _lose_store(self, error: StoreUnavailable) -> None:
-        with self._store_lock:  # both threads may find out
-            if self._store is not None:
-                logger.warning("going on without the store: %s %s", error, error.hint)
-            self._store = None
-
 
 def _stacked(known: dict[str, StoredSignals], fresh: Signals | None, ids: Sequence[str]) -> Signals:
     return stack_signals(ids, known, [fresh] if fresh else [])
 
 
-def _notes(item: _Item, decoded: dict[Frame, Prepared]) -> tuple[str, ...]:
+def _notes(item: _Item, decoded: Prepared | None) -> tuple[str, ...]:
     """What decoding had to do: the same at any size, and kept beside the signals."""
-    for picture in decoded.values():
-        return picture.notes
-    return item.stored[0].notes
+    return decoded.notes if decoded else item.stored[0].notes
 
 
 def _no_embedding(observer: Observer, *, is_target: bool) -> BadImage:
     who = "the encoder" if is_target else f"the reference {observer.encoder.info.spec}"
     return BadImage("no_embedding", f"{who}'s embedding of it is zero, constant or not finite")
-
-
-def _open_store(open_things: ExitStack) -> FeatureStore | None:
-    try:
-        return open_things.enter_context(FeatureStore())
-    except StoreUnavailable as error:
-        logger.warning("going on without the store: %s %s", error, error.hint)
-        return None
 
 
 def _facts(inferrer: Inferrer) -> InferrerFacts:

@@ -25,7 +25,8 @@ from clipaudit.files import make_folder
 from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.decoding import decode, resize_to_square
 from clipaudit.pictures.finding import find_images
-from clipaudit.pictures.near_duplicates import Seen, perceptual_hash
+from clipaudit.pictures.hashing import perceptual_hash
+from clipaudit.pictures.near_duplicates import Seen
 from clipaudit.pictures.reading import content_id, read_file
 from clipaudit.seeding import stream
 

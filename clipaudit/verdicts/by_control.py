@@ -10,13 +10,14 @@ import numpy as np
 
 from clipaudit.errors import InputError
 from clipaudit.pictures.near_duplicates import Seen, partners
-from clipaudit.results.evidence import AgainstControl, BlindCheck, InferrerComparison, Overlap
+from clipaudit.results.evidence import AgainstControl, InferrerComparison, Overlap
 from clipaudit.statistics.two_sets import Comparison, compare, compare_pairs
 from clipaudit.verdicts.by_calibration import unique_scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from clipaudit.blind.baseline import BlindCheck
     from clipaudit.results.audit import Audit
     from clipaudit.statistics.metrics import FloatArray
 

@@ -12,7 +12,7 @@ from clipaudit.text.escaping import as_utf8
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clipaudit.blind import BlindReport
+    from clipaudit.blind.baseline import BlindReport
     from clipaudit.results.evaluation import Evaluation, MethodFigures
     from clipaudit.results.evidence import KnownSet
 

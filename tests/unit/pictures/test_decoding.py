@@ -1,5 +1,4 @@
 import contextlib
-import os
 import struct
 import warnings
 
@@ -10,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clipaudit.pictures.base import BadImage, Limits
-from clipaudit.pictures.decoding import decode, prepare, resize_to_square
+from clipaudit.pictures.decoding import decode, resize_to_square
+from clipaudit.pictures.preparing import Wanted, prepare
 from tests.made.picture_files import encoded, photo, png
 
 LIMITS = Limits()
@@ -79,7 +79,7 @@ def test_pictures_are_turned_upright(form, orientation):
 def test_the_size_of_a_turned_picture_is_the_one_that_a_person_sees():
     exif = Image.Exif()
     exif[0x0112] = 6
-    prepared = prepare(encoded(photo(64, 48), "JPEG", exif=exif), 8, "bicubic", LIMITS)
+    prepared = prepare(encoded(photo(64, 48), "JPEG", exif=exif), Wanted(), LIMITS)
     assert (prepared.width_px, prepared.height_px) == (48, 64)
 
 
@@ -245,14 +245,3 @@ def test_resizing_is_that_of_torchvision_to_the_bit(interpolation):
     expected = np.asarray(Resize((33, 33), mode)(photo(200, 120)))
     decoded = decode(encoded(photo(200, 120), "PNG"), LIMITS)
     np.testing.assert_array_equal(resize_to_square(decoded, 33, interpolation), expected)
-
-
-@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
-def test_prepare_is_decode_and_resize(interpolation):
-    for data in FILES.values():
-        decoded = decode(data, LIMITS)
-        prepared = prepare(data, 17, interpolation, LIMITS)
-        np.testing.assert_array_equal(prepared.image, resize_to_square(decoded, 17, interpolation))
-        assert prepared.image.flags.writeable
-        assert (prepared.width_px, prepared.height_px) == (40, 30)
-        assert (prepared.format, prepared.notes) == (decoded.format, decoded.notes)

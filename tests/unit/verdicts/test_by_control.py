@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
+from clipaudit.blind.baseline import BlindCheck
 from clipaudit.errors import InputError
 from clipaudit.results.audit import Finding, Row
-from clipaudit.results.evidence import BlindCheck
 from clipaudit.verdicts.by_control import against_control, namesakes, overlaps, require_apart
 from tests.made.audits import INFERRERS, audit_of, sha256
 
