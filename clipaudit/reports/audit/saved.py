@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from pydantic import BaseModel, ValidationError
 
+from clipaudit.blind.baseline import BlindCheck
 from clipaudit.errors import InputError
 from clipaudit.results.audit import SCHEMA_VERSION, Audit, Row, Run
 from clipaudit.results.evidence import AgainstControl, CalibrationFacts
@@ -30,7 +31,7 @@ class _Document(BaseModel):
 _Document.model_rebuild(
     _types_namespace={
         one.__name__: one
-        for one in (AgainstControl, CalibrationFacts, Comparison, Estimate, Levels)
+        for one in (AgainstControl, BlindCheck, CalibrationFacts, Comparison, Estimate, Levels)
     }
     | {"Outcome": Outcome, "Reason": Reason, "Verdict": Verdict}
 )

@@ -185,7 +185,7 @@ def _make(
     pictures |= more
     shown = {image_id: Thumbnails(note=why) for image_id, why in (notes | broken).items()}
     for image_id, picture in pictures.items():
-        views = _views(image_id, picture.images[frame], run) if frame else []
+        views: Iterable[UInt8Array] = _views(image_id, picture.images[frame], run) if frame else ()
         shown[image_id] = Thumbnails(
             _thumbnail(picture),
             (picture.width_px, picture.height_px),
