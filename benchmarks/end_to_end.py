@@ -29,7 +29,8 @@ from torchvision import transforms
 from clipaudit.encoders.base import Encoder, EncoderOptions
 from clipaudit.encoders.spec import load_encoder
 from clipaudit.features.views import ENCODERMI
-from clipaudit.pipelines.score import ScoreConfig, score
+from clipaudit.pipelines.config import ScoreConfig
+from clipaudit.pipelines.score import score
 from clipaudit.seeding import stream
 from clipaudit.shadow.procedural import draw_picture
 
@@ -51,7 +52,7 @@ def main() -> None:
         spec = f"{MODEL}/{weights}"
         options = EncoderOptions(backend=arguments.backend, offline=True)
         encoder = load_encoder(spec, options)
-        config = ScoreConfig(encoder=spec, options=options, use_store=False)
+        config = ScoreConfig(encoder=spec, backend=arguments.backend, offline=True, use_store=False)
 
         def run_score() -> None:
             loading = time.perf_counter()

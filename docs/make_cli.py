@@ -46,6 +46,7 @@ def page() -> str:
                 assert command.callback is not None
                 below = command.name or command.callback.__name__
                 parts += _command(f"### `clipaudit {name} {below}", command.callback)
+                parts += [f"{command.epilog}\n"] if command.epilog else []
         else:
             assert (inspect.getdoc(found) or "").startswith(summary)
             parts += _command(f"## `clipaudit {name}", found)

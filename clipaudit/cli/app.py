@@ -179,12 +179,12 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 def _load(name: str) -> Any:
     module, _, attribute = COMMANDS[name][0].partition(":")
-    found = getattr(import_module(module), attribute)
-    if not isinstance(found, typer.Typer):
-        alone = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
-        alone.command(name, context_settings={"help_option_names": ["-h", "--help"]})(found)
-        found = alone
-    command = typer.main.get_command(found)
+    commands = getattr(import_module(module), attribute)
+    if not isinstance(commands, typer.Typer):
+        function = commands
+        commands = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+        commands.command(name, context_settings={"help_option_names": ["-h", "--help"]})(function)
+    command = typer.main.get_command(commands)
     command.name = name
     return command
 

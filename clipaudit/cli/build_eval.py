@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from clipaudit_crawlers import SOURCES
 from clipaudit_crawlers.licenses import LICENSES
 from rich import box
 from rich.console import Console
@@ -20,10 +21,12 @@ from clipaudit.cli.words import among, command_line
 from clipaudit.errors import UsageError
 from clipaudit.evaluation_sets.joining import Layout
 from clipaudit.evaluation_sets.keywords import read_keywords
+from clipaudit.evaluation_sets.request import BuildConfig, NonMembers
 from clipaudit.listings.columns import parse_columns
 from clipaudit.pipelines import build_eval as pipeline
-from clipaudit.pipelines.build_eval import ADVICE, BuildConfig, NonMembers
+from clipaudit.pipelines.build_eval import ADVICE
 from clipaudit.text.escaping import shown
+from clipaudit.text.numbers import size
 
 if TYPE_CHECKING:
     from clipaudit.evaluation_sets.collecting import Tally
@@ -46,7 +49,7 @@ def build_eval(
         typer.Option(
             "--source",
             "-s",
-            help="openverse, wikimedia, flickr, google, brave, folder:PATH or urls:FILE.",
+            help=f"{', '.join(SOURCES)}, folder:PATH or urls:FILE.",
         ),
     ] = DEFAULT.source,
     output: Annotated[
@@ -147,7 +150,7 @@ def build_eval(
         layout=layout,
         size_px=size,
         licenses=among(
-            [word for given in license or [] for word in given.split(",")], LICENSES, "--licenses"
+            [word for words in license or [] for word in words.split(",")], LICENSES, "--licenses"
         ),
         uploaded_from=_day(uploaded_after),
         uploaded_before=_day(uploaded_before),
@@ -187,9 +190,9 @@ def _day(moment: datetime | None) -> date | None:
     return None if moment is None else moment.date()
 
 
-def _cutoff(given: datetime | None, encoder: str) -> date:
-    if given is not None:
-        return given.date()
+def _cutoff(day: datetime | None, encoder: str) -> date:
+    if day is not None:
+        return day.date()
     from clipaudit.encoders.training_data import training_facts
 
     known = training_facts(encoder).cutoff
@@ -208,7 +211,8 @@ def _n_bytes(text: str) -> int:
         return TypeAdapter(ByteSize).validate_python(text)
     except ValidationError as error:
         raise UsageError(
-            f"--max-bytes {text!r} is no size", "Write it as 500MB, 2GiB, or a number of bytes."
+            f"--max-bytes must be a size, got {text!r}",
+            "Write it as 500MB, 2GiB, or a number of bytes.",
         ) from error
 
 
@@ -225,8 +229,8 @@ def _print_plan(plan: Plan, config: BuildConfig) -> None:
     if not facts.is_local:
         table.add_row("requests", _pace(plan))
     if facts.typical_bytes:
-        each = _size(facts.typical_bytes)
-        table.add_row("download", f"about {_size(plan.n_bytes)} ({each} each)")
+        each = size(facts.typical_bytes)
+        table.add_row("download", f"about {size(plan.n_bytes)} ({each} each)")
     table.add_row("folder", shown(str(config.output)))
     if plan.short_by:
         table.add_row(
@@ -249,14 +253,6 @@ def _pace(plan: Plan) -> str:
         a_minute = plan.facts.requests_per_minute
         return f"{least}, in {plan.minutes:.0f} min: the source allows {a_minute:g} a minute"
     return f"{least}, within a minute"
-
-
-def _size(n_bytes: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} GB"
 
 
 # --- the result ----------------------------------------------------------------------------------

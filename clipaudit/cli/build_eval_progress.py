@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from clipaudit.cli.progress import LINE_EVERY_S
+from clipaudit.cli.progress import Log
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
@@ -39,11 +39,12 @@ def progress(
     if quiet:
         yield lambda _step: None
     elif not console.is_terminal:
-        yield _Log(console, n_wants).add
+        log = Log(console)
+        yield lambda step: log.write_if_due(lambda _elapsed_s: _line(step, n_wants))
     else:
         board = _Board(n_wants)
         with Live(console=console, refresh_per_second=4, transient=True) as live:
-            yield lambda step: live.update(board.drawn(step))
+            yield lambda step: live.update(board.draw(step))
 
 
 class _Board:
@@ -54,7 +55,7 @@ class _Board:
         self._tallies: list[Tally] = []
         self._started = time.monotonic()
 
-    def drawn(self, step: Step) -> Group:
+    def draw(self, step: Step) -> Group:
         if not self._tallies or self._tallies[-1] is not step.tally:
             self._tallies = [*self._tallies, step.tally][-_MOST_LINES:]
         table = Table(box=None, pad_edge=False, header_style="dim")
@@ -72,24 +73,13 @@ class _Board:
         return Group(table, Text(f"{_summary(step, self._n_wants)}, {speed:.1f} MB/s", style="dim"))
 
 
-class _Log:
-    """A line every `LINE_EVERY_S`."""
-
-    def __init__(self, console: Console, n_wants: int) -> None:
-        self._console = console
-        self._n_wants = n_wants
-        self._said_at = time.monotonic()
-
-    def add(self, step: Step) -> None:
-        now = time.monotonic()
-        if now - self._said_at >= LINE_EVERY_S:
-            self._said_at = now
-            at = f", at {shown(step.tally.keyword)}" if step.tally.keyword else ""
-            self._console.print(Text(_summary(step, self._n_wants) + at), soft_wrap=True)
-
-
 def _summary(step: Step, n_wants: int) -> str:
     return f"{step.n_done} of {n_wants} keywords, {step.n_bytes / 1e6:.1f} MB"
+
+
+def _line(step: Step, n_wants: int) -> str:
+    keyword = f", at {shown(step.tally.keyword)}" if step.tally.keyword else ""
+    return _summary(step, n_wants) + keyword
 
 
 def _reasons(tally: Tally) -> str:

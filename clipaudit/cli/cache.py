@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clipaudit._version import SCHEMA_VERSION
 from clipaudit.features import store
 from clipaudit.text.escaping import shown
 
@@ -27,15 +28,15 @@ def info(
 ) -> None:
     """Say where the store is, how large, and what it holds."""
     path = store.default_path()
-    found = None
+    encoders: tuple[store.StoredEncoder, ...] = ()
+    size_bytes = n_images = 0
     if path.exists():
         with store.FeatureStore(path) as opened:
-            found = opened.info()
-    encoders = found.encoders if found else ()
-    size_bytes, n_images = (found.size_bytes, found.n_images) if found else (0, 0)
+            facts = opened.info()
+        encoders, size_bytes, n_images = facts.encoders, facts.size_bytes, facts.n_images
     if as_json:
-        facts = {
-            "schema_version": "1.0",
+        document = {
+            "schema_version": SCHEMA_VERSION,
             "path": str(path),
             "size_bytes": size_bytes,
             "n_images": n_images,
@@ -44,7 +45,7 @@ def info(
                 for e in encoders
             ],
         }
-        typer.echo(json.dumps(facts, indent=2))
+        typer.echo(json.dumps(document, indent=2))
         return
     typer.echo(shown(str(path)))
     typer.echo(f"{size_bytes / 1e6:.1f} MB, features of {n_images:,} images")

@@ -12,18 +12,19 @@ from rich.table import Table
 from rich.text import Text
 
 from clipaudit.cli import messages
-from clipaudit.reports.wording import percent, rate
+from clipaudit.reports.wording import rate
 from clipaudit.statistics.calibration import needed
 from clipaudit.statistics.conformal import Levels
 from clipaudit.text.escaping import shown
-from clipaudit.verdicts import calibration_files as calibration_store
-from clipaudit.verdicts.by_calibration import found_at
+from clipaudit.text.numbers import percent
+from clipaudit.verdicts import calibration_files
+from clipaudit.verdicts.by_calibration import estimate_tpr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clipaudit.results.evidence import KnownSet
-    from clipaudit.verdicts.calibration_files import KeptCalibration
+    from clipaudit.verdicts.calibration_files import CalibrationFile
 
 app = typer.Typer(
     add_completion=False,
@@ -48,22 +49,22 @@ def calibrations(ctx: typer.Context) -> None:
 def list_() -> None:
     """List the calibrations that are kept."""
     messages.set_up()
-    kept = calibration_store.kept_calibrations()
-    if not kept:
+    calibrations = calibration_files.read_calibrations()
+    if not calibrations:
         typer.echo("No calibration is kept; `clipaudit calibrate` makes some.")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
     for column in ("name", "encoder", "inferrer", "known", "made"):
         table.add_column(column, no_wrap=column in {"name", "made"}, overflow="fold")
-    for one in kept:
-        members = one.calibration.members
-        known = f"{len(one.calibration.null):,} non-members"
+    for file in calibrations:
+        members = file.calibration.members
+        known = f"{len(file.calibration.null):,} non-members"
         table.add_row(
-            Text(one.name, style="bold"),
-            Text(shown(one.encoder)),
-            Text(shown(one.calibration.scored_by.inferrer)),
+            Text(file.name, style="bold"),
+            Text(shown(file.encoder)),
+            Text(shown(file.calibration.scored_by.inferrer)),
             known + (f", {len(members):,} members" if members else ""),
-            one.created,
+            file.created,
         )
     Console().print(table)
 
@@ -71,8 +72,8 @@ def list_() -> None:
 @app.command()
 def show(name: Name) -> None:
     """Say what a calibration was made with, from which pictures, and what it can decide."""
-    path = calibration_store.find(name)
-    for line in described(calibration_store.load(path), Levels().fpr):
+    path = calibration_files.find(name)
+    for line in describe(calibration_files.load(path), Levels().fpr):
         typer.echo(line)
     typer.echo(f"  kept in {shown(str(path))}")
 
@@ -80,20 +81,20 @@ def show(name: Name) -> None:
 @app.command()
 def remove(name: Name) -> None:
     """Delete a calibration; scores are uncalibrated from then on."""
-    typer.echo(f"{shown(str(calibration_store.remove(name)))} is removed")
+    typer.echo(f"{shown(str(calibration_files.remove(name)))} is removed")
 
 
-def described(kept: KeptCalibration, fpr: float) -> Iterator[str]:
+def describe(file: CalibrationFile, fpr: float) -> Iterator[str]:
     """A calibration in lines for people: what it holds, and what it can decide."""
-    calibration, by = kept.calibration, kept.calibration.scored_by
-    yield f"{kept.name}: {shown(by.inferrer)} on {shown(kept.encoder)}"
+    calibration, by = file.calibration, file.calibration.scored_by
+    yield f"{file.name}: {shown(by.inferrer)} on {shown(file.encoder)}"
     yield (
         f"  fingerprint {by.encoder[:12]}, {by.n_views} views of recipe {by.recipe}, "
         f"{by.similarity}, seed {calibration.seed}"
         + (f", {len(by.references)} references" if by.references else "")
     )
-    yield f"  made {kept.created} by clipaudit {kept.clipaudit_version}"
-    yield f"  non-members: {_set(kept.nonmembers)}"
+    yield f"  made {file.created} by clipaudit {file.clipaudit_version}"
+    yield f"  non-members: {_set(file.nonmembers)}"
     quantiles = np.quantile(np.array(calibration.null.scores), [0, 0.25, 0.5, 0.75, 0.95, 1])
     shares = ("lowest", "25 %", "half", "75 %", "95 %", "highest")
     yield "  their scores: " + ", ".join(
@@ -104,9 +105,9 @@ def described(kept: KeptCalibration, fpr: float) -> Iterator[str]:
         f"  smallest p-value {calibration.smallest_p:.2g}; an FPR of {percent(fpr)} "
         + (f"comes to {rate(calibration.fpr(fpr))}" if reaches else "cannot be decided")
     )
-    if kept.members is not None:
-        yield f"  members: {_set(kept.members)}"
-        found = found_at(calibration, fpr)
+    if file.members is not None:
+        yield f"  members: {_set(file.members)}"
+        found = estimate_tpr(calibration, fpr)
         if found is not None and reaches:
             yield f"  members found at that FPR: {rate(found)}"
 

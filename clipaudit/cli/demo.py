@@ -44,7 +44,7 @@ def demo(
         typer.Option(help="New folder for the pictures and encoders, to look at and score again."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = DEFAULT.device,
-    seed: Annotated[int, typer.Option(help="Of everything.")] = DEFAULT.seed,
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = DEFAULT.seed,
 ) -> None:
     """Show the whole chain on pictures and encoders made here, where the truth is known.
 
@@ -53,8 +53,8 @@ def demo(
     """
     config = DemoConfig(pictures, epochs, device, seed)
     stderr = messages.set_up()
-    with ExitStack() as things:
-        target, control = run(_folder(keep, things), config, _progress(stderr, epochs, things))
+    with ExitStack() as stack:
+        target, control = run(_folder(keep, stack), config, _progress(stderr, epochs, stack))
     stdout = Console()
     show(target.audit, stdout)
     stdout.print(_table(target, control))
@@ -70,15 +70,15 @@ def demo(
     )
 
 
-def _folder(keep: Path | None, things: ExitStack) -> Path:
+def _folder(keep: Path | None, stack: ExitStack) -> Path:
     if keep is None:
-        return Path(things.enter_context(tempfile.TemporaryDirectory(prefix="clipaudit-demo-")))
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clipaudit-demo-")))
     if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
-        raise UsageError(f"{keep} is there already", "Name a new folder for --keep.")
+        raise UsageError(f"{keep} already exists", "Name a new folder for --keep.")
     return keep
 
 
-def _progress(console: Console, epochs: int, things: ExitStack) -> Callable[[str, Epoch], None]:
+def _progress(console: Console, epochs: int, stack: ExitStack) -> Callable[[str, Epoch], None]:
     """A bar an encoder on a terminal; a line each in a log."""
     if not console.is_terminal:
 
@@ -88,7 +88,7 @@ def _progress(console: Console, epochs: int, things: ExitStack) -> Callable[[str
                 console.print(f"{_TITLES[name]}: {done}", soft_wrap=True, highlight=False)
 
         return log
-    bar = things.enter_context(
+    bar = stack.enter_context(
         Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),

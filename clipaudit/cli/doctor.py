@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from clipaudit._version import SCHEMA_VERSION
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def doctor(
 
     checks = examine()
     if as_json:
-        document = {"schema_version": "1.0", "checks": [asdict(check) for check in checks]}
+        document = {"schema_version": SCHEMA_VERSION, "checks": [asdict(check) for check in checks]}
         typer.echo(json.dumps(document, indent=2))
     else:
         show(checks)

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from clipaudit.cli import messages
-from clipaudit.errors import EncoderError
+from clipaudit.encoders.spec import DEFAULT_SCHEME, SCHEMES, find_scheme, parse
+from clipaudit.errors import EncoderError, did_you_mean
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ app = typer.Typer(
     "data of one.",
 )
 
+_NAMELESS = ", ".join(f"{name}:{row.takes}" for name, row in SCHEMES.items() if row.takes)
+FILES_AND_FOLDERS = f"Files and folders need no list: MODEL/CHECKPOINT, {_NAMELESS}."
+
 Search = Annotated[
     str | None,
     typer.Option("--search", "-s", help="Words that the name or the training data holds."),
@@ -41,30 +45,27 @@ def encoders(ctx: typer.Context, search: Search = None) -> None:
         list_(search)
 
 
-@app.command("list")
+@app.command("list", epilog=FILES_AND_FOLDERS)
 def list_(search: Search = None) -> None:
     """List the encoders that can be audited; the same as without a command.
 
     These have published weights, which are downloaded when they are first used. Through a pipe
     a line is the name, its default output, its training data and its cut-off, with tabs between:
     the first day that is certainly not in the training data, where that is known.
-
-    Files and folders need no list: MODEL/CHECKPOINT, hf-hub:ORG/NAME, local-dir:FOLDER,
-    onnx:FILE, torch-export:FILE, torchscript:FILE, state-dict:FILE.
     """
     from clipaudit.encoders.catalog import list_encoders
 
     console = messages.set_up()
-    found = list_encoders(search)
-    if not found:
+    entries = list_encoders(search)
+    if not entries:
         raise EncoderError(
             f"no encoder looks like {search!r}",
             "Leave out --search to list all, or take fewer letters.",
         )
-    if search and not _holds(f"{found[0].spec} {found[0].note}", search):
+    if search and not _holds(f"{entries[0].spec} {entries[0].note}", search):
         console.print(Text(f"none holds {shown(search)}; the nearest are:"), style="dim")
     if not sys.stdout.isatty():
-        for entry in found:
+        for entry in entries:
             cells = (shown(entry.spec), entry.output, shown(entry.note), _day(entry.cutoff))
             typer.echo("\t".join(cells))
         return
@@ -73,7 +74,7 @@ def list_(search: Search = None) -> None:
     table.add_column("output")
     table.add_column("trained on", overflow="fold", style="dim")
     table.add_column("cut-off", style="dim", no_wrap=True)
-    for entry in found:
+    for entry in entries:
         name = Text(shown(entry.spec), style="bold")
         table.add_row(name, entry.output, Text(shown(entry.note)), _day(entry.cutoff))
     Console().print(table)
@@ -119,8 +120,8 @@ def _facts(spec: str, facts: TrainingFacts) -> Iterator[tuple[str, str]]:
     yield "as a test", facts.quality
     yield "cut-off", f"{_day(facts.cutoff) or 'unknown'}: {facts.basis}"
     if facts.files is not None:
-        asked = "./images" if facts.has_hashes else "--urls addresses.txt"
-        yield "try", f"clipaudit lookup {asked} --metadata {facts.files}"
+        wanted = "./images" if facts.has_hashes else "--urls addresses.txt"
+        yield "try", f"clipaudit lookup {wanted} --metadata {facts.files}"
     if facts.files is not None and facts.other_files is not None:
         lists = f"--from-metadata {facts.files} --nonmembers-from {facts.other_files}"
         yield "try", f"clipaudit build-eval {lists}"
@@ -136,15 +137,13 @@ def _require_known(spec: str) -> None:
         EncoderError: The library has no such weights.
     """
     from clipaudit.encoders.catalog import list_encoders
-    from clipaudit.encoders.nearest import did_you_mean
-    from clipaudit.encoders.spec import parse
     from clipaudit.encoders.training_data import is_file
 
     scheme, name = parse(spec)
-    if scheme not in {"open_clip", "timm", "torchvision"} or is_file(name):
+    if not find_scheme(scheme).published or is_file(name):
         return
     known = {entry.spec for entry in list_encoders()}
-    wanted = name if scheme == "open_clip" else f"{scheme}:{name}"
+    wanted = name if scheme == DEFAULT_SCHEME else f"{scheme}:{name}"
     if wanted not in known:
         raise EncoderError(
             f"no encoder is called {spec!r}",

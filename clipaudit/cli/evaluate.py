@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from clipaudit.cli import messages, options
+from clipaudit.cli.delivery import deliver
 from clipaudit.cli.progress import progress
-from clipaudit.cli.words import command_line
-from clipaudit.encoders.base import EncoderOptions, InputOverrides
-from clipaudit.errors import ClipAuditError, UsageError
 from clipaudit.files import make_folder
-from clipaudit.pipelines.evaluate import EvaluateConfig
+from clipaudit.pipelines.config import EvaluateConfig, ScoreConfig
 from clipaudit.pipelines.evaluate import evaluate as run
-from clipaudit.pipelines.score import ScoreConfig
 from clipaudit.reports import formats as reports
-from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from clipaudit.results.evaluation import Evaluation
 
-DEFAULT = ScoreConfig()
-OPTIONS = EncoderOptions()
 EVALUATING = EvaluateConfig()
 
-Style = Literal["table", "json"]
+if TYPE_CHECKING:
+    Style = str
+else:
+    Style = Literal[reports.printable(reports.EVALUATION)]
 
-_RESULT = "Result"
+_ENDINGS = reports.listed(reports.endings(reports.EVALUATION))
 
 
+@options.with_scoring_options(
+    limit={"help": "At most this many files of each side."},
+    inferrers={"default": "all shipped ones that fit, of every shadow data set"},
+)
 def evaluate(
-    ctx: typer.Context,
     folder: Annotated[
         Path,
         typer.Argument(
@@ -61,54 +60,24 @@ def evaluate(
             "they are an error.",
         ),
     ] = EVALUATING.allow_overlap,
-    include_hidden: options.IncludeHidden = DEFAULT.include_hidden,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="At most this many files of each side.", show_default="all"),
-    ] = DEFAULT.limit,
-    max_megapixels: options.MaxMegapixels = options.MEGAPIXELS,
-    strict: options.Strict = DEFAULT.strict,
-    encoder: options.Encoder = DEFAULT.encoder,
-    reference: options.References = None,
-    output: options.OutputOf = OPTIONS.output,
-    device: options.Device = OPTIONS.device,
-    backend: options.BackendOf = OPTIONS.backend,
-    offline: options.Offline = OPTIONS.offline,
-    allow_code: options.AllowCode = OPTIONS.allow_code,
-    architecture: options.Architecture = OPTIONS.architecture,
-    input_size: options.InputSize = OPTIONS.input.size_px,
-    mean: options.Mean = OPTIONS.input.mean,
-    std: options.Std = OPTIONS.input.std,
-    interpolation: options.InterpolationOf = OPTIONS.input.interpolation,
-    inferrer: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A shipped inferrer, or the folder of another; may be repeated. "
-            "`clipaudit inferrers` lists them.",
-            show_default="all shipped ones that fit, of every shadow data set",
-            rich_help_panel="Views and inferrers",
-        ),
-    ] = None,
-    views: options.Views = DEFAULT.n_views,
-    similarity: options.SimilarityOf = DEFAULT.similarity,
-    seed: options.Seed = DEFAULT.seed,
-    batch_size: options.BatchSize = DEFAULT.batch_size,
-    workers: options.Workers = DEFAULT.workers,
-    no_cache: options.NoCache = not DEFAULT.use_store,
+    scoring: ScoreConfig,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
     style: Annotated[
         Style,
-        typer.Option("--format", "-f", help="What is printed.", rich_help_panel=_RESULT),
+        typer.Option("--format", "-f", help="What is printed.", rich_help_panel=options.RESULT),
     ] = "table",
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write a .json file too.", rich_help_panel=_RESULT),
+        typer.Option(
+            "--out", "-o", help=f"Write a {_ENDINGS} file too.", rich_help_panel=options.RESULT
+        ),
     ] = None,
+    force: options.Force = False,
     figures: Annotated[
         Path | None,
         typer.Option(
-            help="Draw histogram.png and roc.png into this folder.", rich_help_panel=_RESULT
+            help="Draw histogram.png and roc.png into this folder.", rich_help_panel=options.RESULT
         ),
     ] = None,
 ) -> None:
@@ -119,75 +88,19 @@ def evaluate(
     nothing by themselves. Nothing leaves the machine.
     """
     if out is not None:
-        _check_destination(out)
+        reports.check_destination(out, reports.EVALUATION, force=force)
     if figures is not None:
         make_folder(figures)
-    config = EvaluateConfig(
-        scoring=ScoreConfig(
-            encoder=encoder,
-            options=EncoderOptions(
-                output=output,
-                device=device,
-                backend=backend,
-                allow_code=allow_code,
-                architecture=architecture,
-                input=InputOverrides(input_size, mean, std, interpolation),
-                offline=offline,
-            ),
-            references=tuple(reference or ()),
-            inferrers=tuple(inferrer or ()),
-            n_views=views,
-            similarity=similarity,
-            seed=seed,
-            batch_size=batch_size,
-            workers=workers,
-            limit=limit,
-            use_store=not no_cache,
-            strict=strict,
-            include_hidden=include_hidden,
-            limits=replace(DEFAULT.limits, max_pixels=options.pixels(max_megapixels)),
-            command=command_line(ctx),
-        ),
-        blind=not no_blind,
-        allow_overlap=allow_overlap,
-    )
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # also for what open_clip and timm do by themselves
+    config = EvaluateConfig(scoring, blind=not no_blind, allow_overlap=allow_overlap)
     console = messages.set_up(quiet=quiet, verbosity=verbose)
     with progress(console, quiet=quiet) as advance:
         evaluation = run(folder, config, on_progress=advance)
-    _deliver(evaluation, style, out, figures)
+    writers = [partial(reports.write, evaluation, out)] if out else []
+    deliver(evaluation, style, [*writers, *_drawn(evaluation, figures)])
 
 
-def _check_destination(out: Path) -> None:
-    """Say now, and not after hours of work, that a result cannot go there."""
-    if out.suffix.lower() != ".json":
-        raise UsageError(f"{shown(str(out))} does not end in .json", "An evaluation is JSON.")
-    reports.check_destination(out)
+def _drawn(evaluation: Evaluation, folder: Path | None) -> Iterator[Callable[[], object]]:
+    if folder is not None:
+        from clipaudit.reports.evaluation.figures import draw_all
 
-
-def _deliver(evaluation: Evaluation, style: Style, out: Path | None, figures: Path | None) -> None:
-    """Write the files and print the result: where one fails, the others are still there."""
-    from clipaudit.reports.evaluation import json_document as evaluation_document
-    from clipaudit.reports.evaluation import table as evaluation_table
-
-    failure = None
-    try:
-        if out is not None:
-            evaluation_document.write(evaluation, out)
-        if figures is not None:
-            from clipaudit.reports.evaluation.figures import draw_all
-
-            draw_all(evaluation, figures)
-    except ClipAuditError as error:
-        failure = error
-    if style == "json":
-        evaluation_document.dump(evaluation, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    elif sys.stdout.isatty():
-        evaluation_table.show(evaluation, Console())
-    else:
-        evaluation_table.dump(evaluation, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    if failure is not None:
-        raise failure
+        yield partial(draw_all, evaluation, folder)

@@ -15,7 +15,7 @@ from rich.text import Text
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
-    from clipaudit.inferrers import Card, Reads
+    from clipaudit.inferrers.base import Card, Reads
 
 app = typer.Typer(
     add_completion=False,
@@ -35,7 +35,7 @@ def inferrers(ctx: typer.Context) -> None:
 @app.command("list")
 def list_() -> None:
     """List the inferrers that come with the package."""
-    from clipaudit.inferrers import list_inferrers
+    from clipaudit.inferrers.library import list_inferrers
 
     cards = list_inferrers()
     if not cards:
@@ -89,8 +89,8 @@ def show(
     name: Annotated[str, typer.Argument(help="Name of a shipped one, or the folder of another.")],
 ) -> None:
     """Print an inferrer's card: what it reads, how it does, and where it fails."""
-    from clipaudit.inferrers import find
     from clipaudit.inferrers.card_text import render
+    from clipaudit.inferrers.library import find
 
     card = render(find(name).card)
     if sys.stdout.isatty():

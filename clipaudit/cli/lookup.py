@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from clipaudit.cli import messages
+from clipaudit.cli import messages, options
+from clipaudit.cli.delivery import deliver
 from clipaudit.cli.words import command_line
-from clipaudit.errors import ClipAuditError, InputError, UsageError
+from clipaudit.errors import InputError, UsageError
 from clipaudit.listings.columns import parse_columns
-from clipaudit.pictures.finding import read_path_list
 from clipaudit.pipelines.lookup import LookupConfig
 from clipaudit.pipelines.lookup import lookup as run
 from clipaudit.reports import formats as reports
-from clipaudit.reports.lookup import files as lookup_files
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from clipaudit.pipelines.lookup import Step
-    from clipaudit.results.lookup import Lookup
 
 DEFAULT = LookupConfig(metadata=())
 
-Style = Literal["table", "json", "jsonl", "csv"]
+if TYPE_CHECKING:
+    Style = str
+else:
+    Style = Literal[reports.printable(reports.LOOKUP)]
 
 _LISTS = "Lists"
 _RESULT = "Result"
+_ENDINGS = reports.listed(reports.endings(reports.LOOKUP))
 
 
 def lookup(
@@ -107,10 +109,11 @@ def lookup(
         typer.Option(
             "--out",
             "-o",
-            help="Write a file too: .csv, .json, .jsonl or .parquet, by its ending.",
+            help=f"Write a file too: {_ENDINGS}, by its ending.",
             rich_help_panel=_RESULT,
         ),
     ] = None,
+    force: options.Force = False,
 ) -> None:
     """Say whether pictures are in a published list of training pictures, and which rows name them.
 
@@ -122,10 +125,10 @@ def lookup(
     `clipaudit encoders show SPEC` says which list belongs to an encoder.
     """
     if out is not None:
-        reports.check_destination(out, lookup_files.ENDINGS)
+        reports.check_destination(out, reports.LOOKUP, force=force)
     config = LookupConfig(
         metadata=tuple(metadata),
-        urls=tuple(_lines(urls)) if urls is not None else (),
+        urls=_addresses(urls) if urls is not None else (),
         domains=tuple(domain or ()),
         columns=parse_columns(columns) if columns is not None else {},
         phash_bits=phash_bits,
@@ -135,15 +138,15 @@ def lookup(
     )
     if not (paths or config.urls or config.domains):
         raise UsageError(
-            "nothing is asked for",
+            "there is nothing to look up",
             "Name pictures, folders or web addresses; or --urls LIST, or --domain example.org.",
         )
     console = messages.set_up(quiet=quiet)
     with _progress(console, quiet=quiet) as on_step:
-        found = run(paths or [], config, on_step)
-    _deliver(found, style, out)
-    if found.answers and len(found.with_status("skipped")) == len(found) and not found.sites:
-        reasons = found.skip_reasons().items()
+        result = run(paths or [], config, on_step)
+    deliver(result, style, [partial(reports.write, result, out)] if out else [])
+    if result.answers and len(result.with_status("skipped")) == len(result) and not result.sites:
+        reasons = result.skip_reasons().items()
         counts = ", ".join(f"{n:,} {shown(reason.replace('_', ' '))}" for reason, n in reasons)
         raise InputError(
             f"nothing that was asked for could be compared: {counts}",
@@ -151,20 +154,9 @@ def lookup(
         )
 
 
-def _lines(path: Path) -> list[str]:
-    """The lines of a file, or of standard input, that are not empty."""
-    try:
-        if str(path) == "-":
-            lines = list(read_path_list(sys.stdin.buffer))
-        else:
-            with path.open("rb") as stream:
-                lines = list(read_path_list(stream))
-    except OSError as error:
-        raise InputError(
-            f"cannot read the list {path}: {error.strerror}",
-            "--urls takes a text file with a web address a line, or - for standard input.",
-        ) from error
-    return [line.strip() for line in lines if line.strip()]
+def _addresses(path: Path) -> tuple[str, ...]:
+    lines = options.read_list(path, "--urls", "a web address")
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 @contextmanager
@@ -182,22 +174,3 @@ def _progress(console: Console, *, quiet: bool) -> Iterator[Callable[[Step], Non
                 status.update(f"searching file {step.done + 1:,} of {step.total:,}")
 
         yield show
-
-
-def _deliver(found: Lookup, style: Style, out: Path | None) -> None:
-    """Write the file and print the result: where one fails, the other is still there."""
-    from clipaudit.reports.lookup import table as lookup_table
-
-    failure = None
-    if out is not None:
-        try:
-            lookup_files.write(found, out)
-        except ClipAuditError as error:
-            failure = error
-    if style == "table" and sys.stdout.isatty():
-        lookup_table.show(found, Console())
-    else:
-        lookup_files.dump(found, style, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    if failure is not None:
-        raise failure

@@ -1,174 +1,39 @@
-"""Options of more than one command: what they are called, and what `--help` says of them."""
+"""Options of more than one command; those of scoring come from `ScoringOptions`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass, replace
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from clipaudit.encoders.base import Output
-from clipaudit.features.signals import Similarity
-from clipaudit.pictures.base import Interpolation, Limits
+from clipaudit.cli.words import command_line
+from clipaudit.errors import InputError
+from clipaudit.pictures.finding import read_path_list
+from clipaudit.pipelines.config import ScoreConfig
+from clipaudit.pipelines.scoring_options import RUN, Option, described_fields
 
-Backend = Literal["auto", "torch", "onnx"]
-Channels = tuple[float, float, float]
+RESULT = "Result"
 
-MEGAPIXELS = round(Limits().max_pixels / 1e6, 1)
-"""The usual limit of a picture, as the help shows it."""
-
-_ENCODER = "Encoder"
-_VIEWS = "Views and inferrers"
-_RUN = "Run"
-
-IncludeHidden = Annotated[
-    bool, typer.Option("--include-hidden", help="Hidden files and folders too.")
-]
-Limit = Annotated[
-    int | None, typer.Option(min=1, help="Stop after this many files.", show_default="all")
-]
-MaxMegapixels = Annotated[
-    float,
-    typer.Option(min=0.001, help="Skip larger pictures, which may be decompression bombs."),
-]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="Stop at the first file that gives no picture.")
-]
-Encoder = Annotated[
-    str,
-    typer.Option(
-        envvar="CLIPAUDIT_ENCODER",
-        help="The encoder that is audited: MODEL/TAG of open_clip, or SCHEME:NAME; "
-        "`clipaudit encoders` lists them.",
-        rich_help_panel=_ENCODER,
-    ),
-]
-References = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="An encoder like it that was not trained on these pictures. It sees the very same "
-        "views, and inferrers that read both tell more; may be repeated.",
-        show_default="none",
-        rich_help_panel=_ENCODER,
-    ),
-]
-OutputOf = Annotated[
-    Output | None,
-    typer.Option(
-        help="Which output of the encoder to read.",
-        show_default="what its loss saw",
-        rich_help_panel=_ENCODER,
-    ),
-]
-Device = Annotated[
-    str,
-    typer.Option(
-        envvar="CLIPAUDIT_DEVICE",
-        help="auto, cpu, cuda, cuda:1 or mps.",
-        rich_help_panel=_ENCODER,
-    ),
-]
-BackendOf = Annotated[
-    Backend,
-    typer.Option(
-        envvar="CLIPAUDIT_BACKEND", help="What runs the encoder.", rich_help_panel=_ENCODER
-    ),
-]
-Offline = Annotated[
+Force = Annotated[
     bool,
     typer.Option(
-        "--offline",
-        envvar=["CLIPAUDIT_OFFLINE", "HF_HUB_OFFLINE"],
-        help="Open no connection; take the weights that are on this machine.",
-        rich_help_panel=_ENCODER,
+        "--force",
+        help="Where the file to write is a link, put the file in its place; what it points to "
+        "stays.",
+        rich_help_panel=RESULT,
     ),
 ]
-AllowCode = Annotated[
-    bool,
-    typer.Option(
-        "--allow-code",
-        help="Load a file that is a program (TorchScript). Only from people you trust.",
-        rich_help_panel=_ENCODER,
-    ),
-]
-Architecture = Annotated[
-    str | None,
-    typer.Option(
-        help="Of a file that is a bare state dict: ViT-B-32, timm:NAME, torchvision:NAME.",
-        rich_help_panel=_ENCODER,
-    ),
-]
-InputSize = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Side of the encoder's input in pixels; this and the next three are for files "
-        "that carry no preprocessing.",
-        rich_help_panel=_ENCODER,
-    ),
-]
-Mean = Annotated[
-    Channels | None,
-    typer.Option(help="Mean of its input: three numbers, R G B.", rich_help_panel=_ENCODER),
-]
-Std = Annotated[
-    Channels | None,
-    typer.Option(help="Standard deviation of its input: three numbers.", rich_help_panel=_ENCODER),
-]
-InterpolationOf = Annotated[
-    Interpolation | None,
-    typer.Option(help="How its input is resized.", rich_help_panel=_ENCODER),
-]
-Inferrers = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="A shipped inferrer, or the folder of another; may be repeated. "
-        "`clipaudit inferrers` lists them.",
-        show_default="all shipped ones that fit",
-        rich_help_panel=_VIEWS,
-    ),
-]
-Views = Annotated[int, typer.Option(min=2, help="Views an image.", rich_help_panel=_VIEWS)]
-SimilarityOf = Annotated[
-    Similarity | None,
-    typer.Option(
-        help="How two views are compared.",
-        show_default="what the inferrers read",
-        rich_help_panel=_VIEWS,
-    ),
-]
-Seed = Annotated[int, typer.Option(help="Of the views.", rich_help_panel=_VIEWS)]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        envvar="CLIPAUDIT_BATCH_SIZE",
-        help="Images a forward pass; no score depends on it.",
-        show_default="what suits the device",
-        rich_help_panel=_RUN,
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        envvar="CLIPAUDIT_WORKERS",
-        help="Processes that decode pictures.",
-        show_default="one a core",
-        rich_help_panel=_RUN,
-    ),
-]
-NoCache = Annotated[
-    bool,
-    typer.Option(
-        "--no-cache",
-        envvar="CLIPAUDIT_NO_CACHE",
-        help="Neither read nor keep features; see `clipaudit cache`.",
-        rich_help_panel=_RUN,
-    ),
-]
+
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="No progress, no warnings.", rich_help_panel=_RUN),
+    typer.Option("--quiet", "-q", help="No progress, no warnings.", rich_help_panel=RUN),
 ]
 Verbose = Annotated[
     int,
@@ -178,12 +43,166 @@ Verbose = Annotated[
         count=True,
         help="Say what is done; twice: all details.",
         show_default=False,
-        rich_help_panel=_RUN,
+        rich_help_panel=RUN,
     ),
 ]
 
 
-def pixels(megapixels: float) -> int:
-    """The limit itself where it was left as it is: the help shows it rounded."""
-    limits = Limits() if megapixels == MEGAPIXELS else Limits(int(megapixels * 1e6))
-    return limits.max_pixels
+def with_scoring_options(
+    **reworded: Mapping[str, Any],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the scoring options, in the place of its parameter `scoring`.
+
+    That parameter is a `ScoreConfig`, or a dataclass on top of it; the command gets it filled in.
+
+    Args:
+        reworded: Field → what this command's help says otherwise, by the fields of `Option`.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True)
+        config_type = own.parameters["scoring"].annotation
+        flags = list(_flags(config_type, reworded))
+
+        @wraps(command)
+        def run(ctx: typer.Context, **given: Any) -> None:
+            values: dict[str, Any] = {}
+            for flag in flags:
+                flag.put(given.pop(flag.name), values)
+            scoring = config_type(**values, command=command_line(ctx))
+            if scoring.offline:  # also for what open_clip and timm do by themselves
+                os.environ["HF_HUB_OFFLINE"] = "1"
+            command(scoring=scoring, **given)
+
+        parameters = [
+            inspect.Parameter(
+                "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+            )
+        ]
+        for name, parameter in own.parameters.items():
+            parameters += [flag.parameter for flag in flags] if name == "scoring" else [parameter]
+        # typer and docs/make_cli.py read these two.
+        run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # any function takes it
+        run.__annotations__ = {known.name: known.annotation for known in parameters}
+        return run
+
+    return decorate
+
+
+@dataclass(frozen=True, slots=True)
+class _Flag:
+    """An option of the command line, and the field that it fills, or the part of one.
+
+    Attributes:
+        field: Name of the field.
+        part: Where that is a dataclass, name of the field in it.
+        type: Type of the value in the config.
+        usual: Default of the field.
+        option: How it is presented.
+    """
+
+    field: str
+    part: str | None
+    type: Any
+    usual: Any
+    option: Option
+
+    @property
+    def name(self) -> str:
+        """Name of the parameter."""
+        return self.field if self.part is None else f"{self.field}_{self.part}"
+
+    @property
+    def parameter(self) -> inspect.Parameter:
+        """What typer reads."""
+        option = self.option
+        info = typer.Option(
+            option.name or f"--{(self.part or self.field).replace('_', '-')}",
+            help=option.help,
+            envvar=list(option.variables) or None,
+            min=option.minimum,
+            show_default=option.default or True,
+            rich_help_panel=option.panel,
+        )
+        kind = float if option.unit else self.type
+        if self._is_several:
+            kind = list[get_args(kind)[0]] | None  # type: ignore[misc]  # the type is a value here
+        return inspect.Parameter(
+            self.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=self._default_typed,
+            annotation=Annotated[kind, info],
+        )
+
+    def put(self, typed: Any, values: dict[str, Any]) -> None:
+        """Put what was typed among the values of the fields."""
+        value = typed
+        if typed == self._default_typed:
+            value = self._default
+        elif self.option.unit:
+            value = int(typed * self.option.unit)
+        elif self.type is bool:
+            value = not self._default
+        elif self._is_several:
+            value = tuple(typed)
+        if self.part is not None:
+            value = replace(values.get(self.field, self.usual), **{self.part: value})
+        values[self.field] = value
+
+    @property
+    def _default(self) -> Any:
+        return self.usual if self.part is None else getattr(self.usual, self.part)
+
+    @property
+    def _is_several(self) -> bool:
+        return get_origin(self.type) is tuple and get_args(self.type)[-1] is Ellipsis
+
+    @property
+    def _default_typed(self) -> Any:
+        if self.option.unit:
+            return round(self._default / self.option.unit, 1)
+        if self.type is bool:
+            return False  # a flag turns the default round
+        return None if self._is_several else self._default
+
+
+def _flags(
+    config_type: type[ScoreConfig], reworded: Mapping[str, Mapping[str, Any]]
+) -> Iterator[_Flag]:
+    """The options in the order of the help: those without a heading first."""
+    flags = []
+    usual = config_type()
+    for name, (kind, option) in described_fields(config_type).items():
+        if is_dataclass(kind):
+            kinds = get_type_hints(kind)
+            flags += [
+                _Flag(name, part, kinds[part], getattr(usual, name), part_option)
+                for part, part_option in option.parts.items()
+            ]
+        elif option.is_typed:
+            worded = replace(option, **reworded.get(name, {}))
+            flags.append(_Flag(name, None, kind, getattr(usual, name), worded))
+    yield from sorted(flags, key=lambda flag: flag.option.panel is not None)
+
+
+def read_list(path: Path, option: str, content: str) -> list[str]:
+    """Lines of a text file that an option names, or of standard input where that is -.
+
+    Args:
+        path: The file.
+        option: Name of the option, for the error.
+        content: What stands on a line.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    try:
+        if str(path) == "-":
+            return list(read_path_list(sys.stdin.buffer))
+        with path.open("rb") as stream:
+            return list(read_path_list(stream))
+    except OSError as error:
+        raise InputError(
+            f"cannot read the list {path}: {error.strerror}",
+            f"{option} takes a text file with {content} a line, or - for standard input.",
+        ) from error

@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from clipaudit.text.numbers import duration
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -34,7 +36,7 @@ def progress(console: Console, *, quiet: bool = False) -> Iterator[Callable[[Ste
     if quiet:
         yield lambda _step: None
     elif not console.is_terminal:
-        yield _Log(console).advance
+        yield _ScoringLog(Log(console)).advance
     else:
         columns = (
             SpinnerColumn(),
@@ -73,33 +75,44 @@ class _Speed(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f} images/s", style="progress.data.speed")
 
 
-class _Log:
-    """A line every `LINE_EVERY_S`, for logs and batch systems."""
+class Log:
+    """Lines for logs and batch systems, of which one comes every half minute at most."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
-        self._time = clock()
+        self._written_at = clock()
+
+    def write(self, line: str) -> None:
+        """Write a line, whenever the last one was."""
+        self._console.print(Text(line), soft_wrap=True)
+
+    def write_if_due(self, line: Callable[[float], str]) -> None:
+        """Write a line where the last one is long ago; it is made from the seconds since then."""
+        now = self._clock()
+        elapsed_s = now - self._written_at
+        if elapsed_s >= LINE_EVERY_S:
+            self._written_at = now
+            self.write(line(elapsed_s))
+
+
+class _ScoringLog:
+    """How far a run is, and how fast it was since the last line."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
         self._done = 0
 
     def advance(self, step: Step) -> None:
-        """Write a line where the last one is long ago."""
-        now = self._clock()
-        if now - self._time < LINE_EVERY_S:
-            return
-        speed = (step.done - self._done) / (now - self._time)
-        of = "" if step.total is None else f" of {step.total:,}"
-        parts = [f"{step.done:,}{of} images", f"{speed:.1f} images/s"]
+        self._log.write_if_due(lambda elapsed_s: self._line(step, elapsed_s))
+
+    def _line(self, step: Step, elapsed_s: float) -> str:
+        speed = (step.done - self._done) / elapsed_s
+        self._done = step.done
+        total = "" if step.total is None else f" of {step.total:,}"
+        parts = [f"{step.done:,}{total} images", f"{speed:.1f} images/s"]
         if step.total is not None and speed > 0:
             parts.append(f"{duration((step.total - step.done) / speed)} left")
         if notes := _notes(step):
             parts.append(notes)
-        self._console.print(Text(", ".join(parts)), soft_wrap=True)
-        self._time, self._done = now, step.done
-
-
-def duration(seconds: float) -> str:
-    """Minutes and seconds, with hours where there are some."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+        return ", ".join(parts)

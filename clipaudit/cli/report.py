@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from clipaudit.cli import messages
+from clipaudit.cli import messages, options
 from clipaudit.errors import UsageError
 from clipaudit.reports import formats as reports
 from clipaudit.text.escaping import shown
 
 N_PICTURES = 5
+_ENDINGS = reports.listed(reports.endings(reports.AUDIT))
 
 
 def report(
@@ -28,7 +29,7 @@ def report(
         typer.Option(
             "--out",
             "-o",
-            help="The file to write: .html, .csv, .json, .jsonl or .parquet, by its ending.",
+            help=f"The file to write: {_ENDINGS}, by its ending.",
             show_default="RESULTS with the ending .html",
         ),
     ] = None,
@@ -40,6 +41,7 @@ def report(
             "that others may see.",
         ),
     ] = N_PICTURES,
+    force: options.Force = False,
 ) -> None:
     """Make a report again from saved results, with no encoder and no network.
 
@@ -48,7 +50,7 @@ def report(
     """
     messages.set_up()
     target = results.with_suffix(".html") if out is None else out
-    reports.check_destination(target)
+    reports.check_destination(target, force=force)
     if target.exists() and results.exists() and target.samefile(results):
         raise UsageError(
             f"{shown(str(target))} would replace the results", "Name another file with -o."

@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from clipaudit.cli import messages, options
+from clipaudit.cli.delivery import deliver
 from clipaudit.cli.progress import progress
-from clipaudit.cli.words import command_line
-from clipaudit.encoders.base import EncoderOptions, InputOverrides
-from clipaudit.errors import ClipAuditError, InputError, UsageError
-from clipaudit.pictures.finding import read_path_list
-from clipaudit.pipelines.audit import JudgeConfig
+from clipaudit.errors import InputError, UsageError
 from clipaudit.pipelines.audit import audit as run
-from clipaudit.pipelines.score import ScoreConfig
+from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
 from clipaudit.reports import formats as reports
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
     from clipaudit.results.audit import Audit
 
-DEFAULT = ScoreConfig()
-OPTIONS = EncoderOptions()
 JUDGING = JudgeConfig()
 
-Style = Literal["table", "json", "jsonl", "csv"]
+if TYPE_CHECKING:
+    Style = str
+else:
+    Style = Literal[reports.printable(reports.AUDIT)]
 
 _VERDICTS = "Verdicts"
-_RESULT = "Result"
+_ENDINGS = reports.listed(reports.endings(reports.AUDIT))
 
 
+@options.with_scoring_options()
 def score(
-    ctx: typer.Context,
     paths: Annotated[
         list[Path] | None,
         typer.Argument(help="Pictures, and folders of them.", show_default=False),
@@ -50,29 +45,7 @@ def score(
             allow_dash=True,
         ),
     ] = None,
-    include_hidden: options.IncludeHidden = DEFAULT.include_hidden,
-    limit: options.Limit = DEFAULT.limit,
-    max_megapixels: options.MaxMegapixels = options.MEGAPIXELS,
-    strict: options.Strict = DEFAULT.strict,
-    encoder: options.Encoder = DEFAULT.encoder,
-    reference: options.References = None,
-    output: options.OutputOf = OPTIONS.output,
-    device: options.Device = OPTIONS.device,
-    backend: options.BackendOf = OPTIONS.backend,
-    offline: options.Offline = OPTIONS.offline,
-    allow_code: options.AllowCode = OPTIONS.allow_code,
-    architecture: options.Architecture = OPTIONS.architecture,
-    input_size: options.InputSize = OPTIONS.input.size_px,
-    mean: options.Mean = OPTIONS.input.mean,
-    std: options.Std = OPTIONS.input.std,
-    interpolation: options.InterpolationOf = OPTIONS.input.interpolation,
-    inferrer: options.Inferrers = None,
-    views: options.Views = DEFAULT.n_views,
-    similarity: options.SimilarityOf = DEFAULT.similarity,
-    seed: options.Seed = DEFAULT.seed,
-    batch_size: options.BatchSize = DEFAULT.batch_size,
-    workers: options.Workers = DEFAULT.workers,
-    no_cache: options.NoCache = not DEFAULT.use_store,
+    scoring: ScoreConfig,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
     fpr: Annotated[
@@ -135,17 +108,18 @@ def score(
     ] = JUDGING.alpha,
     style: Annotated[
         Style,
-        typer.Option("--format", "-f", help="What is printed.", rich_help_panel=_RESULT),
+        typer.Option("--format", "-f", help="What is printed.", rich_help_panel=options.RESULT),
     ] = "table",
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
-            help="Write a file too: .html, .csv, .json, .jsonl or .parquet, by its ending.",
-            rich_help_panel=_RESULT,
+            help=f"Write a file too: {_ENDINGS}, by its ending.",
+            rich_help_panel=options.RESULT,
         ),
     ] = None,
+    force: options.Force = False,
 ) -> None:
     """Say which pictures the encoder was probably trained on.
 
@@ -155,34 +129,9 @@ def score(
     A file that gives no picture is a row with its reason, and never ends the run.
     """
     if out is not None:
-        reports.check_destination(out)
+        reports.check_destination(out, force=force)
     if no_calibration and calibration:
-        raise UsageError("--calibration and --no-calibration exclude each other", "Leave out one.")
-    config = ScoreConfig(
-        encoder=encoder,
-        options=EncoderOptions(
-            output=output,
-            device=device,
-            backend=backend,
-            allow_code=allow_code,
-            architecture=architecture,
-            input=InputOverrides(input_size, mean, std, interpolation),
-            offline=offline,
-        ),
-        references=tuple(reference or ()),
-        inferrers=tuple(inferrer or ()),
-        n_views=views,
-        similarity=similarity,
-        seed=seed,
-        batch_size=batch_size,
-        workers=workers,
-        limit=limit,
-        use_store=not no_cache,
-        strict=strict,
-        include_hidden=include_hidden,
-        limits=replace(DEFAULT.limits, max_pixels=options.pixels(max_megapixels)),
-        command=command_line(ctx),
-    )
+        raise UsageError("--calibration and --no-calibration exclude each other", "Leave one out.")
     how = JudgeConfig(
         fpr=fpr,
         fnr=fnr,
@@ -192,13 +141,12 @@ def score(
         allow_overlap=allow_overlap,
         alpha=alpha,
     )
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # also for what open_clip and timm do by themselves
-    given = _given(paths or [], from_file)
+    named = _named(paths or [], from_file)
     console = messages.set_up(quiet=quiet, verbosity=verbose)
+    gallery = reports.gallery_for(out)
     with progress(console, quiet=quiet) as advance:
-        audit = run(given, config, how, on_progress=advance)
-    _deliver(audit, style, out)
+        audit = run(named, scoring, how, on_progress=advance, gallery=gallery)
+    deliver(audit, style, [partial(reports.write, audit, out, gallery=gallery)] if out else [])
     if audit.run.interrupted:
         raise typer.Exit(130)
     if not audit.scored:
@@ -208,7 +156,7 @@ def score(
         )
 
 
-def _given(paths: list[Path], from_file: Path | None) -> list[Path | str]:
+def _named(paths: list[Path], from_file: Path | None) -> list[Path | str]:
     """All paths that were named, in order."""
     if from_file is None:
         if not paths:
@@ -217,35 +165,7 @@ def _given(paths: list[Path], from_file: Path | None) -> list[Path | str]:
                 "Name files or folders: clipaudit score ./images; or --from-file LIST.",
             )
         return list(paths)
-    if str(from_file) == "-":
-        return [*paths, *read_path_list(sys.stdin.buffer)]
-    try:
-        with from_file.open("rb") as stream:
-            return [*paths, *read_path_list(stream)]
-    except OSError as error:
-        raise InputError(
-            f"cannot read the list {from_file}: {error.strerror}",
-            "--from-file takes a text file with a path a line, or - for standard input.",
-        ) from error
-
-
-def _deliver(audit: Audit, style: Style, out: Path | None) -> None:
-    """Write the file and print the result: where one fails, the other is still there."""
-    failure = None
-    if out is not None:
-        try:
-            reports.write(audit, out)
-        except ClipAuditError as error:
-            failure = error
-    if style == "table" and sys.stdout.isatty():
-        from clipaudit.reports.audit.table import show
-
-        show(audit, Console())
-    else:
-        reports.dump(audit, style, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    if failure is not None:
-        raise failure
+    return [*paths, *options.read_list(from_file, "--from-file", "a path")]
 
 
 def _reasons(audit: Audit) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clipaudit.cli import messages
-from clipaudit.cli.progress import LINE_EVERY_S
-from clipaudit.cli.words import among, command_line
+from clipaudit.cli.progress import Log
+from clipaudit.cli.words import among, command_line, either
 from clipaudit.encoders.base import OUTPUTS
 from clipaudit.features.signals import SIMILARITIES
-from clipaudit.inferrers.base import KINDS
+from clipaudit.inferrers import RULES, forms
 from clipaudit.pipelines import train as pipeline
 from clipaudit.pipelines.train import TrainConfig
 from clipaudit.shadow.architectures import Architecture
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PRETRAIN = PretrainConfig()
 DEFAULT = TrainConfig(data="", output=Path())
+WITHOUT_REFERENCE = [kind for kind in RULES if forms(kind, has_reference=False)]
 ALL_KINDS: list[str] = list(DEFAULT.kinds)
 SIMILARITY: list[str] = list(DEFAULT.similarities)
 BOTH_OUTPUTS: list[str] = list(DEFAULT.outputs)
@@ -71,11 +72,13 @@ def train(
         int, typer.Option(help="Pictures a step; two views of each.")
     ] = PRETRAIN.batch_size,
     learning_rate: Annotated[
-        float, typer.Option(help="Of AdamW, at the start.")
+        float, typer.Option(help="Learning rate of AdamW, at the start.")
     ] = PRETRAIN.learning_rate,
     temperature: Annotated[
         float | None,
-        typer.Option(help="Of the contrastive loss; 0.07 for mocov1 and else 0.2, if not given."),
+        typer.Option(
+            help="Temperature of the contrastive loss; 0.07 for mocov1 and else 0.2, if not given."
+        ),
     ] = None,
     queue: Annotated[
         int,
@@ -90,8 +93,8 @@ def train(
     kind: Annotated[
         list[str],
         typer.Option(
-            help="V, S, T, norm or combined, and with --references difference or adjusted; may be "
-            "repeated."
+            help=f"{either(WITHOUT_REFERENCE)}, and with --references "
+            f"{either(kind for kind in RULES if kind not in WITHOUT_REFERENCE)}; may be repeated."
         ),
     ] = ALL_KINDS,
     similarity: Annotated[
@@ -109,7 +112,7 @@ def train(
         float, typer.Option(min=0, help="Seconds between checkpoints of the pre-training.")
     ] = DEFAULT.checkpoint_every_s,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = DEFAULT.device,
-    seed: Annotated[int, typer.Option(help="Of the split, the training and the fits.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split, the training and the fits.")] = 0,
 ) -> None:
     """Train inferrers of your own on a data set whose use you decide.
 
@@ -136,7 +139,7 @@ def train(
             precision=precision,
             seed=seed,
         ),
-        kinds=among(kind, KINDS, "--kind"),
+        kinds=among(kind, tuple(RULES), "--kind"),
         similarities=among(similarity, SIMILARITIES, "--similarity"),
         outputs=among(encoder_output, OUTPUTS, "--encoder-output"),
         n_views=views,
@@ -157,7 +160,7 @@ def train(
 def _progress(console: Console) -> Iterator[Callable[[Epoch], None]]:
     """A function to call after every epoch: a bar on a terminal, now and then a line in a log."""
     if not console.is_terminal:
-        yield _Lines(console).add
+        yield partial(_write, Log(console))
         return
     with Progress(
         TextColumn("{task.description}"),
@@ -184,20 +187,12 @@ def _progress(console: Console) -> Iterator[Callable[[Epoch], None]]:
         yield on_epoch
 
 
-class _Lines:
-    """A line every `LINE_EVERY_S`, for logs and batch systems."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._said_at = time.monotonic()
-
-    def add(self, epoch: Epoch) -> None:
-        now = time.monotonic()
-        if now - self._said_at >= LINE_EVERY_S or epoch.number == epoch.of:
-            self._said_at = now
-            self._console.print(
-                f"pre-training: epoch {epoch.number} of {epoch.of}, loss {epoch.loss:.3f}, "
-                f"{epoch.seconds:.1f} s an epoch",
-                highlight=False,
-                soft_wrap=True,
-            )
+def _write(log: Log, epoch: Epoch) -> None:
+    line = (
+        f"pre-training: epoch {epoch.number} of {epoch.of}, loss {epoch.loss:.3f}, "
+        f"{epoch.seconds:.1f} s an epoch"
+    )
+    if epoch.number == epoch.of:
+        log.write(line)
+    else:
+        log.write_if_due(lambda _elapsed_s: line)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 from clipaudit.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import typer
 
 Word = TypeVar("Word", bound=str)
@@ -25,6 +27,16 @@ def among(words: list[str], allowed: tuple[Word, ...], option: str) -> tuple[Wor
         if word not in known:
             raise UsageError(f"{option} {word} is not known", f"Choose among {', '.join(allowed)}.")
     return tuple(known[word] for word in dict.fromkeys(words))
+
+
+def either(words: Iterable[str]) -> str:
+    """Words to choose among.
+
+    >>> either(["V", "S", "T"])
+    'V, S or T'
+    """
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def command_line(ctx: typer.Context) -> str:

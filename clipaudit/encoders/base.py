@@ -23,7 +23,7 @@ OUTPUTS: tuple[Output, ...] = get_args(Output)
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What an encoder wants to be fed, read from its own configuration and never guessed.
+    """The input that an encoder wants, read from its own configuration and never guessed.
 
     Attributes:
         size_px: Side of the square input, in pixels.
@@ -56,7 +56,7 @@ class EncoderInfo:
         fingerprint: SHA-256 in hex over the weights, the input and the output: equal exactly
             where the function from pixels to embeddings is, whatever runs it.
         backend: What runs it: `torch` or `onnx`.
-        device: Where: `cpu`, `cuda:0`, `mps`.
+        device: The device that runs it: `cpu`, `cuda:0`, `mps`.
     """
 
     spec: str
@@ -73,11 +73,11 @@ class Encoder(Protocol):
 
     @property
     def info(self) -> EncoderInfo:
-        """What is known of it."""
+        """Its name, input, output and fingerprint."""
 
     @property
     def device(self) -> device:
-        """Where it wants its views."""
+        """The device on which it wants its views."""
 
     def embed(self, views: Tensor) -> Tensor:
         """Embeddings of a batch of views.
@@ -115,7 +115,7 @@ class EncoderOptions:
         architecture: For a state dict without one: `ViT-B-32`, `timm:NAME`, `torchvision:NAME`.
         input: For files that say nothing of their preprocessing.
         offline: Open no socket; take what is on disk.
-        n_views_ahead: How many views will be embedded, where that is known: `auto` exports an
+        n_views_ahead: Number of views that will be embedded, where that is known: `auto` exports an
             encoder to ONNX only where that pays within the run.
     """
 

@@ -16,13 +16,13 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from clipaudit.cache_dir import cache_dir
 from clipaudit.encoders.base import Encoder, EncoderInfo, EncoderOptions
 from clipaudit.encoders.loaded import LoadedEncoder, move, normalise, probe
 from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.errors import EncoderError
+from clipaudit.files import cache_dir, read_json
 
 if TYPE_CHECKING:
     import torch
@@ -176,7 +176,7 @@ def _difference(
 def _is_whole(folder: Path, fingerprint: str) -> bool:
     """Whether a folder holds the tower of this fingerprint, every byte of it."""
     try:
-        card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
+        card = read_json(folder / _CARD, dict[str, Any])
         return (
             card["format"] == _FORMAT
             and card["fingerprint"] == fingerprint

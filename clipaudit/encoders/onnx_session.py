@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipaudit.encoders.chunks import in_chunks
+from clipaudit.encoders.loaded import in_chunks
 from clipaudit.encoders.third_party import quiet
 from clipaudit.errors import EncoderError
+from clipaudit.telemetry import load_onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +22,7 @@ _ELEMENTS = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 def has_cuda() -> bool:
     """Whether the onnxruntime that is installed can use CUDA, if the machine has it."""
-    import onnxruntime
-
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    return "CUDAExecutionProvider" in load_onnxruntime().get_available_providers()
 
 
 def open_session(
@@ -43,9 +42,9 @@ def open_session(
     Raises:
         EncoderError: onnxruntime cannot load the file, or it has other inputs and outputs.
     """
-    import onnxruntime
     import torch
 
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = torch.get_num_threads()
@@ -63,7 +62,7 @@ def open_session(
         ) from error
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in _ELEMENTS:
-        described = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
+        described = ", ".join(f"{value.name} {value.type} {value.shape}" for value in inputs)
         raise EncoderError(
             f"{path} takes {described}, not one batch of pictures (n, 3, height, width)",
             "Export the image half of the model alone, with float input.",
@@ -82,8 +81,8 @@ def open_session(
 def _on_cpu(session: Any, input_name: str, output_name: str, views: Tensor) -> Tensor:
     import torch
 
-    (made,) = session.run([output_name], {input_name: views.contiguous().numpy()})
-    return torch.from_numpy(made)
+    (embeddings,) = session.run([output_name], {input_name: views.contiguous().numpy()})
+    return torch.from_numpy(embeddings)
 
 
 def _on_cuda(session: Any, input_name: str, output_name: str, views: Tensor) -> Tensor:
@@ -98,16 +97,15 @@ def _on_cuda(session: Any, input_name: str, output_name: str, views: Tensor) -> 
     binding.bind_input(input_name, "cuda", index, element, tuple(views.shape), views.data_ptr())
     binding.bind_output(output_name, "cuda", index)
     session.run_with_iobinding(binding)
-    made = binding.get_outputs()[0]
-    return torch.from_numpy(made.numpy()).to(views.device)
+    embeddings = binding.get_outputs()[0]
+    return torch.from_numpy(embeddings.numpy()).to(views.device)
 
 
 def _providers(where: torch.device) -> list[Any]:
     if where.type == "cpu":
         return ["CPUExecutionProvider"]
     if where.type == "cuda" and has_cuda():
-        import onnxruntime
-
+        onnxruntime = load_onnxruntime()
         if hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()  # finds CUDA and cuDNN in torch's own packages
         return [
@@ -122,7 +120,7 @@ def _providers(where: torch.device) -> list[Any]:
 
 
 def _output(session: Any, asked: str | None, path: Path) -> str:
-    names = [one.name for one in session.get_outputs()]
+    names = [output.name for output in session.get_outputs()]
     if asked is not None and asked in names:
         return asked
     if asked is None and len(names) == 1:

@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 from clipaudit.encoders.base import EncoderOptions, InputSpec, Output
 from clipaudit.errors import EncoderError
+from clipaudit.files import load_json
 from clipaudit.pictures.base import Interpolation
 
 _KEYS = {
@@ -34,7 +35,7 @@ _EXAMPLE = {
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """What a model file is fed and what it gives.
+    """Input and output of a model file.
 
     Attributes:
         input: What the model is fed.
@@ -57,10 +58,10 @@ def read(model: Path, options: EncoderOptions) -> Sidecar:
         EncoderError: Something is missing, malformed or contradictory; says what, and shows how.
     """
     path = model.with_suffix(".json")
-    said = _load(path)
+    document = _load(path)
     given = {key: getattr(options.input, key) for key in _KEYS}
     values = {
-        key: said.get(name) if given[key] is None else given[key]
+        key: document.get(name) if given[key] is None else given[key]
         for key, (name, _) in _KEYS.items()
     }
     missing = [key for key in _KEYS if values[key] is None]
@@ -72,8 +73,8 @@ def read(model: Path, options: EncoderOptions) -> Sidecar:
             f"Write {path} with {example} (your model's own values), or pass "
             f"{' '.join(_KEYS[key][1] for key in missing)}.",
         )
-    output = _output(said, options, path)
-    name = said.get("output_name")
+    output = _output(document, options, path)
+    name = document.get("output_name")
     if name is not None and not isinstance(name, str):
         raise _malformed(path, "output_name", name, "the name of one output")
     try:
@@ -97,9 +98,9 @@ def interpolation(value: object, source: str) -> Interpolation:
         EncoderError: It is none that we have.
     """
     known: tuple[Interpolation, ...] = get_args(Interpolation)
-    for one in known:
-        if value == one:
-            return one
+    for name in known:
+        if value == name:
+            return name
     raise EncoderError(
         f"{source} asks for interpolation {value!r}", f"Use one of {', '.join(known)}."
     )
@@ -107,24 +108,24 @@ def interpolation(value: object, source: str) -> Interpolation:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        document = load_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise EncoderError(f"cannot read {path}: {error}", "Mend it; it must be JSON.") from error
-    if not isinstance(said, dict):
+    if not isinstance(document, dict):
         raise EncoderError(f"{path} is no JSON object", f"Write it like {json.dumps(_EXAMPLE)}.")
-    return said
+    return document
 
 
-def _output(said: dict[str, Any], options: EncoderOptions, path: Path) -> Output | None:
+def _output(document: dict[str, Any], options: EncoderOptions, path: Path) -> Output | None:
     output: Output | None = None
-    if "output" in said:
+    if "output" in document:
         for known in get_args(Output):
-            if said["output"] == known:
+            if document["output"] == known:
                 output = known
         if output is None:
-            raise _malformed(path, "output", said["output"], "embedding or trunk")
+            raise _malformed(path, "output", document["output"], "embedding or trunk")
     if output is not None and options.output not in (None, output):
         raise EncoderError(
             f"{path.name} says that its model gives the {output}, not the {options.output}",
@@ -150,7 +151,7 @@ def _size(value: object, path: Path) -> int:
 
 def _three(value: object, name: str, path: Path) -> tuple[float, float, float]:
     if isinstance(value, list | tuple) and len(value) == 3:
-        numbers = [float(one) for one in value if isinstance(one, int | float)]
+        numbers = [float(number) for number in value if isinstance(number, int | float)]
         if len(numbers) == 3 and all(map(math.isfinite, numbers)):
             return numbers[0], numbers[1], numbers[2]
     raise _malformed(path, name, value, "three numbers, for red, green and blue in 0 to 1")

@@ -2,37 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import cast
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 from clipaudit.encoders import devices
 from clipaudit.encoders.base import Encoder, EncoderOptions
-from clipaudit.encoders.nearest import did_you_mean
-from clipaudit.errors import EncoderError
+from clipaudit.errors import EncoderError, did_you_mean
 
-Loader = Callable[[str, EncoderOptions], Encoder]
-"""What a scheme resolves to: the text after `scheme:` and the options → an encoder."""
+if TYPE_CHECKING:
+    from clipaudit.encoders.towers import Tower
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """All that is known of the encoders with one scheme.
+
+    Functions stand as `package.module:function`, and are imported when they are called.
+
+    Attributes:
+        load: The text after `scheme:` and the options → an encoder.
+        takes: What stands after `scheme:`, for the help of `clipaudit encoders`, where it is a
+            file, a folder or a repository; empty where the names are listed.
+        ending: Ending of the files that need no scheme, in lower case with its dot.
+        published: () → the names that can be downloaded, each with its default output.
+        training_facts: The text after `scheme:` → what is known of the training data.
+        tower: A spec, an architecture, a state dict's path and the options → a `Tower`.
+    """
+
+    load: str
+    takes: str = ""
+    ending: str = ""
+    published: str = ""
+    training_facts: str = ""
+    tower: str = ""
+
+
+_BACKENDS = "clipaudit.encoders.backends"
+_FACTS = "clipaudit.encoders.training_data"
 
 SCHEMES = {
-    "open_clip": "clipaudit.encoders.backends.open_clip:load",
-    "hf-hub": "clipaudit.encoders.backends.open_clip:load_from_hub",
-    "local-dir": "clipaudit.encoders.backends.open_clip:load_from_folder",
-    "timm": "clipaudit.encoders.backends.timm:load",
-    "torchvision": "clipaudit.encoders.backends.torchvision:load",
-    "torchscript": "clipaudit.encoders.backends.torch_programs:load",
-    "torch-export": "clipaudit.encoders.torch_export:load",
-    "onnx": "clipaudit.encoders.backends.onnx:load",
-    "state-dict": "clipaudit.encoders.backends.state_dict:load",
-    "shadow": "clipaudit.shadow.encoder:load",
+    "open_clip": Scheme(
+        f"{_BACKENDS}.open_clip:load",
+        published=f"{_BACKENDS}.open_clip:published",
+        training_facts=f"{_FACTS}:facts_of_open_clip",
+        tower=f"{_BACKENDS}.open_clip:from_checkpoint",
+    ),
+    "hf-hub": Scheme(
+        f"{_BACKENDS}.open_clip:load_from_hub",
+        takes="ORG/NAME",
+        training_facts=f"{_FACTS}:facts_of",
+    ),
+    "local-dir": Scheme(f"{_BACKENDS}.open_clip:load_from_folder", takes="FOLDER"),
+    "timm": Scheme(
+        f"{_BACKENDS}.timm:load",
+        published=f"{_BACKENDS}.timm:published",
+        training_facts=f"{_FACTS}:facts_of_timm",
+        tower=f"{_BACKENDS}.timm:from_checkpoint",
+    ),
+    "torchvision": Scheme(
+        f"{_BACKENDS}.torchvision:load",
+        published=f"{_BACKENDS}.torchvision:published",
+        training_facts=f"{_FACTS}:facts_of_torchvision",
+        tower=f"{_BACKENDS}.torchvision:from_checkpoint",
+    ),
+    "torchscript": Scheme(
+        f"{_BACKENDS}.torch_programs:load_script", takes="FILE", ending=".torchscript"
+    ),
+    "torch-export": Scheme(f"{_BACKENDS}.torch_programs:load_export", takes="FILE", ending=".pt2"),
+    "onnx": Scheme(f"{_BACKENDS}.onnx:load", takes="FILE", ending=".onnx"),
+    "state-dict": Scheme(f"{_BACKENDS}.state_dict:load", takes="FILE"),
+    "shadow": Scheme("clipaudit.shadow.encoder:load", takes="FOLDER"),
 }
-"""Other packages add theirs by entry points of the group `clipaudit.encoders`."""
+"""Other packages add a `load` each by entry points of the group `clipaudit.encoders`."""
 
 DEFAULT_SCHEME = "open_clip"
 
-_BY_ENDING = {".onnx": "onnx", ".pt2": "torch-export", ".torchscript": "torchscript"}
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
@@ -49,9 +96,41 @@ def load_encoder(spec: str, options: EncoderOptions = EncoderOptions()) -> Encod
             without `allow_code`, an output or a device that there is not; says what to do.
     """
     scheme, name = parse(spec)
-    load = _loader(scheme)
+    load = resolve_name(find_scheme(scheme).load)
     devices.resolve(options.device)  # before a download of gigabytes, not after
-    return load(name, options)
+    encoder: Encoder = load(name, options)
+    return encoder
+
+
+def build_tower(spec: str, checkpoint: Path, options: EncoderOptions) -> Tower:
+    """The tower of `options.architecture`, with the weights of a state dict.
+
+    Args:
+        spec: The name that it was asked for by.
+        checkpoint: The state dict.
+        options: As for `load_encoder`.
+
+    Raises:
+        EncoderError: Nobody builds such an architecture, or the weights do not fit it.
+    """
+    builders = {scheme: row.tower for scheme, row in SCHEMES.items() if row.tower}
+    others = " or ".join(f"{scheme}:NAME" for scheme in builders if scheme != DEFAULT_SCHEME)
+    architecture = options.architecture
+    if not architecture:
+        raise EncoderError(
+            f"{checkpoint} is a state dict, which does not say what model it belongs to",
+            f"Pass --architecture: an open_clip model such as ViT-B-32, {others}.",
+        )
+    scheme, colon, name = architecture.partition(":")
+    if not colon:
+        scheme, name = DEFAULT_SCHEME, architecture
+    if scheme not in builders:
+        raise EncoderError(
+            f"--architecture {architecture} names no library that has architectures",
+            f"Write an open_clip model such as ViT-B-32, {others}.",
+        )
+    tower: Tower = resolve_name(builders[scheme])(spec, name, checkpoint, options)
+    return tower
 
 
 def parse(spec: str) -> tuple[str, str]:
@@ -69,11 +148,12 @@ def parse(spec: str) -> tuple[str, str]:
     """
     head, colon, rest = spec.strip().partition(":")
     ending = Path(spec).suffix.lower()
+    by_ending = {row.ending: known for known, row in SCHEMES.items() if row.ending}
     # A word of one letter is a Windows drive, one with a separator is part of a path.
     if colon and len(head) > 1 and not {"/", "\\"} & set(head):
         scheme, name = head, rest
-    elif ending in _BY_ENDING:
-        scheme, name = _BY_ENDING[ending], spec.strip()
+    elif ending in by_ending:
+        scheme, name = by_ending[ending], spec.strip()
     else:
         scheme, name = DEFAULT_SCHEME, spec.strip()
         if ending in _WEIGHTS and Path(name).expanduser().is_file():
@@ -100,12 +180,16 @@ def _entry_points() -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group="clipaudit.encoders")}
 
 
-def _loader(scheme: str) -> Loader:
+def find_scheme(scheme: str) -> Scheme:
+    """The row of a scheme that `parse` gave.
+
+    Raises:
+        EncoderError: Another package claims it too.
+    """
     others = _entry_points()
     if scheme in SCHEMES and scheme in others:
         raise EncoderError(
             f"another package, {others[scheme]}, claims the encoder scheme {scheme!r} too",
             "Uninstall it, or ask its authors for another name.",
         )
-    module, _, function = (SCHEMES.get(scheme) or others[scheme]).partition(":")
-    return cast("Loader", getattr(import_module(module), function))
+    return SCHEMES[scheme] if scheme in SCHEMES else Scheme(others[scheme])

@@ -28,21 +28,22 @@ class Tower:
         module: Normalised views, shape (n, 3, size_px, size_px), → (n, dim).
         input: What it is fed.
         output: Which output the module gives.
+        auto_onnx: Whether `auto` may take onnxruntime; only where that is known to pay.
     """
 
     spec: str
     module: nn.Module
     input: InputSpec
     output: Output
+    auto_onnx: bool = False
 
 
-def ready(tower: Tower, options: EncoderOptions, *, auto_onnx: bool = False) -> Encoder:
+def ready(tower: Tower, options: EncoderOptions) -> Encoder:
     """The encoder of a tower, on its device, run by the backend that was asked for.
 
     Args:
         tower: On the CPU; it is the encoder's from here on.
         options: Device and backend.
-        auto_onnx: Whether `auto` may take onnxruntime; only where that is known to pay.
 
     Raises:
         EncoderError: There is no such device or backend, or the model does not run.
@@ -61,7 +62,7 @@ def ready(tower: Tower, options: EncoderOptions, *, auto_onnx: bool = False) -> 
     if options.backend != "torch":
         from clipaudit.encoders import onnx_export
 
-        encoder = onnx_export.encoder(module, info, where, options, auto=auto_onnx)
+        encoder = onnx_export.encoder(module, info, where, options, auto=tower.auto_onnx)
         if encoder is not None:
             return encoder
     with quiet():
@@ -79,3 +80,27 @@ def refuse_overrides(options: EncoderOptions, spec: InputSpec, name: str) -> Non
                 f"{name} says itself that its input has {key} = {own}, not {given}",
                 "Drop that option: it is for files that do not say how they were fed.",
             )
+
+
+def choose(asked: Output | None, kinds: tuple[Output, ...], name: str) -> Output:
+    """The output to give, of those that there are.
+
+    Raises:
+        EncoderError: The one that was asked for is not among them.
+    """
+    if asked is None or asked in kinds:
+        return asked or kinds[0]
+    if asked == "trunk":
+        raise no_trunk(name)
+    raise EncoderError(
+        f"{name} has no contrastive head: it gives its pooled features, the trunk",
+        "Use --output trunk, or leave it out.",
+    )
+
+
+def no_trunk(name: str) -> EncoderError:
+    """The error for an encoder whose contrastive loss saw its pooled features themselves."""
+    return EncoderError(
+        f"{name} has no projection: its pooled features are what the contrastive loss saw",
+        "Use --output embedding.",
+    )

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import PurePath
+from pkgutil import resolve_name
 
-from clipaudit.encoders.spec import parse
+from clipaudit.encoders.spec import SCHEMES, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class TrainingFacts:
 
     Attributes:
         about: What they are, in a line; empty where nothing is known.
-        n_pairs: How many the data set has; an encoder may have seen fewer, or each several times.
+        n_pairs: Pairs in the data set; an encoder may have seen fewer, or each several times.
         members: The published list of them, and where it is; None where there is none.
         others: Pictures that are known not to be among them.
         quality: What a test with the one against the other is worth.
@@ -63,7 +64,7 @@ _NEWER = "pictures that were first put online on the cut-off or later"
 
 
 def _pool(name: str, larger: str | None, pairs: str, n_pairs: int) -> TrainingFacts:
-    """Of an encoder that saw a whole pool of CommonPool once."""
+    """Facts of an encoder that saw a whole pool of CommonPool once."""
     return TrainingFacts(
         about=f"CommonPool {name} ({pairs} pairs), published list",
         n_pairs=n_pairs,
@@ -88,7 +89,7 @@ _POOL_XL = _pool("xlarge", None, "12.8B", 12_800_000_000)
 
 
 def _kept(pool: TrainingFacts, about: str = "") -> TrainingFacts:
-    """Of an encoder that saw the rows of a pool that a filter kept, many times."""
+    """Facts of an encoder that saw the rows of a pool that a filter kept, many times."""
     return replace(
         pool,
         about=about or pool.about,
@@ -322,15 +323,10 @@ def training_facts(spec: str) -> TrainingFacts:
         EncoderError: No scheme has this name.
     """
     scheme, name = parse(spec)
-    if scheme == "open_clip":
-        return _NOTHING if is_file(name) else facts_of(name.partition("/")[2])
-    if scheme == "timm":
-        return facts_of(name.partition(".")[2])
-    if scheme == "hf-hub":
-        return facts_of(name)
-    if scheme == "torchvision":
-        return facts_of_torchvision(PurePath(name).name)
-    return _NOTHING
+    if scheme not in SCHEMES or not SCHEMES[scheme].training_facts:
+        return _NOTHING
+    facts: TrainingFacts = resolve_name(SCHEMES[scheme].training_facts)(name)
+    return facts
 
 
 def is_file(name: str) -> bool:
@@ -353,8 +349,18 @@ def facts_of(tag: str) -> TrainingFacts:
     return found
 
 
-def facts_of_torchvision(weights: str) -> TrainingFacts:
-    """The same for a set of weights of torchvision, such as `IMAGENET1K_V2`."""
-    if "SWAG" in weights:
+def facts_of_open_clip(name: str) -> TrainingFacts:
+    """What is known of `MODEL/TAG`; nothing of `MODEL/CHECKPOINT_FILE`."""
+    return _NOTHING if is_file(name) else facts_of(name.partition("/")[2])
+
+
+def facts_of_timm(name: str) -> TrainingFacts:
+    """What is known of `NAME.TAG`."""
+    return facts_of(name.partition(".")[2])
+
+
+def facts_of_torchvision(name: str) -> TrainingFacts:
+    """What is known of `MODEL/WEIGHTS`, such as `resnet50/IMAGENET1K_V2`."""
+    if "SWAG" in PurePath(name).name:
         return TrainingFacts("Instagram hashtags, then ImageNet-1k")
     return _IMAGENET_1K

@@ -52,7 +52,7 @@ def check_is_file(path: Path) -> None:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """By the name, or else by the first bytes: a length, then JSON."""
+    """Whether the name or else the first bytes say so: a length, then JSON."""
     if path.suffix == ".safetensors":
         return True
     with path.open("rb") as file:

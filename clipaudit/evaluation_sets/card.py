@@ -115,12 +115,12 @@ def plain(text: str) -> str:
 
 
 def _credit(origin: Origin) -> str:
-    who = plain(origin.author) if origin.author else "unknown author"
+    author = plain(origin.author) if origin.author else "unknown author"
     title = plain(origin.title) if origin.title else "untitled"
     licence = plain(" ".join(filter(None, (origin.license, origin.license_version))))
-    said = plain(origin.credit) if origin.credit else f"“{title}” by {who}, licence: {licence}"
-    where = [f"<{url}>" for url in (origin.page_url, origin.license_url) if _is_link(url)]
-    return " · ".join([said, *where, f"`{origin.original_sha256[:16]}`"])
+    credit = plain(origin.credit) if origin.credit else f"“{title}” by {author}, licence: {licence}"
+    links = [f"<{url}>" for url in (origin.page_url, origin.license_url) if _is_link(url)]
+    return " · ".join([credit, *links, f"`{origin.original_sha256[:16]}`"])
 
 
 def _is_link(url: str | None) -> bool:

@@ -56,7 +56,7 @@ class Picture:
     Attributes:
         record: What the source says of it.
         file: What came.
-        keyword: Of its `Want`.
+        keyword: Keyword of its `Want`.
         rank: Its place among the records of its `Want`, from 1.
     """
 
@@ -71,8 +71,8 @@ class Tally:
     """How one `Want` went.
 
     Attributes:
-        keyword: Of the `Want`.
-        role: Of the `Want`.
+        keyword: Keyword of the `Want`.
+        role: Role of the `Want`.
         wanted: How many pictures were asked for.
         pictures: Those that were accepted.
         dropped: Why the others were not: reason → how many.
@@ -97,9 +97,9 @@ class Step:
     """How far a collection is.
 
     Attributes:
-        tally: Of the keyword at work.
+        tally: Tally of the keyword at work.
         n_done: Keywords that are done.
-        n_bytes: Of all pictures that came.
+        n_bytes: Size of all pictures that came.
     """
 
     tally: Tally
@@ -108,7 +108,7 @@ class Step:
 
 
 @dataclass(slots=True, eq=False)
-class _Open:
+class _Search:
     """A `Want` at work, with the downloads that it waits for."""
 
     want: Want
@@ -161,61 +161,61 @@ class Collector:
             SourceError: A source refuses, or the network went away in the midst.
         """
         coming = iter(wants)
-        opened: deque[_Open] = deque()
+        searches: deque[_Search] = deque()
         tallies: list[Tally] = []
         while True:
-            self._fill(opened, coming, tallies)
-            if not opened:
+            self._fill(searches, coming, tallies)
+            if not searches:
                 return tallies
-            first = opened[0]
+            first = searches[0]
             if not first.waiting:
-                opened.popleft()
-                self._on_step(Step(first.tally, len(tallies) - len(opened), self._n_bytes))
+                searches.popleft()
+                self._on_step(Step(first.tally, len(tallies) - len(searches), self._n_bytes))
                 continue
             record, rank, future = first.waiting.popleft()
             outcome = future.result()
             self._look_at(first.tally, record, rank, outcome)
-            self._on_step(Step(first.tally, len(tallies) - len(opened), self._n_bytes))
+            self._on_step(Step(first.tally, len(tallies) - len(searches), self._n_bytes))
             if self._most_bytes is not None and self._n_bytes >= self._most_bytes:
-                for one in opened:
-                    self._stop(one)
+                for search in searches:
+                    self._stop(search)
                 tallies += [
                     Tally(want.keyword, want.role, want.count, is_cut_short=True) for want in coming
                 ]
 
-    def _fill(self, opened: deque[_Open], coming: Iterator[Want], tallies: list[Tally]) -> None:
+    def _fill(self, searches: deque[_Search], coming: Iterator[Want], tallies: list[Tally]) -> None:
         """Send downloads off until enough are in flight, those of the first keyword first."""
-        while sum(len(one.waiting) for one in opened) < self._n_ahead:
-            taker = next((one for one in opened if one.may_take), None)
+        while sum(len(search.waiting) for search in searches) < self._n_ahead:
+            taker = next((search for search in searches if search.may_take), None)
             if taker is not None:
                 self._send_next(taker)
             elif (want := next(coming, None)) is not None:
                 tallies.append(Tally(want.keyword, want.role, want.count))
-                opened.append(_Open(want, tallies[-1]))
+                searches.append(_Search(want, tallies[-1]))
             else:
                 return
 
-    def _send_next(self, one: _Open) -> None:
-        record = next(one.want.records, None)
+    def _send_next(self, search: _Search) -> None:
+        record = next(search.want.records, None)
         if record is None:
-            one.is_exhausted = True
+            search.is_exhausted = True
             return
-        one.rank += 1
-        if why := one.want.unfit(record):
-            one.tally.dropped[why] += 1
+        search.rank += 1
+        if why := search.want.unfit(record):
+            search.tally.dropped[why] += 1
             return
         future = self._futures.get(record.image_url)
         if future is None:
             future = self._executor.submit(self._fetch, record)
             self._futures[record.image_url] = future
-        one.waiting.append((record, one.rank, future))
+        search.waiting.append((record, search.rank, future))
 
-    def _stop(self, one: _Open) -> None:
-        for _, _, future in one.waiting:
+    def _stop(self, search: _Search) -> None:
+        for _, _, future in search.waiting:
             future.cancel()
-        one.waiting.clear()
-        one.tally.is_cut_short = not one.is_exhausted and one.tally.missing > 0
-        one.is_exhausted = True
+        search.waiting.clear()
+        search.tally.is_cut_short = not search.is_exhausted and search.tally.missing > 0
+        search.is_exhausted = True
 
     def _look_at(self, tally: Tally, record: ImageRecord, rank: int, outcome: Outcome) -> None:
         if outcome.url not in self._counted:

@@ -69,16 +69,16 @@ def draw_matched(
     seed: int,
 ) -> Drawn:
     """As many members as non-members of each keyword, so that the keyword tells nothing."""
-    kept: tuple[list[Picture], list[Picture]] = ([], [])
+    chosen: tuple[list[Picture], list[Picture]] = ([], [])
     n_found = 0
     for keyword in members.keys() | nonmembers.keys():
         sides = members.get(keyword, ()), nonmembers.get(keyword, ())
         n = min(map(len, sides))
-        for side, found in zip(kept, sides, strict=True):
+        for side, found in zip(chosen, sides, strict=True):
             n_found += len(found)
             side.extend(sorted(found, key=_lot(seed, "matched"))[:n])
-    n_unused = n_found - len(kept[0]) - len(kept[1])
-    return Drawn(members=tuple(kept[0]), nonmembers=tuple(kept[1]), n_unused=n_unused)
+    n_unused = n_found - len(chosen[0]) - len(chosen[1])
+    return Drawn(members=tuple(chosen[0]), nonmembers=tuple(chosen[1]), n_unused=n_unused)
 
 
 def _lot(seed: int, purpose: str) -> Callable[[Picture], int]:

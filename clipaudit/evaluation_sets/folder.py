@@ -24,7 +24,16 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from clipaudit.errors import InputError
-from clipaudit.files import append_line, make_folder, remove_leftovers, replace_file
+from clipaudit.files import (
+    append_line,
+    as_type,
+    load_json,
+    make_folder,
+    refuse_links,
+    remove_leftovers,
+    replace_file,
+)
+from clipaudit.pictures.reading import content_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -97,6 +106,9 @@ class Failed:
 
 Outcome = Fetched | Failed
 
+_ENDS: dict[str, type[Fetched] | type[Failed]] = {"fetched": Fetched, "failed": Failed}
+"""What a line of the journal says as `ended` → what it holds."""
+
 
 class SetFolder:
     """A set in the making or finished; safe to use from several threads of one process."""
@@ -122,8 +134,8 @@ class SetFolder:
             facts: What the set is made from; one folder holds one set.
 
         Raises:
-            InputError: The folder holds another set, or files that are none of ours; another
-                build is at work in it.
+            InputError: The folder holds another set, files that are none of ours, or a link;
+                another build is at work in it.
             FileError: The folder cannot be written.
         """
         self._begin(facts)
@@ -146,6 +158,7 @@ class SetFolder:
         wanted = json.loads(json.dumps({"format_version": FORMAT_VERSION, **facts}))
         if (self.path / _SET).exists():
             self._require_same(wanted)
+            refuse_links(self.path)
         else:
             self._require_empty()
             make_folder(self.path)
@@ -177,8 +190,6 @@ class SetFolder:
         Raises:
             InputError: Somebody took the file away, or changed it.
         """
-        from clipaudit.pictures.reading import content_id
-
         path = self._original(fetched.sha256)
         try:
             data = path.read_bytes()
@@ -204,10 +215,21 @@ class SetFolder:
         (self.path / _FINISHED).unlink(missing_ok=True)
 
     def keep_only(self, folder: str, names: set[str]) -> None:
-        """Remove the pictures of one of the two folders that are not in the set any more."""
-        for path in (self.path / folder).glob("*.png"):
-            if path.name not in names:
-                path.unlink()
+        """Remove the pictures of one of the two folders that are not in the set any more.
+
+        Raises:
+            InputError: There is a picture that the set did not write; nothing is removed.
+        """
+        paths = (self.path / folder).glob("[!.]*.png")
+        others = [path for path in sorted(paths) if path.name not in names]
+        for path in others:
+            if not _is_ours(path):
+                raise InputError(
+                    f"{str(path)!r} is not a picture of this set, or was changed",
+                    "Move it elsewhere, and repeat the command: nothing is downloaded again.",
+                )
+        for path in others:
+            path.unlink()
 
     def _original(self, sha256: str) -> Path:
         return self._originals / sha256
@@ -261,14 +283,15 @@ class SetFolder:
         outcomes: dict[str, Outcome] = {}
         for number, line in enumerate(whole.splitlines(), 1):
             try:
-                said = json.loads(line)
-                ended = {"fetched": Fetched, "failed": Failed}[said.pop("ended")]
-                outcomes[said["url"]] = ended(**said)
-            except (ValueError, KeyError, TypeError) as error:
+                plain = load_json(line.decode())
+                kind = _ENDS[plain.pop("ended")]
+                outcome = as_type(plain, kind, unknown="forbid")
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise InputError(
                     f"line {number} of {str(self._journal)!r} is not what clipaudit wrote",
                     "Remove the set's folder, and build it again.",
                 ) from error
+            outcomes[outcome.url] = outcome
         return outcomes
 
 
@@ -288,6 +311,18 @@ class Pages:
     def write(self, key: str, answer: bytes) -> None:
         """See `PageArchive.write`."""
         replace_file(self.path / f"{key}.json", answer)
+
+
+def picture_name(content: bytes) -> str:
+    """Name of a picture's file in the set, which tells that the set wrote it."""
+    return f"{content_id(content)[:32]}.png"
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return path.name == picture_name(path.read_bytes())
+    except OSError:  # a folder, or nothing that we may read
+        return False
 
 
 def _short(value: object) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 
 from clipaudit.errors import InputError, UsageError
@@ -23,6 +25,8 @@ LISTS = {
     ),
 }
 """Class names of data sets, apart by spaces; an underscore is a space within a name."""
+
+_BETWEEN_WORDS = re.compile(r"[\s_-]+")
 
 MOST_CHARACTERS = 200
 """The longest query that every source takes."""
@@ -100,3 +104,13 @@ def _clean(words: list[str]) -> tuple[str, ...]:
         if keyword:
             found.setdefault(keyword.casefold(), keyword)
     return tuple(found.values())
+
+
+@lru_cache(maxsize=4096)
+def spelling(keyword: str) -> str:
+    """A keyword as it is compared: case, and what stands between its words, do not matter.
+
+    >>> spelling("Aquarium_Fish") == spelling("aquarium-fish") == "aquarium fish"
+    True
+    """
+    return _BETWEEN_WORDS.sub(" ", unicodedata.normalize("NFC", keyword).casefold()).strip()

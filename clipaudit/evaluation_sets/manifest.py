@@ -8,14 +8,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
+from clipaudit._version import SCHEMA_VERSION
 from clipaudit.errors import InputError
+from clipaudit.files import as_type, load_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from clipaudit.evaluation_sets.collecting import Picture
-
-SCHEMA_VERSION = 1
 
 PARQUET = "manifest.parquet"
 JSON_LINES = "manifest.jsonl"
@@ -30,26 +30,26 @@ class Origin:
     """One picture of a source, as it was found.
 
     Attributes:
-        original_sha256: Of the file that was downloaded, in hex; it is in `sources/originals/`.
+        original_sha256: Hash of the downloaded file, in hex; it is in `sources/originals/`.
         keyword: It was found for.
         rank: Its place among what was found for the keyword, from 1.
         source: Name of the source.
         source_id: What the source calls it.
         image_url: Where its bytes were.
         page_url: The page that shows it.
-        title: Of the picture.
-        author: Of the picture.
-        author_url: Of the author.
+        title: Title of the picture.
+        author: Whoever made the picture.
+        author_url: Page of the author.
         license: As in `ImageRecord.license`; `unknown` where the source does not say.
-        license_version: Of the licence.
-        license_url: Of the licence.
+        license_version: Version of the licence.
+        license_url: Text of the licence.
         credit: The credit line.
         uploaded: When it was put online, ISO 8601.
         taken: When it was made, ISO 8601.
-        width_px: Of the original.
-        height_px: Of the original.
-        n_bytes: Of the original's file.
-        format: Of the original's file.
+        width_px: Width of the original.
+        height_px: Height of the original.
+        n_bytes: Size of the original's file.
+        format: Format of the original's file.
     """
 
     original_sha256: str
@@ -107,12 +107,12 @@ class Row:
 
     Attributes:
         path: Within the set, with `/` between.
-        sha256: Of the file at `path`, in hex.
+        sha256: Hash of the file at `path`, in hex.
         phash: Perceptual hash of that file, 16 hex digits.
         label: What the picture counts as.
         reason: Why it does, for people.
         origin: Where a natural picture is from; None for a joined one.
-        parents: Of a joined picture, in the order in which they were joined; else empty.
+        parents: Parents of a joined picture, in the order in which they were joined; else empty.
         layout: How they were joined.
     """
 
@@ -134,7 +134,7 @@ class Manifest:
         rows: Members and non-members.
         parameters: What the set was made from, as in `set.json`.
         seed: What the draws depended on.
-        version: Of clipaudit.
+        version: Version of clipaudit.
     """
 
     rows: tuple[Row, ...]
@@ -176,7 +176,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / JSON_LINES
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [load_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         first = lines[0] if lines else {}
         if lines and first["schema_version"] != SCHEMA_VERSION:
             raise InputError(
@@ -185,7 +185,7 @@ def read_manifest(folder: Path) -> Manifest:
             )
         return Manifest(
             rows=tuple(map(_row, lines)),
-            parameters=json.loads(first.get("parameters", "{}")),
+            parameters=load_json(first.get("parameters", "{}")),
             seed=first.get("seed", 0),
             version=first.get("clipaudit_version", ""),
         )
@@ -231,11 +231,8 @@ def _flat(row: Row) -> dict[str, Any]:
 def _row(flat: dict[str, Any]) -> Row:
     own = {name: flat[name] for name in _OWN}
     origin = {name: flat[name] for name in Origin.__dataclass_fields__}
-    return Row(
-        **own,
-        origin=None if flat["parents"] else Origin(**origin),
-        parents=tuple(Origin(**parent) for parent in flat["parents"]),
-    )
+    more = {"origin": None if flat["parents"] else origin, "parents": flat["parents"]}
+    return as_type(own | more, Row, unknown="forbid")
 
 
 def _schema() -> Any:
@@ -254,6 +251,6 @@ def _schema() -> Any:
             pa.field("parameters", pa.string()),
             pa.field("seed", pa.int64()),
             pa.field("clipaudit_version", pa.string()),
-            pa.field("schema_version", pa.int64()),
+            pa.field("schema_version", pa.string()),
         ]
     )

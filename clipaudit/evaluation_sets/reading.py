@@ -6,7 +6,6 @@ all that it needs.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipaudit.errors import InputError
+from clipaudit.evaluation_sets.manifest import JSON_LINES
+from clipaudit.files import load_json
 from clipaudit.pictures.finding import find_images
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from clipaudit.results.evaluation import MemberLabel
 
 MEMBERS, NONMEMBERS = "members", "nonmembers"
-MANIFEST = "manifest.jsonl"
 
 _LABELS = {"member": MEMBERS, "potential-member": MEMBERS, "non-member": NONMEMBERS}
 _ADVICE = (
@@ -64,7 +64,7 @@ def read_set(folder: AnyPath, *, limit: int | None, include_hidden: bool) -> Eva
     """The files of a set, and what its manifest tells if there is one.
 
     Args:
-        folder: Of the set.
+        folder: Folder of the set.
         limit: At most so many files of each side.
         include_hidden: Look at hidden files too.
 
@@ -78,7 +78,9 @@ def read_set(folder: AnyPath, *, limit: int | None, include_hidden: bool) -> Eva
     if missing:
         raise InputError(f"{named!r} has no folder {' and no folder '.join(missing)}", _ADVICE)
     members, others = (
-        tuple(one.path for one in islice(find_images([side], include_hidden=include_hidden), limit))
+        tuple(
+            file.path for file in islice(find_images([side], include_hidden=include_hidden), limit)
+        )
         for side in found.sides
     )
     rows = dict(_manifest_rows(named))
@@ -91,20 +93,20 @@ def read_set(folder: AnyPath, *, limit: int | None, include_hidden: bool) -> Eva
         label="potential-member"
         if any(row["label"] == "potential-member" for row in rows.values())
         else "member",
-        families={path: families[one] for path, one in within.items() if one in families},
-        n_missing=sum(not Path(named, one).is_file() for one in rows),
+        families={path: families[name] for path, name in within.items() if name in families},
+        n_missing=sum(not Path(named, name).is_file() for name in rows),
     )
 
 
 def _manifest_rows(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows of the manifest by the path within the set, with `/` between."""
-    path = Path(folder, MANIFEST)
+    path = Path(folder, JSON_LINES)
     if not path.exists():
         return
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines, 1):
-            row = json.loads(line)
+            row = load_json(line)
             within, side = row["path"], _LABELS[row["label"]]
             if not within.startswith(f"{side}/"):
                 raise InputError(
@@ -134,5 +136,5 @@ def _families(rows: Mapping[str, dict[str, Any]]) -> dict[str, int]:
             if photograph := origin.get("original_sha256"):
                 family[head(within)] = head(user.setdefault(photograph, within))
     sizes = Counter(map(head, rows))
-    numbers = {one: number for number, one in enumerate(sizes)}
+    numbers = {first: number for number, first in enumerate(sizes)}
     return {within: numbers[head(within)] for within in rows if sizes[head(within)] > 1}

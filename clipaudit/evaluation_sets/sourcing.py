@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clipaudit_crawlers import source_names, source_type
 from clipaudit_crawlers.base import ImageRecord, Query
 
 from clipaudit.errors import UsageError
 from clipaudit.evaluation_sets.collecting import Want
+from clipaudit.evaluation_sets.sources import source_names, source_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from clipaudit.evaluation_sets.collecting import Picture
     from clipaudit.evaluation_sets.manifest import Label
+    from clipaudit.evaluation_sets.request import BuildConfig
     from clipaudit.listings import Listed
-    from clipaudit.pipelines.build_eval import BuildConfig
 
 _RECORDS_A_PICTURE = 10
 """How many records are read at most for one picture that is wanted: many links are dead."""
@@ -45,7 +45,7 @@ class Sourcing:
 
     Attributes:
         wants: In the order in which they are worked through; lazy.
-        title: Of the source, for people.
+        title: Title of the source, for people.
         notice: What the source wants to be said.
         ask_robots: Whether robots.txt of each host is to be honoured: for lists of addresses,
             which nobody published for being downloaded.
@@ -70,7 +70,8 @@ def from_source(config: BuildConfig, web: Web, environ: Mapping[str, str]) -> So
 
     Raises:
         UsageError: No such source, or one that cannot be asked for dates or licences.
-        SourceError: A key is missing, or the argument does not name what the source reads.
+        SourceError: A key is missing.
+        InputError: The argument does not name what the source reads.
     """
     name, _, argument = config.source.partition(":")
     kind = source_type(name)
@@ -81,14 +82,14 @@ def from_source(config: BuildConfig, web: Web, environ: Mapping[str, str]) -> So
     _require("licences", facts.takes_licenses, environ, asked=bool(config.licenses), name=name)
     source = kind.open(web, environ, argument)
     before = config.cutoff if config.nonmembers == "after-cutoff" else config.uploaded_before
-    said = "it was in a folder, and may have been public" if name == "folder" else "it is public"
+    said = "it is public" if facts.is_public else "it was in a folder, and may have been public"
     if before:
         said = f"it was put online before {before}"
     return Sourcing(
         wants=_searches(config, source),
         title=facts.title,
         notice=facts.notice,
-        ask_robots=name == "urls",
+        ask_robots=facts.asks_robots,
         member=lambda picture: (
             "potential-member",
             f"found for {picture.keyword!r}; {said}, so it may have been used",

@@ -8,7 +8,8 @@ import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Self
 
-from clipaudit.errors import ClipAuditError
+from clipaudit.errors import ClipAuditError, InputError
+from clipaudit.files import refuse_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,6 +53,8 @@ class Database:
         self._version = version
         self._lock = threading.Lock()
         with explained(path):
+            for file in files_of(path):
+                refuse_link(file)
             path.parent.mkdir(parents=True, exist_ok=True)
             self.connection = sqlite3.connect(
                 path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
@@ -188,6 +191,8 @@ def explained(path: Path) -> Iterator[None]:
                 f"Wait for it to end. {elsewhere}",
             ) from error
         raise StoreUnavailable(f"cannot use the store {path}: {error}", elsewhere) from error
+    except InputError as error:  # a link
+        raise StoreUnavailable(f"cannot use the store: {error}", elsewhere) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise StoreUnavailable(f"cannot use the store {path}: {reason}", elsewhere) from error

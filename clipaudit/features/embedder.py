@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from clipaudit.encoders.loaded import is_out_of_memory
 from clipaudit.errors import EncoderError
 from clipaudit.features.signals import Embeddings, Signals, concatenate, measure
 from clipaudit.features.views import draw, make_views, to_unit_range
@@ -23,16 +24,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _IMAGES_AT_ONCE = 64
-
-_SIGNS_OF_SHORT_MEMORY = (
-    "allocate memory",
-    "not enough memory",
-    "out of memory",
-    "bad_alloc",
-    "bad allocation",
-    "alloc_failed",
-)
-"""What torch, CUDA's libraries and onnxruntime say, in errors that have no type of their own."""
 
 
 class ViewMaker:
@@ -201,16 +192,6 @@ def _give_back_unused_memory() -> None:
     import torch
 
     torch.cuda.empty_cache()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is short: torch's on any device, onnxruntime's, ours."""
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return any(sign in text for sign in _SIGNS_OF_SHORT_MEMORY)
 
 
 def usable(embeddings: Embeddings) -> npt.NDArray[np.bool_]:

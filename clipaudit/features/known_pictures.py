@@ -37,8 +37,7 @@ class KnownPictures:
         n_workers: Processes that decode what is missing in the end.
         store: See above; None keeps nothing.
         needs_appearance: Whether the blind baseline may look at a picture, by its SHA-256.
-        also: Frames to have of each picture that an encoder has not seen, beside the encoders';
-            for a report.
+        also: Frames to have of each picture that is decoded, beside the encoders'; for a report.
     """
 
     def __init__(
@@ -56,20 +55,21 @@ class KnownPictures:
         self._also = also
         self._facts: dict[str, PictureFacts] = {}
 
-    def wanted(self, image_id: str, frames: Iterable[Frame]) -> Wanted | None:
+    def wanted(self, image_id: str, frames: Iterable[Frame], of_target: Frame) -> Wanted | None:
         """What to have decoded of a picture; None where all is known.
 
         Args:
             image_id: SHA-256 of the file.
-            frames: What encoders want that have not seen it.
+            frames: Frames of the encoders that have not seen it.
+            of_target: Frame of the target, which a report shows too.
         """
         appearance = False
         if self._needs_appearance(image_id):
             facts = self._known([image_id]).get(image_id)
             appearance = facts is None or facts.appearance is None
         asked = dict.fromkeys(frames)
-        if asked:
-            asked |= dict.fromkeys(self._also)
+        if self._also and (asked or appearance):
+            asked |= dict.fromkeys((of_target, *self._also))
         return Wanted(tuple(asked), appearance) if asked or appearance else None
 
     def add(self, pictures: Mapping[str, Prepared]) -> None:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipaudit.cache_dir import cache_dir
 from clipaudit.features.database import (
     Database,
     StoreBusy,
@@ -28,6 +27,7 @@ from clipaudit.features.database import (
     is_ours_to_delete,
 )
 from clipaudit.features.stored_signals import FeatureKey, StoredSignals, checksum_of, pack, unpack
+from clipaudit.files import cache_dir, is_link
 from clipaudit.pictures.image_statistics import STATISTICS
 from clipaudit.pictures.preparing import Appearance, PictureFacts
 from clipaudit.pictures.random_embedding import DIM
@@ -315,6 +315,9 @@ def clear(path: Path | None = None) -> None:
         StoreUnavailable: Its files cannot be deleted, or it belongs to another program.
     """
     path = default_path() if path is None else path
+    with explained(path):
+        for file in filter(is_link, files_of(path)):
+            file.unlink()
     if not path.exists():
         return
     try:

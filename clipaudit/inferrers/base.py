@@ -9,7 +9,6 @@ the evidence for both.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,20 +16,12 @@ import numpy.typing as npt
 from clipaudit.encoders.base import Output
 from clipaudit.errors import InferrerError
 from clipaudit.features.signals import Float32Array, Signals, Similarity, n_pairs
+from clipaudit.inferrers.rules import Rule, What
 from clipaudit.statistics.metrics import Evidence
 
-Kind = Literal["V", "S", "T", "norm", "difference", "adjusted", "combined"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-PAPER: tuple[Kind, ...] = ("V", "S", "T")
-"""The inferrers of EncoderMI."""
+Kind = str
+"""A name of `clipaudit.inferrers.RULES`: V, S, T, …"""
 
-What = Literal["similarities", "norm", "summary"]
-"""`similarities`: of all pairs of views. `norm`: the log of the length of the embedding of the
-image itself. `summary`: the mean similarity, the mean log length over the views, and `norm`."""
-
-_WHAT: dict[Kind, What] = {"norm": "norm", "combined": "summary"}
-_WITHOUT_REFERENCE: tuple[Kind, ...] = ("V", "S", "T", "norm", "combined")
-_WITH_REFERENCE: tuple[Kind, ...] = ("V", "S", "norm", "difference", "adjusted", "combined")
 _N_COLUMNS = {"norm": 1, "summary": 3}
 
 
@@ -39,10 +30,10 @@ class Reads:
     """What features an inferrer was trained on, and so the only ones that it understands.
 
     Attributes:
-        similarity: Of the views.
-        n_views: How many; 0 for an inferrer that reads no views but the image itself.
-        recipe: Of the views.
-        output: Of the encoder.
+        similarity: Similarity of the views.
+        n_views: Number of views; 0 for an inferrer that reads no views but the image itself.
+        recipe: Recipe of the views.
+        output: Output of the encoder.
         what: Which of its signals.
         has_reference: Whether it reads those of a reference encoder beside them.
     """
@@ -54,26 +45,9 @@ class Reads:
     what: What = "similarities"
     has_reference: bool = False
 
-    @classmethod
-    def by(
-        cls,
-        kind: Kind,
-        similarity: Similarity,
-        n_views: int,
-        recipe: str,
-        output: Output,
-        *,
-        has_reference: bool = False,
-    ) -> Reads:
-        """What an inferrer of a kind reads where so many views are made."""
-        what = _WHAT.get(kind, "similarities")
-        if what == "norm":
-            similarity, n_views = "cosine", 0  # it reads neither
-        return cls(similarity, n_views, recipe, output, what, has_reference)
-
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the features of one image; see `Features.values`."""
+        """Shape of the features of one image; see `Features.values`."""
         n_columns = _N_COLUMNS.get(self.what) or n_pairs(self.n_views)
         return (2, n_columns) if self.has_reference else (n_columns,)
 
@@ -81,16 +55,6 @@ class Reads:
     def n_passes(self) -> int:
         """Forward passes of the target encoder for one image."""
         return self.n_views + (self.what != "similarities")
-
-
-def forms(kind: Kind, *, has_reference: bool) -> tuple[bool, ...]:
-    """The forms in which a kind exists: without a reference, and with one where one is there.
-
-    >>> forms("V", has_reference=True), forms("T", has_reference=True)
-    ((False, True), (False,))
-    """
-    without = (False,) if kind in _WITHOUT_REFERENCE else ()
-    return without + ((True,) if has_reference and kind in _WITH_REFERENCE else ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +94,7 @@ class Features:
 
 
 def _columns(signals: Signals, made_by: Reads) -> Float32Array:
-    """What is read of one encoder, shape (n_images, n_columns)."""
+    """Features of one encoder, shape (n_images, n_columns)."""
     pairs = signals.pairs(made_by.similarity)
     if made_by.what == "similarities":
         return pairs
@@ -142,17 +106,17 @@ def _columns(signals: Signals, made_by: Reads) -> Float32Array:
 
 
 def card_name(data: str, reads: Reads, kind: Kind, usual_views: int | None = None) -> str:
-    """How an inferrer is called; what is usual is left out.
+    """Name of an inferrer; what is usual is left out.
 
     Args:
         data: Name of the shadow data set.
         reads: What it reads.
-        kind: Of the inferrer.
-        usual_views: Number of views that need not be told; None tells none.
+        kind: Kind of the inferrer.
+        usual_views: Number of views that need not be named; None names none.
 
     >>> card_name("cifar10", Reads("pearson", 10, "encodermi@1", "trunk"), "V")
     'cifar10-trunk-pearson-v'
-    >>> few = Reads.by("combined", "cosine", 3, "encodermi@1", "embedding", has_reference=True)
+    >>> few = Reads("cosine", 3, "encodermi@1", "embedding", "summary", has_reference=True)
     >>> card_name("cifar10", few, "combined", usual_views=10)
     'cifar10-reference-combined-3-views'
     """
@@ -161,38 +125,8 @@ def card_name(data: str, reads: Reads, kind: Kind, usual_views: int | None = Non
     words += [] if reads.similarity == "cosine" else [reads.similarity]
     words += ["reference"] if reads.has_reference else []
     words += [kind.lower()]
-    told = usual_views is not None and reads.n_views not in (0, usual_views)
-    return "-".join([*words, f"{reads.n_views}-views"] if told else words)
-
-
-class Rule(Protocol):
-    """How features become scores: V, S, T, … Plain arrays inside, no torch."""
-
-    @classmethod
-    def train(cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int) -> Self:
-        """A rule learned from features of a shadow encoder.
-
-        Args:
-            values: Shape (n, n_columns), or (n, 2, n_columns); see `Features.values`.
-            is_member: Shape (n,).
-            seed: Of all that is random in it.
-
-        Raises:
-            ValueError: No members or no non-members.
-        """
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, Float32Array]) -> Self:
-        """A rule from what `arrays` gave."""
-
-    def arrays(self) -> dict[str, Float32Array]:
-        """Everything that was learned, by name: what a file holds."""
-
-    def score(self, values: Float32Array) -> npt.NDArray[np.float64]:
-        """Scores of features, see `Features.values`: shape (n_images,); higher is more member."""
-
-    def threshold(self, values: Float32Array, is_member: npt.NDArray[np.bool_]) -> float:
-        """The score from which on a picture reads as member, by the features of `train`."""
+    is_unusual = usual_views is not None and reads.n_views not in (0, usual_views)
+    return "-".join([*words, f"{reads.n_views}-views"] if is_unusual else words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +143,7 @@ class ShadowFacts:
         size_px: Side of the pictures.
         encoder: Fingerprint of the shadow encoder for the output that is read; of several,
             SHA-256 over theirs, one after the other.
-        n_encoders: How many there are.
+        n_encoders: Number of shadow encoders.
         n_references: Reference encoders of each: trained likewise, on other pictures. They stood
             in one role, as the mean of their signals.
     """
@@ -247,12 +181,12 @@ class Card:
             those of `n_targets` other encoders or, where that is 0, held-out ones of the shadow
             encoder.
         n_fitted: Pictures that the rule was fitted to.
-        seed: Of the split, the pre-training and the fit.
+        seed: Seed of the split, the pre-training and the fit.
         command: What made it.
         created: UTC date, ISO 8601.
         clipaudit_version: The package that made it.
-        weights_sha256: Of `weights.safetensors`.
-        n_targets: Encoders that the inferrer never met, and was judged on.
+        weights_sha256: SHA-256 of `weights.safetensors`.
+        n_targets: Number of encoders that it never met, and was tested on.
     """
 
     name: str
@@ -294,7 +228,7 @@ class Inferrer:
         return self.rule.score(features.values)
 
     def check(self, made_by: Reads) -> None:
-        """Whether features of this kind can be read.
+        """Check that features of this kind can be read.
 
         Raises:
             InferrerError: They cannot; the message names the difference.
@@ -309,7 +243,7 @@ class Inferrer:
             )
         if (wants.what, wants.has_reference) != (made_by.what, made_by.has_reference):
             raise InferrerError(
-                f"inferrer {name} reads {_told(wants)}, got {_told(made_by)}",
+                f"inferrer {name} reads {_in_words(wants)}, got {_in_words(made_by)}",
                 "Pick its features with `Features.of(signals, inferrer.card.reads, reference)`.",
             )
         if wants.n_views != made_by.n_views:
@@ -339,5 +273,5 @@ class Inferrer:
             )
 
 
-def _told(reads: Reads) -> str:
+def _in_words(reads: Reads) -> str:
     return f"{reads.what} {'with' if reads.has_reference else 'without'} a reference"

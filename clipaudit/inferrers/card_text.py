@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clipaudit.inferrers import find_rule
+
 if TYPE_CHECKING:
     from clipaudit.inferrers.base import Card, Reads
     from clipaudit.statistics.metrics import Estimate
-
-_KINDS = {
-    "V": "EncoderMI-V: a small neural network reads the similarities, sorted from high to low",
-    "S": "EncoderMI-S: a small neural network reads the similarities as a set (DeepSets)",
-    "T": "EncoderMI-T: the mean similarity, compared with a threshold",
-    "norm": "The length of the embedding of the picture itself, compared with a threshold",
-    "difference": "The mean similarity minus that of the reference, compared with a threshold",
-    "adjusted": "How far the mean similarity lies above what that of the reference predicts, by a "
-    "straight line through the shadow non-members, compared with a threshold",
-    "combined": "A logistic model reads the mean similarity, the mean length of the embeddings of "
-    "the views, and the length of that of the picture itself (both as logarithms)",
-}
 
 
 def render(card: Card) -> str:
@@ -64,7 +54,7 @@ used (newer than the encoder, say) beside your own: if the inferrer calls many o
 too, its verdicts mean little.{_more_cautions(reads)}
 
 ## What it reads
-{_KINDS[card.kind]}. Input: {_input(reads)}
+{find_rule(card.kind).about}. Input: {_input(reads)}
 
 ## How it was made
 {_made(card)}
@@ -77,9 +67,9 @@ On {card.created} with clipaudit {card.clipaudit_version}, seed {card.seed}.
 
 
 def _sees(reads: Reads) -> str:
-    """What the encoder shows it, for readers new to all this."""
+    """Its view of an encoder, for readers new to all this."""
     copies = f"{reads.n_views} altered copies of it (cut, mirrored, recoloured)"
-    told = {
+    text = {
         "similarities": f"It sees how alike the encoder finds {copies}: encoders tend to find them "
         "more alike if they have practised on that picture.",
         "norm": "It sees how large the numbers are that the encoder makes of it: encoders tend to "
@@ -89,26 +79,26 @@ def _sees(reads: Reads) -> str:
         "practised on that picture.",
     }[reads.what]
     if not reads.has_reference:
-        return told
+        return text
     return (
-        f"{told} Pictures differ in that by themselves, so it sees beside it what another encoder "
+        f"{text} Pictures differ in that by themselves, so it sees beside it what another encoder "
         "makes of the very same, a *reference* that has not practised on that picture."
     )
 
 
 def _more_cautions(reads: Reads) -> str:
-    told = ""
+    text = ""
     if reads.what != "similarities":
-        told += (
+        text += (
             " The numbers of each encoder have a scale of their own, so with an encoder of another "
             "construction the threshold says nothing: only the order of the pictures does."
         )
     if reads.has_reference:
-        told += (
+        text += (
             " And it takes a reference that is like the encoder and was trained on other pictures: "
             "one that was trained on the same ones hides what is to be found."
         )
-    return told
+    return text
 
 
 def _input(reads: Reads) -> str:
@@ -118,9 +108,9 @@ def _input(reads: Reads) -> str:
         "norm": "one embedding, of the picture without views",
         "summary": f"{pairs} of recipe `{reads.recipe}`, and their embeddings' lengths",
     }[reads.what]
-    told = f"{what}, from the `{reads.output}` output of an encoder"
+    text = f"{what}, from the `{reads.output}` output of an encoder"
     more = " and of the reference; of several references, the mean" if reads.has_reference else ""
-    return f"{told}{more}."
+    return f"{text}{more}."
 
 
 def _tested(card: Card) -> str:
@@ -157,7 +147,7 @@ def _caution(card: Card) -> str:
 def _made(card: Card) -> str:
     shadow = card.shadow
     several = shadow.n_encoders > 1
-    told = (
+    text = (
         f"{'Shadow encoders' if several else 'Shadow encoder'}: "
         f"{f'{shadow.n_encoders} × ' if several else ''}{shadow.architecture}, pre-trained with "
         f"{shadow.algorithm} for {shadow.epochs} epochs on {shadow.n_members} pictures of "
@@ -167,11 +157,11 @@ def _made(card: Card) -> str:
     )
     if card.n_targets:
         return (
-            f"{told}{card.n_fitted} pictures: {'their' if several else 'its'} members and as many "
+            f"{text}{card.n_fitted} pictures: {'their' if several else 'its'} members and as many "
             "non-members."
         )
     return (
-        f"{told}{card.n_fitted} of its {shadow.n_members} members and {shadow.n_nonmembers} "
+        f"{text}{card.n_fitted} of its {shadow.n_members} members and {shadow.n_nonmembers} "
         "non-members together, and tested on the rest."
     )
 

@@ -6,11 +6,12 @@ model alike and so leaves the order of the images as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
+
+from clipaudit.inferrers.rules import LogitRule
 
 if TYPE_CHECKING:
     from clipaudit.features.signals import Float32Array
@@ -20,16 +21,20 @@ _MOST_STEPS = 100
 _CLOSE_ENOUGH = 1e-10
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CombinedRule:
+class CombinedRule(LogitRule):
     """The score is the logit of the model.
 
-    Attributes:
-        weights: `weight` of each feature, shape (n_columns,) or (2, n_columns), and `bias`, shape
-            (1,).
+    `weights` are the `weight` of each feature, shape (n_columns,) or (2, n_columns), and `bias`,
+    shape (1,).
     """
 
-    weights: dict[str, Float32Array]
+    about = (
+        "A logistic model reads the mean similarity, the mean length of the embeddings of "
+        "the views, and the length of that of the picture itself (both as logarithms)"
+    )
+    reads = "summary"
+    colour = "#b07cc6"
+    reference_colour = "#4b1d6b"
 
     def score(self, values: Float32Array) -> npt.NDArray[np.float64]:
         """See `Rule.score`."""
@@ -40,23 +45,13 @@ class CombinedRule:
         scores: npt.NDArray[np.float64] = (values * weight).sum(axis=axes) + bias
         return scores
 
-    def threshold(self, values: Float32Array, is_member: npt.NDArray[np.bool_]) -> float:
-        """See `Rule.threshold`: the logit at which the model is undecided."""
-        return 0.0
-
-    def arrays(self) -> dict[str, Float32Array]:
-        """See `Rule.arrays`."""
-        return self.weights
-
     @classmethod
-    def from_arrays(cls, arrays: dict[str, Float32Array]) -> CombinedRule:
+    def from_arrays(cls, arrays: dict[str, Float32Array]) -> Self:
         """See `Rule.from_arrays`."""
         return cls({name: arrays[name] for name in ("weight", "bias")})
 
     @classmethod
-    def train(
-        cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int
-    ) -> CombinedRule:
+    def train(cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int) -> Self:
         """See `Rule.train`. Nothing in it is random."""
         if not 0 < is_member.sum() < len(is_member):
             raise ValueError("a logistic model needs members and non-members")

@@ -9,13 +9,13 @@ the reference's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from clipaudit.inferrers import network
+from clipaudit.inferrers.rules import LogitRule
 from clipaudit.seeding import lent_to_torch
 
 if TYPE_CHECKING:
@@ -25,44 +25,31 @@ _ELEMENT = 64
 _IMAGES_AT_ONCE = 256
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class DeepSetRule:
+class DeepSetRule(LogitRule):
     """The score is the network's logit.
 
-    Attributes:
-        weights: `centre` and `spread` as `network.standardise` gives them, and the layers as
-            `network.dense_layers` takes them.
+    `weights` are `centre` and `spread` as `network.standardise` gives them, and the layers as
+    `network.dense_layers` takes them.
     """
 
-    weights: dict[str, Float32Array]
+    about = "EncoderMI-S: a small neural network reads the similarities as a set (DeepSets)"
+    is_network = True
+    colour = "#d1495b"
+    reference_colour = "#7f1d2c"
+    mark = "s"
 
     def score(self, values: Float32Array) -> npt.NDArray[np.float64]:
         """See `Rule.score`. Elements are sorted only so that sums round alike in any order."""
         scores = np.empty(len(values), dtype=np.float64)
         for start in range(0, len(values), _IMAGES_AT_ONCE):
-            some = slice(start, start + _IMAGES_AT_ONCE)
-            elements = _elements(network.ranked_pairs(values[some], self.weights))
+            batch = slice(start, start + _IMAGES_AT_ONCE)
+            elements = _elements(network.ranked_pairs(values[batch], self.weights))
             pooled = network.dense_layers(elements, self.weights, "element").mean(axis=1)
-            scores[some] = network.dense_layers(pooled, self.weights, "pooled")[:, 0]
+            scores[batch] = network.dense_layers(pooled, self.weights, "pooled")[:, 0]
         return scores
 
-    def threshold(self, values: Float32Array, is_member: npt.NDArray[np.bool_]) -> float:
-        """See `Rule.threshold`: the logit at which the network is undecided."""
-        return 0.0
-
-    def arrays(self) -> dict[str, Float32Array]:
-        """See `Rule.arrays`."""
-        return self.weights
-
     @classmethod
-    def from_arrays(cls, arrays: dict[str, Float32Array]) -> DeepSetRule:
-        """See `Rule.from_arrays`."""
-        return cls(arrays)
-
-    @classmethod
-    def train(
-        cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int
-    ) -> DeepSetRule:
+    def train(cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int) -> Self:
         """See `Rule.train`."""
         import torch
         from torch import nn
@@ -86,7 +73,7 @@ class DeepSetRule:
 
 
 def _scaled(values: Float32Array, scaling: dict[str, Float32Array]) -> Float32Array:
-    """As `network.ranked_pairs`, in the order of the views."""
+    """Similarities as `network.ranked_pairs` scales them, in the order of the views."""
     shape = (-1, 1) if values.ndim == 3 else (-1,)
     scaled: Float32Array = (values - scaling["centre"].reshape(shape)) / scaling["spread"].reshape(
         shape

@@ -7,49 +7,32 @@ reference encoder that did not see the image tells how much of it is the image's
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from clipaudit.inferrers.threshold import best_threshold
+from clipaudit.inferrers.threshold import ThresholdRule
 
 if TYPE_CHECKING:
     from clipaudit.features.signals import Float32Array
 
 
-@dataclass(frozen=True, slots=True)
-class DifferenceRule:
-    """The score is the target's mean similarity minus the reference's; nothing is learned."""
+class DifferenceRule(ThresholdRule):
+    """The score is the target's mean similarity minus the reference's."""
+
+    about = "The mean similarity minus that of the reference, compared with a threshold"
+    reference = "always"
+    colour = "#66c2a5"
 
     def score(self, values: Float32Array) -> npt.NDArray[np.float64]:
         """See `Rule.score`."""
         target, reference = _means(values)
         return target - reference
 
-    def threshold(self, values: Float32Array, is_member: npt.NDArray[np.bool_]) -> float:
-        """See `Rule.threshold`."""
-        return best_threshold(self.score(values), is_member)
-
-    def arrays(self) -> dict[str, Float32Array]:
-        """See `Rule.arrays`."""
-        return {}
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, Float32Array]) -> DifferenceRule:
-        """See `Rule.from_arrays`."""
-        return cls()
-
-    @classmethod
-    def train(
-        cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int
-    ) -> DifferenceRule:
-        """See `Rule.train`."""
-        return cls()
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AdjustedRule:
+class AdjustedRule(ThresholdRule):
     """The score is how far the target's mean similarity lies above what the reference's predicts.
 
     The prediction is the line of least squares through the non-members of the shadow encoder: what
@@ -61,6 +44,13 @@ class AdjustedRule:
 
     line: Float32Array
 
+    about = (
+        "How far the mean similarity lies above what that of the reference predicts, by a "
+        "straight line through the shadow non-members, compared with a threshold"
+    )
+    reference = "always"
+    colour = "#0b6e4f"
+
     def score(self, values: Float32Array) -> npt.NDArray[np.float64]:
         """See `Rule.score`."""
         target, reference = _means(values)
@@ -68,16 +58,12 @@ class AdjustedRule:
         residuals: npt.NDArray[np.float64] = target - (at_zero + slope * reference)
         return residuals
 
-    def threshold(self, values: Float32Array, is_member: npt.NDArray[np.bool_]) -> float:
-        """See `Rule.threshold`."""
-        return best_threshold(self.score(values), is_member)
-
     def arrays(self) -> dict[str, Float32Array]:
         """See `Rule.arrays`."""
         return {"line": self.line}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, Float32Array]) -> AdjustedRule:
+    def from_arrays(cls, arrays: dict[str, Float32Array]) -> Self:
         """See `Rule.from_arrays`."""
         line = arrays["line"]
         if line.shape != (2,):
@@ -85,13 +71,11 @@ class AdjustedRule:
         return cls(line)
 
     @classmethod
-    def train(
-        cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int
-    ) -> AdjustedRule:
+    def train(cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int) -> Self:
         """See `Rule.train`."""
         if not 0 < is_member.sum() < len(is_member):
             raise ValueError("a regression needs members and non-members")
-        target, reference = (some[~is_member] for some in _means(values))
+        target, reference = (means[~is_member] for means in _means(values))
         centred = reference - reference.mean()
         spread = float(centred @ centred)
         slope = float(centred @ target) / spread if spread > 0 else 0.0

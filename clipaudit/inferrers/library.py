@@ -4,39 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from contextlib import suppress
-from dataclasses import MISSING, asdict, fields, is_dataclass, replace
+from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipaudit.encoders.nearest import nearest
-from clipaudit.errors import InferrerError
-from clipaudit.files import make_folder, replace_file
-from clipaudit.inferrers.base import KINDS, Card, Inferrer, Kind, Reads, Rule, forms
+from clipaudit.errors import InferrerError, nearest
+from clipaudit.files import FormatError, make_folder, read_json, refuse_link, replace_file
+from clipaudit.inferrers import RULES, find_rule, forms, reads_of
+from clipaudit.inferrers.base import Card, Inferrer, Reads
 from clipaudit.inferrers.card_text import render
-from clipaudit.inferrers.combined import CombinedRule
-from clipaudit.inferrers.deepset import DeepSetRule
-from clipaudit.inferrers.difference import AdjustedRule, DifferenceRule
-from clipaudit.inferrers.norm import NormRule
-from clipaudit.inferrers.threshold import MeanRule
-from clipaudit.inferrers.vector import VectorRule
+from clipaudit.inferrers.rules import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-RULES: dict[Kind, type[Rule]] = {
-    "V": VectorRule,
-    "S": DeepSetRule,
-    "T": MeanRule,
-    "norm": NormRule,
-    "difference": DifferenceRule,
-    "adjusted": AdjustedRule,
-    "combined": CombinedRule,
-}
 
 FORMAT = 1
 CARD = "inferrer.json"
@@ -49,10 +33,11 @@ def save(inferrer: Inferrer, folder: Path) -> Inferrer:
     """Write an inferrer to a folder of its own; gives it back with the hash of its weights.
 
     Raises:
-        ClipAuditError: The folder cannot be written to.
+        ClipAuditError: The folder cannot be written to, or is a link.
     """
     from safetensors.numpy import save as to_bytes
 
+    refuse_link(folder)
     make_folder(folder)
     weights = to_bytes(inferrer.rule.arrays())
     card = replace(inferrer.card, weights_sha256=hashlib.sha256(weights).hexdigest())
@@ -81,7 +66,7 @@ def load(folder: Path) -> Inferrer:
                 f"the weights of inferrer {card.name} are not those that its card names",
                 f"{folder / WEIGHTS} was changed or cut; copy or train the inferrer again.",
             )
-        rule = RULES[card.kind].from_arrays(from_bytes(weights))
+        rule = find_rule(card.kind).from_arrays(from_bytes(weights))
         _try(rule, card)
     except (OSError, SafetensorError, KeyError, ValueError, IndexError) as error:
         raise _broken(folder, error) from error
@@ -97,7 +82,7 @@ def _try(rule: Rule, card: Card) -> None:
         raise ValueError(f"n_views is not within 2 and {_MAX_VIEWS}")
     if card.reads.has_reference not in forms(card.kind, has_reference=True):
         raise ValueError(f"{card.kind} does not exist in this form")
-    if card.reads.what != Reads.by(card.kind, "cosine", 2, "", "embedding").what:
+    if card.reads.what != find_rule(card.kind).reads:
         raise ValueError(f"{card.kind} does not read {card.reads.what}")
     with np.errstate(all="ignore"):  # the result says enough
         scores = rule.score(np.zeros((1, *card.reads.shape), dtype=np.float32))
@@ -112,40 +97,17 @@ def read_card(folder: Path) -> Card:
         InferrerError: As `load`.
     """
     try:
-        document = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if document["format"] != FORMAT:
-            raise InferrerError(
-                f"{folder} was written by another version of clipaudit",
-                "Update clipaudit, or train the inferrer again.",
-            )
-        del document["format"]
-        card: Card = _typed(Card, document, CARD)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        card = read_json(folder / CARD, Card, version=FORMAT, unknown="forbid", printable=True)
+        if card.kind not in RULES:
+            raise ValueError(f"kind is {card.kind!r}")
+    except FormatError as error:
+        raise InferrerError(
+            f"{folder} was written by another version of clipaudit",
+            "Update clipaudit, or train the inferrer again.",
+        ) from error
+    except (OSError, ValueError) as error:
         raise _broken(folder, error) from error
     return card
-
-
-def _typed(kind: Any, value: Any, name: str) -> Any:
-    """What a stranger's JSON says, if it is of the kind that we need; else a ValueError."""
-    if isinstance(kind, type) and is_dataclass(kind):
-        known = {field.name for field in fields(kind)}
-        # A field with a default came later than the first cards, which lack it.
-        wanted = {field.name for field in fields(kind) if field.default is MISSING}
-        if not isinstance(value, dict) or not wanted <= value.keys() <= known:
-            raise ValueError(f"{name} does not have the fields {', '.join(sorted(known))}")
-        hints = get_type_hints(kind)
-        return kind(**{key: _typed(hints[key], value[key], key) for key in value})
-    if get_origin(kind) is Literal:
-        fits = value in get_args(kind)
-    elif kind is float:
-        fits = type(value) in (int, float) and math.isfinite(value)
-    elif kind is str:
-        fits = isinstance(value, str) and value.isprintable()
-    else:
-        fits = type(value) is kind
-    if not fits:
-        raise ValueError(f"{name} is {value!r}")
-    return float(value) if kind is float else value
 
 
 def _broken(folder: Path, error: Exception) -> InferrerError:
@@ -156,7 +118,7 @@ def _broken(folder: Path, error: Exception) -> InferrerError:
 
 
 def shipped_folder() -> Path:
-    """Where the inferrers that come with the package are."""
+    """The folder of the inferrers that come with the package."""
     installed = Path(str(resources.files("clipaudit"))) / "pretrained_inferrers"
     if installed.is_dir():
         return installed
@@ -220,8 +182,9 @@ def shipped_for(made_by: Reads, *, every_data_set: bool = False) -> Sequence[Inf
             f"similarities, the {made_by.output} output and recipe {made_by.recipe} together",
             "`clipaudit inferrers` lists what each reads; `clipaudit train` makes others.",
         )
+    kinds = list(RULES)
     if every_data_set:
-        fitting.sort(key=lambda card: (KINDS.index(card.kind), card.shadow.data, card.name))
+        fitting.sort(key=lambda card: (kinds.index(card.kind), card.shadow.data, card.name))
         return [load(shipped_folder() / card.name) for card in fitting]
     by_data: dict[str, list[Card]] = {}
     for card in fitting:
@@ -230,14 +193,14 @@ def shipped_for(made_by: Reads, *, every_data_set: bool = False) -> Sequence[Inf
     if made_by.has_reference:
         best.sort(key=lambda card: (-card.evidence.accuracy.value, card.name))
     else:
-        best.sort(key=lambda card: KINDS.index(card.kind))
+        best.sort(key=lambda card: kinds.index(card.kind))
     return [load(shipped_folder() / card.name) for card in best]
 
 
 def _fits(card: Card, made_by: Reads) -> bool:
     if not made_by.has_reference:
         return card.reads == made_by
-    wanted = Reads.by(
+    wanted = reads_of(
         card.kind,
         made_by.similarity,
         made_by.n_views,

@@ -45,7 +45,7 @@ def dense_layers(x: Float32Array, arrays: dict[str, Float32Array], prefix: str) 
 
 
 def dense_modules(*widths: int) -> nn.ModuleList:
-    """The same layers for training."""
+    """Dense layers as `dense_layers` runs them, to be trained."""
     from torch import nn
 
     return nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairwise(widths))
@@ -72,8 +72,8 @@ def standardise(values: Float32Array) -> dict[str, Float32Array]:
         `centre` and `spread`, of shape (1,) or (2,).
     """
     encoders = [values] if values.ndim == 2 else [values[:, 0], values[:, 1]]
-    centres = [some.mean(dtype=np.float64) for some in encoders]
-    spreads = [max(float(some.std(dtype=np.float64)), 1e-6) for some in encoders]
+    centres = [pairs.mean(dtype=np.float64) for pairs in encoders]
+    spreads = [max(float(pairs.std(dtype=np.float64)), 1e-6) for pairs in encoders]
     return {
         "centre": np.array(centres, dtype=np.float32),
         "spread": np.array(spreads, dtype=np.float32),
@@ -116,7 +116,7 @@ def fit(
         net: (n, n_in) → (n, 1): logits.
         inputs: Shape (n, n_in), standardised.
         is_member: Shape (n,).
-        seed: Of the order of the examples.
+        seed: Seed of the order of the examples.
 
     Raises:
         ValueError: No members or no non-members.

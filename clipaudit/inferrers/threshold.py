@@ -5,27 +5,22 @@ Source: EncoderMI (Liu et al., CCS 2021), Section 4, threshold-based inferrer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
+
+from clipaudit.inferrers.rules import Rule
 
 if TYPE_CHECKING:
     from clipaudit.features.signals import Float32Array
 
 
-@dataclass(frozen=True, slots=True)
-class MeanRule:
-    """The score is the mean of the similarities; nothing is learned but the threshold."""
-
-    def score(self, values: Float32Array) -> npt.NDArray[np.float64]:
-        """See `Rule.score`."""
-        means: npt.NDArray[np.float64] = values.mean(axis=1, dtype=np.float64)
-        return means
+class ThresholdRule(Rule):
+    """A rule that learns nothing but its threshold."""
 
     def threshold(self, values: Float32Array, is_member: npt.NDArray[np.bool_]) -> float:
-        """See `Rule.threshold`."""
+        """See `Rule.threshold`: the one with the most right predictions."""
         return best_threshold(self.score(values), is_member)
 
     def arrays(self) -> dict[str, Float32Array]:
@@ -33,14 +28,28 @@ class MeanRule:
         return {}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, Float32Array]) -> MeanRule:
+    def from_arrays(cls, arrays: dict[str, Float32Array]) -> Self:
         """See `Rule.from_arrays`."""
         return cls()
 
     @classmethod
-    def train(cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int) -> MeanRule:
+    def train(cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int) -> Self:
         """See `Rule.train`."""
         return cls()
+
+
+class MeanRule(ThresholdRule):
+    """The score is the mean of the similarities."""
+
+    about = "EncoderMI-T: the mean similarity, compared with a threshold"
+    reference = "never"
+    colour = "#2e8b57"
+    mark = "^"
+
+    def score(self, values: Float32Array) -> npt.NDArray[np.float64]:
+        """See `Rule.score`."""
+        means: npt.NDArray[np.float64] = values.mean(axis=1, dtype=np.float64)
+        return means
 
 
 def best_threshold(scores: npt.NDArray[np.float64], is_member: npt.NDArray[np.bool_]) -> float:

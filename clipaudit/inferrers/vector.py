@@ -10,29 +10,31 @@ of 256 units.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from clipaudit.inferrers import network
+from clipaudit.inferrers.rules import LogitRule
 from clipaudit.seeding import lent_to_torch
 
 if TYPE_CHECKING:
     from clipaudit.features.signals import Float32Array
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class VectorRule:
+class VectorRule(LogitRule):
     """The score is the network's logit.
 
-    Attributes:
-        weights: `centre` and `spread` as `network.standardise` gives them, and the layers as
-            `network.dense_layers` takes them.
+    `weights` are `centre` and `spread` as `network.standardise` gives them, and the layers as
+    `network.dense_layers` takes them.
     """
 
-    weights: dict[str, Float32Array]
+    about = "EncoderMI-V: a small neural network reads the similarities, sorted from high to low"
+    is_network = True
+    colour = "#1b6ca8"
+    reference_colour = "#123f63"
+    mark = "o"
 
     def score(self, values: Float32Array) -> npt.NDArray[np.float64]:
         """See `Rule.score`."""
@@ -40,21 +42,8 @@ class VectorRule:
         flat = ranked.reshape(len(values), math.prod(values.shape[1:]))
         return network.dense_layers(flat, self.weights, "layers")[:, 0].astype(np.float64)
 
-    def threshold(self, values: Float32Array, is_member: npt.NDArray[np.bool_]) -> float:
-        """See `Rule.threshold`: the logit at which the network is undecided."""
-        return 0.0
-
-    def arrays(self) -> dict[str, Float32Array]:
-        """See `Rule.arrays`."""
-        return self.weights
-
     @classmethod
-    def from_arrays(cls, arrays: dict[str, Float32Array]) -> VectorRule:
-        """See `Rule.from_arrays`."""
-        return cls(arrays)
-
-    @classmethod
-    def train(cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int) -> VectorRule:
+    def train(cls, values: Float32Array, is_member: npt.NDArray[np.bool_], seed: int) -> Self:
         """See `Rule.train`."""
         import torch
         from torch import nn

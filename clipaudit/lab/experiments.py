@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipaudit.errors import EncoderError
-from clipaudit.inferrers.base import forms
+from clipaudit.inferrers import PAPER, RULES, find_rule, forms
 from clipaudit.lab.plan import Cell, Plan
 from clipaudit.lab.results import Downstream, EncoderFacts, Outcome
 from clipaudit.lab.splits import read_split
@@ -32,9 +32,6 @@ EMBEDDING, IMAGE, CLASSIFIER = "embedding alone", "image alone", "downstream cla
 BASELINES = (EMBEDDING, IMAGE, CLASSIFIER)
 """What the paper compares itself with, by the names of ours: a classifier on the embedding of the
 picture, one on the picture, and one on what a downstream classifier says of it."""
-
-BEYOND_THE_PAPER: tuple[Kind, ...] = ("norm", "difference", "adjusted", "combined")
-"""What `reference` judges beside the inferrers of the matrix."""
 
 WITH_REFERENCE = " + reference"
 _MOST_CLASSES = 10
@@ -87,8 +84,9 @@ def _fits(cell: Cell, output: Output, kinds: tuple[Kind, ...], n_draws: int) -> 
         for kind in kinds:
             yield Fit(output, kind, cell.similarity, cell.n_views, n_draws)
         return
-    for kind in (*kinds, *BEYOND_THE_PAPER):
-        if kind in ("V", "S") and not cell.has_networks:
+    beyond_the_paper = [kind for kind in RULES if kind not in PAPER]
+    for kind in (*kinds, *beyond_the_paper):
+        if find_rule(kind).is_network and not cell.has_networks:
             continue
         for has_reference in forms(kind, has_reference=True):
             keys = cell.references * has_reference

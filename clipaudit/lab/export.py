@@ -18,6 +18,7 @@ from clipaudit._version import __version__
 from clipaudit.encoders.base import EncoderInfo, EncoderOptions, Output
 from clipaudit.errors import UsageError
 from clipaudit.features.signals import Float32Array, Similarity
+from clipaudit.inferrers import find_rule, forms, reads_of
 from clipaudit.inferrers.base import (
     Card,
     Inferrer,
@@ -25,9 +26,8 @@ from clipaudit.inferrers.base import (
     Reads,
     ShadowFacts,
     card_name,
-    forms,
 )
-from clipaudit.inferrers.library import RULES, save
+from clipaudit.inferrers.library import save
 from clipaudit.lab.experiments import judged, look_of, truth
 from clipaudit.lab.matrix import FULL, Matrix
 from clipaudit.lab.plan import Cell, Plan, setting_of
@@ -81,7 +81,7 @@ class ExportConfig:
                             "other kinds with --kind.",
                         )
                     views = self.n_views, VIEWS, output
-                    reads = Reads.by(kind, similarity, *views, has_reference=self.has_reference)
+                    reads = reads_of(kind, similarity, *views, has_reference=self.has_reference)
                     some.append((kind, reads))
         return tuple(dict.fromkeys(some))
 
@@ -142,7 +142,7 @@ def _export(
     ]
     values = np.concatenate([some for some, _ in examples])
     is_member = np.concatenate([who for _, who in examples])
-    rule = RULES[kind].train(values, is_member, derive(0, kind, "lab export") % 2**63)
+    rule = find_rule(kind).train(values, is_member, derive(0, kind, "lab export") % 2**63)
     threshold = rule.threshold(values, is_member)
     found = []
     for cell, beside in zip(cells, references, strict=True):

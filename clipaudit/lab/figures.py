@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipaudit.files import make_folder, replacing
+from clipaudit.inferrers import RULES, find_rule
+from clipaudit.lab.experiments import WITH_REFERENCE
 from clipaudit.lab.tables import DOWNSTREAM, SETTINGS, SPOKEN, TITLES, ResultTable
 
 if TYPE_CHECKING:
@@ -21,24 +23,12 @@ if TYPE_CHECKING:
 FOLDER = "figures"
 
 _COLOURS = {
-    "V": "#1b6ca8",
-    "S": "#d1495b",
-    "T": "#2e8b57",
     "embedding alone": "#8d6a9f",
     "image alone": "#c28f2c",
     "downstream classifier": "#5f7470",
     DOWNSTREAM: "#999999",
-    "V + reference": "#123f63",
-    "S + reference": "#7f1d2c",
-    "norm": "#e0a030",
-    "norm + reference": "#8a5a00",
-    "difference": "#66c2a5",
-    "adjusted": "#0b6e4f",
-    "combined": "#b07cc6",
-    "combined + reference": "#4b1d6b",
 }
-"""Blue, red and green that also differ in brightness; what reads a reference is darker."""
-_MARKS = {"V": "o", "S": "s", "T": "^", "V + reference": "o", "S + reference": "s"}
+"""Of what is no inferrer; a `Rule` has its own, darker where it reads a reference."""
 _LOGARITHMIC = {"target-size", "shadow-size", "epochs", "reference"}
 
 
@@ -165,19 +155,29 @@ def _errors(
         [one.value - one.low for _, one in there],
         [one.high - one.value for _, one in there],
     ]
+    colour, mark = _style(name)
     ax.errorbar(
         values if across else places,
         places if across else values,
         xerr=reach if across else None,
         yerr=None if across else reach,
         label=name,
-        color=_COLOURS[name],
-        marker=_MARKS.get(name, "."),
+        color=colour,
+        marker=mark,
         markersize=4,
         linewidth=1,
         linestyle="-" if joined else "none",
         capsize=2,
     )
+
+
+def _style(method: str) -> tuple[str, str]:
+    """Colour and mark of a method."""
+    kind = method.removesuffix(WITH_REFERENCE)
+    if kind not in RULES:
+        return _COLOURS[method], "."
+    rule = find_rule(kind)
+    return (rule.colour if kind == method else rule.reference_colour), rule.mark
 
 
 def _report(ax: Axes, x: Sequence[float], y: Sequence[float], method: str) -> None:
@@ -187,7 +187,7 @@ def _report(ax: Axes, x: Sequence[float], y: Sequence[float], method: str) -> No
         y,
         "D",
         markerfacecolor="none",
-        markeredgecolor=_COLOURS[method],
+        markeredgecolor=_style(method)[0],
         markersize=7,
         label=f"{method} in the paper",
     )

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from clipaudit.encoders.base import Output
-from clipaudit.encoders.nearest import nearest
-from clipaudit.errors import UsageError
+from clipaudit.errors import UsageError, nearest
 from clipaudit.shadow.architectures import Architecture
 from clipaudit.shadow.pretrain import ALGORITHMS, Algorithm, Precision, PretrainConfig
 
@@ -45,7 +44,10 @@ FULL = COMBINATIONS[-1]
 
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=10)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+"""What may be a name, which is a part of names of files too."""
+
+Name = Annotated[str, Field(pattern=NAME)]
 Views = Annotated[int, Field(ge=2, le=1000)]
 Passes = Annotated[int, Field(ge=1, le=1001)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 
 from clipaudit.encoders.base import Output
 from clipaudit.errors import InputError
-from clipaudit.files import make_folder, replace_file
+from clipaudit.files import make_folder, read_json, replace_file
+from clipaudit.lab.matrix import NAME
 from clipaudit.statistics.metrics import Estimate, proportion
 
 FORMAT = 1
@@ -263,21 +265,15 @@ def read_results(path: Path) -> Results:
         InputError: It cannot be read.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw.pop("format") != FORMAT:
-            raise ValueError("it was written by another version of clipaudit")
-        return Results(
-            **{
-                **raw,
-                "outcomes": tuple(Outcome(**one) for one in raw["outcomes"]),
-                "downstream": tuple(Downstream(**one) for one in raw["downstream"]),
-                "encoders": tuple(EncoderFacts(**one) for one in raw["encoders"]),
-            }
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        results = read_json(path, Results, version=FORMAT, unknown="forbid")
+        for name in (results.matrix, results.scale, *results.experiments):  # names of files
+            if not re.fullmatch(NAME, name):
+                raise ValueError(f"{name!r} is not a name")
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path} holds no results of a lab: {error}", "Run `clipaudit lab run` again."
         ) from error
+    return results
 
 
 def all_results(lab: Path) -> list[Results]:

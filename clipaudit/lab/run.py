@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Literal
 from filelock import FileLock, Timeout
 
 from clipaudit._version import __version__
-from clipaudit.cache_dir import cache_dir
 from clipaudit.encoders.devices import resolve
-from clipaudit.encoders.nearest import nearest
-from clipaudit.errors import ClipAuditError, InputError, UsageError
-from clipaudit.files import make_folder, replace_file
+from clipaudit.errors import ClipAuditError, InputError, UsageError, nearest
+from clipaudit.files import cache_dir, make_folder, refuse_links, replace_file
 from clipaudit.lab.experiments import facts, fill, is_ready
 from clipaudit.lab.plan import Plan, data_sets, make_plan
 from clipaudit.lab.results import (
@@ -132,9 +130,10 @@ def run_lab(
 
     Raises:
         ClipAuditError: The matrix does not fit, a data set is missing or too small, another run
-            is at work in the same folder, or the disk is full.
+            is at work in the same folder, there is a link in it, or the disk is full.
     """
     matrix, scale = _chosen(config)
+    refuse_links(config.lab)
     make_folder(config.lab)
     lock = FileLock(config.lab / ".lock", blocking=False)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from clipaudit.errors import InputError
-from clipaudit.files import make_folder, replace_file, replacing
+from clipaudit.files import (
+    as_type,
+    load_json,
+    make_folder,
+    of_format,
+    replace_file,
+    replacing,
+)
 from clipaudit.shadow.datasets import draw_groups
 
 if TYPE_CHECKING:
@@ -154,15 +161,13 @@ def read_split(folder: Path) -> LabSplit:
         InputError: There is none that can be read, or it overlaps.
     """
     try:
-        saved = json.loads((folder / _SPLIT).read_text(encoding="utf-8"))
-        if saved["format"] != _FORMAT:
-            raise ValueError(f"format {saved['format']}")
-        groups = {group: tuple(saved["groups"][group]) for group in _GROUPS}
-        labels = saved["labels"] and {name: tuple(some) for name, some in saved["labels"].items()}
-        made = LabSplit(folder, saved["data"], groups, labels, saved["n_near_duplicates"])
+        saved = of_format(load_json((folder / _SPLIT).read_text(encoding="utf-8")), _FORMAT)
+        made = as_type({**saved, "folder": str(folder)}, LabSplit)
+        groups = {group: made.groups[group] for group in _GROUPS}
+        made = replace(made, groups=groups)
         ids = [one for group in groups.values() for one in group]
         n_twice = len(ids) - len(set(ids))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise _broken(folder, error) from error
     if n_twice:
         raise InputError(

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 from clipaudit.encoders.base import Output
 from clipaudit.features.signals import Similarity
 from clipaudit.features.views import ENCODERMI
+from clipaudit.files import as_type, load_json
+from clipaudit.inferrers import reads_of
 from clipaudit.inferrers.base import Kind, Reads
 from clipaudit.lab.splits import LabSplit, Role
 from clipaudit.shadow.pretrain import PretrainConfig
@@ -58,7 +60,7 @@ class Fit:
     @property
     def reads(self) -> Reads:
         """The features that it reads."""
-        return Reads.by(
+        return reads_of(
             self.kind,
             self.similarity,
             self.n_views,
@@ -171,20 +173,7 @@ class Unit:
     @classmethod
     def from_json(cls, text: str) -> Unit:
         """What `as_json` gave."""
-        raw = json.loads(text)
-        return cls(
-            **{
-                **raw,
-                "lab": Path(raw["lab"]),
-                "split": Path(raw["split"]),
-                "pretrain": PretrainConfig(**raw["pretrain"]),
-                "looks": tuple(Look(**look) for look in raw["looks"]),
-                "fits": tuple(
-                    Fit(**{**fit, "references": tuple(fit["references"])}) for fit in raw["fits"]
-                ),
-                "probes": tuple(raw["probes"]),
-            }
-        )
+        return as_type(load_json(text), cls)
 
 
 def _when(epoch: int | None) -> str:

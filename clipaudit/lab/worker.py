@@ -26,8 +26,8 @@ from clipaudit.features.embedder import Embedder, measure_all
 from clipaudit.features.signals import Signals, average, first_views
 from clipaudit.features.views import RECIPES, to_unit_range
 from clipaudit.files import make_folder, replace_file, replacing
+from clipaudit.inferrers import find_rule
 from clipaudit.inferrers.base import Features
-from clipaudit.inferrers.library import RULES
 from clipaudit.lab.splits import LabSplit, read_split
 from clipaudit.lab.units import VIEWS, Fit, Look, Unit
 from clipaudit.seeding import derive
@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from clipaudit.encoders.base import Encoder, Output
-    from clipaudit.inferrers.base import Reads, Rule
+    from clipaudit.inferrers.base import Reads
+    from clipaudit.inferrers.rules import Rule
 
 ERROR = "error.json"
 _ABOUT = "about.json"
@@ -192,7 +193,7 @@ def make_fit(unit: Unit, fit: Fit, references: Sequence[Unit] = ()) -> None:
     values = np.concatenate(examples)
     is_member = np.tile(np.arange(len(examples[0])) < unit.n_members, len(examples))
     seed = derive(unit.seed, f"{fit.kind} {fit.output}", "lab fit") % 2**63
-    rule = RULES[fit.kind].train(values, is_member, seed)
+    rule = find_rule(fit.kind).train(values, is_member, seed)
     threshold = np.array([rule.threshold(values, is_member)], dtype=np.float64)
     _write(unit.fit_file(fit), {**rule.arrays(), "threshold": threshold})
 
@@ -205,7 +206,7 @@ def read_fit(unit: Unit, fit: Fit) -> tuple[Rule, float]:
     """
     arrays = _read(unit.fit_file(fit), "threshold")
     threshold = float(arrays.pop("threshold")[0])
-    return RULES[fit.kind].from_arrays(arrays), threshold
+    return find_rule(fit.kind).from_arrays(arrays), threshold
 
 
 def _probe(

@@ -4,6 +4,7 @@ Parquet, TSV and CSV files on this machine are read where they lie; nothing is a
 """
 
 from clipaudit.listings.columns import ROLES, Role, parse_columns
-from clipaudit.listings.sampling import Listed, Sample, sample
+from clipaudit.listings.rows import Listed
+from clipaudit.listings.sampling import Sample, sample
 
 __all__ = ["ROLES", "Listed", "Role", "Sample", "parse_columns", "sample"]

@@ -12,7 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 Role = Literal[
-    "url", "text", "sha256", "md5", "phash", "key", "flickr", "width", "height", "license"
+    "url",
+    "text",
+    "sha256",
+    "md5",
+    "phash",
+    "key",
+    "flickr",
+    "width",
+    "height",
+    "license",
+    "license_url",
+    "keyword",
+    "author",
+    "page_url",
+    "sha1",
 ]
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -30,6 +44,11 @@ _NAMES: dict[Role, tuple[str, ...]] = {
     "width": ("original_width", "image_width", "width"),
     "height": ("original_height", "image_height", "height"),
     "license": ("license", "licence", "licensename", "license_name"),
+    "license_url": ("license_url", "licence_url"),
+    "keyword": ("keyword",),
+    "author": ("author", "creator"),
+    "page_url": ("page_url", "landing_url"),
+    "sha1": ("sha1",),
 }
 """What columns are called, in small letters, in LAION, DataComp and CommonPool, COYO, CC12M and
 CC3M, YFCC100M and PD12M, and in what img2dataset writes; the first that is there counts.
@@ -51,7 +70,7 @@ _TYPES: dict[Role, tuple[str, ...]] = {
     "flickr": (*_TEXT, *_WHOLE, "UBIGINT", "HUGEINT"),
     "width": (*_TEXT, *_NUMBERS),
     "height": (*_TEXT, *_NUMBERS),
-    "license": _TEXT,
+    **dict.fromkeys(("license", "license_url", "keyword", "author", "page_url", "sha1"), _TEXT),
 }
 """DuckDB's types that a role can be read from."""
 
@@ -184,9 +203,10 @@ def assign(
     return Columns(found, tuple(notes), key.name.lower() if key and is_shared else None)
 
 
-def missing(columns: Sequence[Column], overrides: Mapping[Role, str]) -> set[Role]:
-    """The roles whose column, as the user names it, is not here."""
-    return {role for role, name in overrides.items() if _named(columns, name) is None}
+def missing(names: Sequence[str], overrides: Mapping[Role, str]) -> set[Role]:
+    """The roles whose column, as the user names it, is not among these."""
+    known = {name.lower() for name in names}
+    return {role for role, name in overrides.items() if name.lower() not in known}
 
 
 def _named(columns: Sequence[Column], name: str) -> Column | None:
@@ -230,9 +250,11 @@ def _by_look(columns: Sequence[Column], samples: Mapping[str, Sequence[str]]) ->
     (line, photo id, photo hash, …), and what is like them.
     """
     found: dict[Role, Column] = {}
-    addresses = [one for one in columns if _share(samples[one.name], _is_address) > _MOST]
+    addresses = [column for column in columns if _share(samples[column.name], _is_address) > _MOST]
     if addresses:
-        found["url"] = max(addresses, key=lambda one: _share(samples[one.name], _is_a_picture))
+        found["url"] = max(
+            addresses, key=lambda column: _share(samples[column.name], _is_a_picture)
+        )
     if _is_yfcc(columns, samples):
         found["flickr"] = columns[1]
     else:
@@ -240,7 +262,7 @@ def _by_look(columns: Sequence[Column], samples: Mapping[str, Sequence[str]]) ->
             role = _HEX.get(_hex_length(samples[column.name]) or 0)
             if role is not None:
                 found.setdefault(role, column)
-    rest = [one for one in columns if one not in found.values()]
+    rest = [column for column in columns if column not in found.values()]
     if len(columns) == 2 and len(rest) == 1:
         found["text"] = rest[0]
     return found
@@ -255,7 +277,7 @@ def _is_yfcc(columns: Sequence[Column], samples: Mapping[str, Sequence[str]]) ->
 
 
 def _share(values: Sequence[str], fits: Callable[[str], bool]) -> float:
-    """Of the values that are not empty."""
+    """Share of the values that fit, among those that are not empty."""
     filled = [value for value in values if value]
     return sum(map(fits, filled)) / len(filled) if filled else 0.0
 

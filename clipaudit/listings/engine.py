@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from clipaudit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -85,31 +85,22 @@ class Engine:
         """
         return self._run(path, lambda done: done.fetchall(), query, values)
 
-    def each(
-        self,
-        path: Path,
-        consume: Callable[[list[tuple[Any, ...]]], None],
-        query: str,
-        **values: object,
-    ) -> None:
-        """Hand over all rows that a query gives, some thousands at a time.
+    def stream(self, path: Path, query: str, **values: object) -> Iterator[list[tuple[Any, ...]]]:
+        """All rows that a query gives, some thousands at a time, as they are asked for.
+
+        No other query may be asked before the last of them came.
 
         Raises:
             InputError: As `all`.
         """
-        n_rows = 0
+        done, rows = self._run(
+            path, lambda done: (done, done.fetchmany(_ROWS_AT_ONCE)), query, values
+        )
+        while rows:
+            yield rows
+            rows = self._wait(path, lambda: done.fetchmany(_ROWS_AT_ONCE))
 
-        def take(done: duckdb.DuckDBPyConnection) -> None:
-            nonlocal n_rows
-            if n_rows:  # a second try: none of them may be handed over twice
-                raise MemoryError
-            while rows := done.fetchmany(_ROWS_AT_ONCE):
-                n_rows += len(rows)
-                consume(rows)
-
-        self._run(path, take, query, values)
-
-    def one(self, path: Path, query: str, **values: object) -> tuple[Any, ...]:
+    def row(self, path: Path, query: str, **values: object) -> tuple[Any, ...]:
         """The one row that a query gives.
 
         Raises:
@@ -126,7 +117,10 @@ class Engine:
         """
         query = f"SELECT * FROM {reader} LIMIT 0"  # noqa: S608 - fixed text
         return self._run(
-            path, lambda done: [(str(one[0]), str(one[1])) for one in done.description], query, {}
+            path,
+            lambda done: [(str(column[0]), str(column[1])) for column in done.description],
+            query,
+            {},
         )
 
     def _run(
@@ -148,6 +142,12 @@ class Engine:
             self._is_alone = True
             self._connection.execute("SET threads = 1")
             return take(self._connection.execute(query, file | values))
+
+        return self._wait(path, job)
+
+    def _wait(self, path: Path, job: Callable[[], Taken]) -> Taken:
+        """What a job in the engine's own thread gives."""
+        import duckdb
 
         future = self._executor.submit(job)
         try:
@@ -171,8 +171,9 @@ def _refusal(path: Path, error: Exception, memory_mb: int) -> InputError:
     text = str(error)
     if "unicode" in text.lower() or "utf-8" in text.lower():
         return InputError(
-            f"{str(path)!r} holds addresses or hashes that are not UTF-8: {_first_line(text)}",
-            "Drop the broken bytes: iconv -f utf-8 -t utf-8 -c OLD > NEW.",
+            f"{str(path)!r} holds text that is not UTF-8: {_first_line(text)}",
+            "Drop the broken bytes: iconv -f utf-8 -t utf-8 -c OLD > NEW; or name the encoding "
+            "that it has, as in iconv -f latin1 -t utf-8 OLD > NEW.",
         )
     return InputError(
         f"{str(path)!r} cannot be read: {_first_line(text) or type(error).__name__}",

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 ENDINGS = (".parquet", ".tsv", ".csv", ".tsv.gz", ".csv.gz")
 """What the files of a list end with; in a folder all others are passed over."""
 
+_PLAIN = (".txt", ".txt.gz")
+"""What a file may end with that holds an address a line; it has to be named itself."""
+
 _N_SAMPLED = 20
 _START_BYTES = 1 << 18
 _GLOBS = "*?["
 _PARQUET = "hive_partitioning = false, utf8_validation = 'replace'"
 
-Kind = Literal["parquet", "tsv", "csv"]
+Kind = Literal["parquet", "tsv", "csv", "txt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Table:
         reader: The SQL that reads it, whose only parameter is `$file`; nothing in it comes from
             the file or the user.
         row: The SQL of a row's number, from 0, within that reader.
+        names: Names of all its columns, numbers from 1 where the file has no header.
         columns: What its columns hold.
         n_rows: How many rows it has.
     """
@@ -49,6 +53,7 @@ class Table:
     kind: Kind
     reader: str
     row: str
+    names: tuple[str, ...]
     columns: Columns
     n_rows: int
 
@@ -75,7 +80,11 @@ def find_lists(paths: Iterable[Path]) -> list[Path]:
 
 
 def open_tables(
-    engine: Engine, paths: Iterable[Path], overrides: Mapping[Role, str]
+    engine: Engine,
+    paths: Iterable[Path],
+    overrides: Mapping[Role, str],
+    *,
+    needs_text: bool = False,
 ) -> list[Table]:
     """The files of a list, looked at: what their columns hold, and how many rows they have.
 
@@ -83,6 +92,8 @@ def open_tables(
         engine: May read them.
         paths: From `find_lists`.
         overrides: Role → name of a column, where the user says it.
+        needs_text: Whether captions and the like that cannot be read are an error; else a file
+            goes without them.
 
     Raises:
         InputError: A file is broken or not what it ends with, a column that the user names is in
@@ -92,10 +103,10 @@ def open_tables(
     absent = set(overrides)
     names: dict[str, None] = {}
     for path in paths:
-        table, columns = _open(engine, path, overrides)
+        table = _open(engine, path, overrides, needs_text=needs_text)
         tables.append(table)
-        absent &= missing(columns, overrides)
-        names |= dict.fromkeys(column.name for column in columns)
+        absent &= missing(table.names, overrides)
+        names |= dict.fromkeys(table.names)
     for role in sorted(absent):
         has_numbers = all(name.isdigit() for name in names)
         raise InputError(
@@ -105,9 +116,7 @@ def open_tables(
             else f"There are: {', '.join(names)}.",
         )
     if not any(table.n_rows for table in tables):
-        raise InputError(
-            f"{_several(tables)} no rows", "Fetch it anew, or name another file with --metadata."
-        )
+        raise InputError(f"{_several(tables)} no rows", "Fetch it anew, or name another file.")
     return tables
 
 
@@ -159,7 +168,7 @@ def _check(file: Path) -> None:
 # --- looking -------------------------------------------------------------------------------------
 
 
-def _open(engine: Engine, path: Path, overrides: Mapping[Role, str]) -> tuple[Table, list[Column]]:
+def _open(engine: Engine, path: Path, overrides: Mapping[Role, str], *, needs_text: bool) -> Table:
     start = _start(path)
     if start.startswith(b"PAR1"):
         return _open_parquet(engine, path, overrides)
@@ -169,12 +178,19 @@ def _open(engine: Engine, path: Path, overrides: Mapping[Role, str]) -> tuple[Ta
             f"{str(path)!r} is no Parquet file, whatever its name says",
             "Fetch it anew: it may be cut off, an error page, or a pointer of git-lfs.",
         )
-    if not name.endswith(ENDINGS):
+    if not name.endswith((*ENDINGS, *_PLAIN)):
+        endings = ", ".join((*ENDINGS[1:], *_PLAIN))
         raise InputError(
-            f"{str(path)!r} is neither Parquet, nor does it end in {', '.join(ENDINGS[1:])}",
-            "Name it after what it holds; unpack it first if it ends in .bz2, .zip or .zst.",
+            f"{str(path)!r} is neither Parquet, nor does it end in {endings}",
+            "Name it after what it holds: .txt for one address a line; unpack it first if it ends "
+            "in .bz2, .zip or .zst.",
         )
-    return _open_text(engine, path, overrides, start)
+    if b"\0" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(
+            f"{str(path)!r} is no text, but a binary file",
+            f"Name a list: {', '.join((*ENDINGS, *_PLAIN))}.",
+        )
+    return _open_text(engine, path, overrides, start, needs_text=needs_text)
 
 
 def _start(path: Path) -> bytes:
@@ -190,9 +206,7 @@ def _start(path: Path) -> bytes:
         ) from error
 
 
-def _open_parquet(
-    engine: Engine, path: Path, overrides: Mapping[Role, str]
-) -> tuple[Table, list[Column]]:
+def _open_parquet(engine: Engine, path: Path, overrides: Mapping[Role, str]) -> Table:
     plain = f"read_parquet($file, {_PARQUET})"
     described = engine.columns(path, plain)
     columns = [Column(name, quoted(name), kind) for name, kind in described]
@@ -206,9 +220,10 @@ def _open_parquet(
         for column in columns
         if column.name.lower() == "hash" and column.type == "VARCHAR"
     }
-    (count,) = engine.one(path, f"SELECT count(*) FROM {plain}")  # noqa: S608 - fixed text
+    (count,) = engine.row(path, f"SELECT count(*) FROM {plain}")  # noqa: S608 - fixed text
     found = assign(columns, samples, overrides)
-    return Table(path, "parquet", reader, row, found, int(count)), columns
+    names = tuple(column.name for column in columns)
+    return Table(path, "parquet", reader, row, names, found, int(count))
 
 
 def _sample(engine: Engine, path: Path, reader: str, column: Column) -> list[str]:
@@ -217,15 +232,22 @@ def _sample(engine: Engine, path: Path, reader: str, column: Column) -> list[str
 
 
 def _open_text(
-    engine: Engine, path: Path, overrides: Mapping[Role, str], start: bytes
-) -> tuple[Table, list[Column]]:
+    engine: Engine,
+    path: Path,
+    overrides: Mapping[Role, str],
+    start: bytes,
+    *,
+    needs_text: bool,
+) -> Table:
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{str(path)!r} is UTF-16 text", "Save it as UTF-8.")
-    kind: Kind = "tsv" if ".tsv" in "".join(path.suffixes[-2:]).lower() else "csv"
+    kind = _text_kind(path)
     rows = _first_rows(path, start, kind)
-    has_header = is_header(rows[0], overrides) if rows else False
+    has_header = is_header(rows[0], overrides) if rows and kind != "txt" else False
     width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 1  # a caption may hold tabs
     names = [*rows[0], *[""] * width][:width] if has_header else [""] * width
+    if kind == "txt":
+        names = ["url"]
     columns = [
         Column(name.strip() or str(number), f"c{number}", "VARCHAR")
         for number, name in enumerate(names, 1)
@@ -236,34 +258,44 @@ def _open_text(
     }
     reader = _text_reader(path, kind, width, has_header=has_header)
     found = assign(columns, samples, overrides)
+    table = Table(path, kind, reader, "0", tuple(samples), found, 0)
     if not rows:
-        return Table(path, kind, reader, "0", found, 0), columns
+        return table
     try:
         n_rows = _read_once(engine, path, reader, found)
     except InputError:
-        searched = {role: one for role, one in found.by_role.items() if role in COMPARABLE}
+        if needs_text:
+            raise
+        searched = {role: column for role, column in found.by_role.items() if role in COMPARABLE}
         if len(searched) == len(found.by_role):
             raise
         note = "captions and keys are not shown: they are damaged, or not UTF-8"
         found = replace(found, by_role=searched, notes=(*found.notes, note), shared_key=None)
         n_rows = _read_once(engine, path, reader, found)
-    return Table(path, kind, reader, "row_number() OVER () - 1", found, n_rows), columns
+    return replace(table, row="row_number() OVER () - 1", columns=found, n_rows=n_rows)
+
+
+def _text_kind(path: Path) -> Kind:
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".txt"):
+        return "txt"
+    return "tsv" if name.endswith(".tsv") else "csv"
 
 
 def _read_once(engine: Engine, path: Path, reader: str, columns: Columns) -> int:
     """How many rows there are; reads all that is used later, so that broken text shows now."""
     counts = ["count(*)", *(f"count({column.sql})" for column in columns.by_role.values())]
-    (n_rows, *_) = engine.one(path, f"SELECT {', '.join(counts)} FROM {reader}")  # noqa: S608
+    (n_rows, *_) = engine.row(path, f"SELECT {', '.join(counts)} FROM {reader}")  # noqa: S608
     return int(n_rows)
 
 
 def _text_reader(path: Path, kind: Kind, width: int, *, has_header: bool) -> str:
     # In TSV, as these lists are published, a quote is a quote; only CSV may quote line ends.
     settings = {
-        "delim": "'\t'" if kind == "tsv" else "','",
-        "quote": "''" if kind == "tsv" else "'\"'",
-        "escape": "''" if kind == "tsv" else "'\"'",
-        "parallel": "true" if kind == "tsv" else "false",
+        "delim": {"tsv": "'\t'", "txt": "'\x01'"}.get(kind, "','"),  # no address holds \x01
+        "quote": "'\"'" if kind == "csv" else "''",
+        "escape": "'\"'" if kind == "csv" else "''",
+        "parallel": "false" if kind == "csv" else "true",
         "header": "true" if has_header else "false",
         "compression": "'gzip'" if path.name.lower().endswith(".gz") else "'none'",
         "columns": "{" + ", ".join(f"'c{n}': 'VARCHAR'" for n in range(1, width + 1)) + "}",
@@ -284,15 +316,26 @@ def _first_rows(path: Path, start: bytes, kind: Kind) -> list[list[str]]:
         )
     if len(start) == _START_BYTES:
         del lines[-1]
-    if kind == "tsv":
+    if kind != "csv":
         filled = (line.rstrip("\r") for line in lines if line.strip())
-        return [line.split("\t") for line in islice(filled, _N_SAMPLED + 1)]
+        delimiter = "\t" if kind == "tsv" else "\x01"
+        return [[*map(unquoted, line.split(delimiter))] for line in islice(filled, _N_SAMPLED + 1)]
     try:
         return list(islice(filter(None, csv.reader(lines)), _N_SAMPLED + 1))
     except csv.Error as error:
         raise InputError(
             f"{str(path)!r} is no CSV: {error}", "Save it anew, with quotes around cells."
         ) from error
+
+
+def unquoted(cell: str) -> str:
+    """A cell of a TSV file without the quotes that some writers put around all of them.
+
+    >>> unquoted('"an ""odd"" otter"'), unquoted('"An otter" it says')
+    ('an "odd" otter', '"An otter" it says')
+    """
+    is_quoted = len(cell) > 1 and cell.startswith('"') and cell.endswith('"')
+    return cell[1:-1].replace('""', '"') if is_quoted else cell
 
 
 def quoted(name: str) -> str:

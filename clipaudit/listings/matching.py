@@ -12,7 +12,7 @@ from clipaudit.listings.urls import flickr_id, normalise, spellings
 from clipaudit.pictures.near_duplicates import MOST_BITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from clipaudit.listings.columns import Column
     from clipaudit.listings.engine import Engine
@@ -32,7 +32,7 @@ class Asked:
 
     Attributes:
         url: Where it is on the web.
-        sha256: Of its file, in hex, small letters.
+        sha256: Hash of its file, in hex, small letters.
         md5: The same with MD5.
         phash: 64 bits, as `near_duplicates.perceptual_hash` gives them.
         key: What one list calls it.
@@ -68,9 +68,9 @@ class Hit:
     def add(self, n_rows: int, rows: Iterable[tuple[int, int]]) -> None:
         """Count some rows, and keep the least."""
         self.n_rows += n_rows
-        for one in rows:
-            if len(self.rows) < MOST_ROWS or one < self.rows[-1]:
-                insort(self.rows, one)
+        for row in rows:
+            if len(self.rows) < MOST_ROWS or row < self.rows[-1]:
+                insort(self.rows, row)
                 del self.rows[MOST_ROWS:]
 
 
@@ -106,22 +106,22 @@ def find(
         engine: May read the file.
         table: The file.
         asked: The pictures.
-        most_bits: Of 64, how many bits of a perceptual hash may differ.
+        most_bits: How many of the 64 bits of a perceptual hash may differ.
         ways: Those that are tried.
 
     Raises:
         InputError: The file is broken, or its rows are too large for the memory.
     """
     search = _Search(engine, table, asked)
-    able = {way for one in asked for way in ways_for(one, table)} & set(ways)
+    able = {way for picture in asked for way in ways_for(picture, table)} & set(ways)
     if able & {"url", "normalised_url"}:
         search.by_url()
     if "flickr_id" in able:
         search.by_photo()
     if "sha256" in able:
-        search.by_digest("sha256", [one.sha256 for one in asked])
+        search.by_digest("sha256", [picture.sha256 for picture in asked])
     if "md5" in able:
-        search.by_digest("md5", [one.md5 for one in asked])
+        search.by_digest("md5", [picture.md5 for picture in asked])
     if "phash" in able:
         search.by_phash(most_bits)
     if "key" in able:
@@ -141,58 +141,50 @@ class _Search:
     def by_url(self) -> None:
         exact, normal = _Index(), _Index()
         wanted: set[str] = set()
-        for place, one in enumerate(self._asked):
-            if one.url is not None:
-                exact.add(one.url.strip(), place)
-                normal.add(normalise(one.url), place)
-                wanted |= spellings(one.url)
-
-        def consume(rows: list[tuple[Any, ...]]) -> None:
-            for row, url in rows:
-                equal = exact[url.strip()]
-                for place in equal:
-                    self._hit(place, "url", 1, [(0, row)])
-                for place in normal[normalise(url)]:
-                    if place not in equal:
-                        self._hit(place, "normalised_url", 1, [(0, row)])
+        for place, picture in enumerate(self._asked):
+            if picture.url is not None:
+                exact.add(picture.url.strip(), place)
+                normal.add(normalise(picture.url), place)
+                wanted |= spellings(picture.url)
 
         # One value is taken apart for ten million rows, so no regular expression: see benchmarks.
-        self._sift(
-            "lower(split_part(split_part(url, '#', 1), '?', 1)) IN (SELECT lower(unnest($wanted)))",
-            [*wanted],
-            consume,
+        sieve = (
+            "lower(split_part(split_part(url, '#', 1), '?', 1)) IN (SELECT lower(unnest($wanted)))"
         )
+        for row, url in self._sift(sieve, [*wanted]):
+            equal = exact[url.strip()]
+            for place in equal:
+                self._hit(place, "url", 1, [(0, row)])
+            for place in normal[normalise(url)]:
+                if place not in equal:
+                    self._hit(place, "normalised_url", 1, [(0, row)])
 
     def by_photo(self) -> None:
-        places = self._index(one.photo for one in self._asked)
+        places = self._index(picture.photo for picture in self._asked)
         column = self._table.columns.by_role.get("flickr")
         if column is not None:
             self._equal("flickr_id", column, places)
             return
 
-        def consume(rows: list[tuple[Any, ...]]) -> None:
-            for row, url in rows:
-                for place in places[flickr_id(url)]:
-                    self._hit(place, "flickr_id", 1, [(0, row)])
-
-        self._sift(
+        sieve = (
             "split_part(split_part(url, '/', -1), '_', 1) IN (SELECT unnest($wanted)) OR "
             "(contains(url, 'flickr.com/photos/') AND "
             "regexp_extract(url, 'flickr\\.com/photos/[^/]+/([0-9]+)', 1) "
-            "IN (SELECT unnest($wanted)))",
-            [*places],
-            consume,
+            "IN (SELECT unnest($wanted)))"
         )
+        for row, url in self._sift(sieve, [*places]):
+            for place in places[flickr_id(url)]:
+                self._hit(place, "flickr_id", 1, [(0, row)])
 
     def by_digest(self, way: Literal["sha256", "md5"], digests: Sequence[str | None]) -> None:
         self._equal(way, self._table.columns.by_role[way], self._index(digests), is_hex=True)
 
     def by_key(self) -> None:
-        places = self._index(one.key for one in self._asked)
+        places = self._index(picture.key for picture in self._asked)
         self._equal("key", self._table.columns.by_role["key"], places)
 
     def by_phash(self, most_bits: int) -> None:
-        places = self._index(one.phash for one in self._asked)
+        places = self._index(picture.phash for picture in self._asked)
         column = self._table.columns.by_role["phash"]
         # A row and its bits in one number: its least ones are kept, and memory stays small where
         # a hash is that of ten thousand white pictures.
@@ -205,7 +197,7 @@ class _Search:
         """  # noqa: S608 - quoted names
         found = self._engine.all(self._table.path, query, wanted=[*places], most_bits=most_bits)
         for value, n_rows, packed in found:
-            rows = [(one >> 48, one & ((1 << 48) - 1)) for one in packed]
+            rows = [(pair >> 48, pair & ((1 << 48) - 1)) for pair in packed]
             for place in places[value]:
                 self._hit(place, "phash", n_rows, rows)
 
@@ -219,7 +211,7 @@ class _Search:
         for value in places:
             if is_hex and column.type == "BLOB":  # raw bytes, or letters as bytes
                 letters = (value, value.upper())
-                spelled |= {value: value, **{one.encode().hex(): value for one in letters}}
+                spelled |= {value: value, **{letter.encode().hex(): value for letter in letters}}
             elif is_hex:
                 spelled |= {value: value, value.upper(): value}
             elif is_text:
@@ -237,14 +229,13 @@ class _Search:
             for place in places[spelled[value]]:
                 self._hit(place, way, n_rows, [(0, row) for row in rows])
 
-    def _sift(
-        self, where: str, wanted: list[str], consume: Callable[[list[tuple[Any, ...]]], None]
-    ) -> None:
-        """Rows whose address passes a sieve."""
+    def _sift(self, sieve: str, wanted: list[str]) -> Iterator[tuple[int, str]]:
+        """Number and address of the rows whose address passes a sieve."""
         column = self._table.columns.by_role["url"]
         source = self._rows(text_of(column), "url")
-        query = f'SELECT "row", url FROM ({source}) WHERE {where}'  # noqa: S608 - quoted names
-        self._engine.each(self._table.path, consume, query, wanted=wanted)
+        query = f'SELECT "row", url FROM ({source}) WHERE {sieve}'  # noqa: S608 - quoted names
+        for rows in self._engine.stream(self._table.path, query, wanted=wanted):
+            yield from rows
 
     def _rows(self, expression: str, name: str) -> str:
         table = self._table

@@ -7,8 +7,6 @@ list, and who needs fewer rows than asked for causes fewer scans.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Self
 
@@ -17,7 +15,7 @@ from clipaudit.listings.columns import ROLES, Role, check_roles
 from clipaudit.listings.engine import Engine
 from clipaudit.listings.files import Table, find_lists, open_tables
 from clipaudit.listings.matching import Asked, Way, find
-from clipaudit.listings.rows import text_of
+from clipaudit.listings.rows import Listed, listed, text_of
 from clipaudit.listings.urls import normalise
 
 if TYPE_CHECKING:
@@ -33,33 +31,6 @@ _IN_SURPLUS = 1.2
 
 _WAYS: tuple[Way, ...] = ("key", "sha256", "md5", "url", "normalised_url", "flickr_id")
 """What tells that a row is in another list; a perceptual hash may be that of another picture."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """One row of a list; what the list does not say is None.
-
-    Attributes:
-        url: Where the picture is, or was: http or https.
-        key: What the list calls it.
-        text: Its caption.
-        sha256: Of its file, in hex, small letters.
-        md5: The same with MD5.
-        width: In pixels, of the original.
-        height: The same.
-        license: In the words of the list.
-        photo: Its id at Flickr.
-    """
-
-    url: str
-    key: str | None = None
-    text: str | None = None
-    sha256: str | None = None
-    md5: str | None = None
-    width: int | None = None
-    height: int | None = None
-    license: str | None = None
-    photo: str | None = None
 
 
 class Sample:
@@ -145,10 +116,10 @@ class Sample:
                 end = first + int(_PLACES * min(1.0, aim / max(self.n_rows, 1))) + 1
                 fresh = self._window(first, end, seen)
                 n_met += len(fresh)
-                for one in self._not_in_others(fresh):
+                for row in self._not_in_others(fresh):
                     if n_given < n:
                         n_given += 1
-                        yield one
+                        yield row
                 if n_met >= _HOPELESS and not n_given:
                     raise InputError(
                         f"all of {n_met:,} rows that were drawn are in the other list too",
@@ -164,13 +135,13 @@ class Sample:
                 if url not in best or (place, cells) < best[url]:
                     best[url] = (place, cells)
         fresh = []
-        for url, (_, cells) in sorted(best.items(), key=lambda one: (one[1][0], one[0])):
+        for url, (_, cells) in sorted(best.items(), key=lambda item: (item[1][0], item[0])):
             normal = normalise(url)
             if normal is None:
                 self.n_without_url += 1
             elif normal not in seen:
                 seen.add(normal)
-                fresh.append(_listed(url, dict(zip(ROLES, cells, strict=True))))
+                fresh.append(listed(dict(zip(ROLES, cells, strict=True))))
         return fresh
 
     def _scan(self, table: Table, first: int, end: int) -> list[tuple[str, str, list[str]]]:
@@ -194,25 +165,25 @@ class Sample:
     def _count_without_url(self, table: Table) -> int:
         url = text_of(table.columns.by_role["url"])
         query = f"SELECT count(*) FROM {table.reader} WHERE {_is_web(url)}"  # noqa: S608
-        (n_with_url,) = self._engine.one(table.path, query)
+        (n_with_url,) = self._engine.row(table.path, query)
         return table.n_rows - int(n_with_url)
 
     def _not_in_others(self, fresh: list[Listed]) -> list[Listed]:
         asked = [
             Asked(
-                url=one.url,
-                sha256=one.sha256,
-                md5=one.md5,
-                key=one.key if self._shares_key else None,
-                flickr=one.photo,
+                url=row.url,
+                sha256=row.sha256,
+                md5=row.md5,
+                key=row.key if self._shares_key else None,
+                flickr=row.photo,
             )
-            for one in fresh
+            for row in fresh
         ]
         inside: set[int] = set()
         for table in self._others:
             inside |= {place for place, _ in find(self._engine, table, asked, ways=_WAYS)}
         self.n_excluded += len(inside)
-        return [one for place, one in enumerate(fresh) if place not in inside]
+        return [row for place, row in enumerate(fresh) if place not in inside]
 
 
 def sample(
@@ -232,7 +203,7 @@ def sample(
     Args:
         files: Parquet, TSV or CSV files, or folders of them, which together are the list.
         n: How many rows at most.
-        seed: Of the draw.
+        seed: Seed of the draw.
         without: Files of another list, whose rows are left out.
         columns: Role → name of a column, where it cannot be told; see `columns.ROLES`.
 
@@ -265,27 +236,3 @@ def _shares_key(tables: Sequence[Table], others: Sequence[Table]) -> bool:
 def _is_web(url: str) -> str:
     start = f"lower(left({url}, 8))"
     return f"(starts_with({start}, 'http://') OR {start} = 'https://')"
-
-
-def _listed(url: str, cells: Mapping[Role, str]) -> Listed:
-    return Listed(
-        url=url.strip(),
-        key=cells["key"] or None,
-        text=cells["text"] or None,
-        sha256=_digest(cells["sha256"], 64),
-        md5=_digest(cells["md5"], 32),
-        width=_pixels(cells["width"]),
-        height=_pixels(cells["height"]),
-        license=None if cells["license"] in {"", "?"} else cells["license"],
-        photo=cells["flickr"] or None,
-    )
-
-
-def _digest(text: str, length: int) -> str | None:
-    found = text.lower()
-    return found if re.fullmatch(f"[0-9a-f]{{{length}}}", found) else None
-
-
-def _pixels(text: str) -> int | None:
-    whole = text.partition(".")[0]
-    return int(whole) if whole.isdecimal() and len(whole) < 10 else None

@@ -34,8 +34,9 @@ def normalise(url: str) -> str | None:
     if found is None:
         return None
     parts, host, port = found
-    kept = [one for one in parts.query.split("&") if one and not _TRACKING.fullmatch(one)]
-    query = f"?{'&'.join(kept)}" if kept else ""
+    given = filter(None, parts.query.split("&"))
+    parameters = [parameter for parameter in given if not _TRACKING.fullmatch(parameter)]
+    query = f"?{'&'.join(parameters)}" if parameters else ""
     return f"{host.removeprefix('www.')}{port}{parts.path or '/'}{query}"
 
 

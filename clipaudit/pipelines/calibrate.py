@@ -1,4 +1,4 @@
-"""Pictures whose membership is known → calibrations, one an inferrer, kept for later runs."""
+"""Pictures whose membership is known → calibrations, one an inferrer, stored for later runs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from clipaudit._version import __version__
 from clipaudit.errors import InputError
 from clipaudit.features.known_pictures import KnownPictures
 from clipaudit.features.optional_store import open_store
-from clipaudit.pipelines.score import Progress, ScoreConfig, score
+from clipaudit.pipelines.config import ScoreConfig
+from clipaudit.pipelines.score import Progress, score
 from clipaudit.statistics.calibration import Calibration, KnownScores
-from clipaudit.verdicts import calibration_files as calibration_store
+from clipaudit.verdicts import calibration_files
 from clipaudit.verdicts.by_calibration import scored_by, unique_scores
-from clipaudit.verdicts.by_control import different, overlaps
-from clipaudit.verdicts.calibration_files import KeptCalibration, known_set
+from clipaudit.verdicts.calibration_files import CalibrationFile, known_set
+from clipaudit.verdicts.shared_pictures import require_apart, scored_paths, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from clipaudit.pictures.base import AnyPath
@@ -33,14 +34,14 @@ class Calibrated:
     """What a run of `calibrate` made.
 
     Attributes:
-        kept: A calibration an inferrer, in the order of the inferrers.
-        files: Where each one is kept.
-        nonmembers: Their scores, with every file that was skipped and why.
+        calibrations: A calibration an inferrer, in the order of the inferrers.
+        files: Where each is stored.
+        nonmembers: Scores of the non-members, with every file that was skipped and why.
         members: The same of the known members, where there are some.
         n_same: Files that were passed over, being copies or near-duplicates of others.
     """
 
-    kept: tuple[KeptCalibration, ...]
+    calibrations: tuple[CalibrationFile, ...]
     files: tuple[Path, ...]
     nonmembers: Audit
     members: Audit | None
@@ -53,9 +54,9 @@ def calibrate(
     config: ScoreConfig = ScoreConfig(),
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Calibrated:
-    """Score pictures whose membership is known, and keep the scores as calibrations.
+    """Score pictures whose membership is known, and store the scores as calibrations.
 
-    Of copies and near-duplicates one counts. A calibration takes the place of an earlier one for
+    Copies and near-duplicates count once. A calibration takes the place of an earlier one for
     the same encoder, inferrer, recipe, views, similarity and references.
 
     Args:
@@ -68,54 +69,46 @@ def calibrate(
         ClipAuditError: As `pipelines.score.score`; none of the non-members could be scored, or
             none of the members; a picture is among both; a score is no finite number.
         FileError: A calibration cannot be written.
-        KeyboardInterrupt: The user stopped it; nothing was kept but the signals.
+        KeyboardInterrupt: The user stopped it; nothing was stored but the signals.
     """
-    workers = min(8, os.cpu_count() or 1) if config.workers is None else config.workers
     with open_store(is_wanted=config.use_store) as store:
-        known = KnownPictures(config.limits, workers, store)
-        of_nonmembers = _score(nonmembers, "non-members", config, on_progress, known)
-        of_members = _score(members, "members", config, on_progress, known) if members else None
-        audits = [audit for audit in (of_nonmembers, of_members) if audit]
-        paths: dict[str, str] = {}
-        for audit in audits:
-            paths |= audit.paths_by_content()
-        hashes = known.hashes(paths)
-    if of_members:
-        both = overlaps(of_members, of_nonmembers, hashes)
-        if both:
-            first = next(iter(both.values()))
-            raise InputError(
-                f"{len(both):,} {'picture is' if len(both) == 1 else 'pictures are'} both a known "
-                f"member and a known non-member: {first.control!r} is a {first.kind} of "
-                f"{first.suspect!r}",
-                "Take such pictures out of one of the two sets.",
-            )
-    null_ids = [*different(of_nonmembers, hashes, without={})]
-    member_ids = [*different(of_members, hashes, without={})] if of_members else []
-    used = {*null_ids, *member_ids}
-    kept = []
-    for inferrer in of_nonmembers.run.inferrers:
-        null = _known(of_nonmembers, inferrer.name, null_ids)
-        known_members = _known(of_members, inferrer.name, member_ids) if of_members else None
-        kept.append(
-            KeptCalibration(
-                Calibration(
-                    scored_by(of_nonmembers.run, inferrer), config.seed, null, known_members
-                ),
-                encoder=str(of_nonmembers.run.encoder["spec"]),
-                nonmembers=known_set(_names(nonmembers), null_ids),
-                members=known_set(_names(members), member_ids) if of_members else None,
-                hashes={one: code for one, code in hashes.items() if one in used},
-                created=datetime.now(UTC).date().isoformat(),
-                clipaudit_version=__version__,
-            )
+        known = KnownPictures(config.limits, config.n_workers, store)
+        null_audit = _score(nonmembers, "non-members", config, on_progress, known)
+        member_audit = _score(members, "members", config, on_progress, known) if members else None
+        rows = [*null_audit, *(member_audit or ())]
+        hashes = known.hashes(scored_paths(rows))
+    pair = split(scored_paths(member_audit or ()), scored_paths(null_audit), hashes)
+    n_shared = len(pair.shared)
+    require_apart(
+        pair,
+        f"{n_shared:,} {'picture is' if n_shared == 1 else 'pictures are'} both a known member "
+        "and a known non-member",
+        "Take such pictures out of one of the two sets.",
+    )
+    used = {*pair.first, *pair.second}
+    calibrations = [
+        CalibrationFile(
+            Calibration(
+                scored_by(null_audit.run, inferrer),
+                config.seed,
+                _known_scores(null_audit, inferrer.name, pair.second),
+                _known_scores(member_audit, inferrer.name, pair.first) if member_audit else None,
+            ),
+            encoder=null_audit.run.encoder.spec,
+            nonmembers=known_set(_names(nonmembers), pair.second),
+            members=known_set(_names(members), pair.first) if member_audit else None,
+            hashes={image_id: code for image_id, code in hashes.items() if image_id in used},
+            created=datetime.now(UTC).date().isoformat(),
+            clipaudit_version=__version__,
         )
+        for inferrer in null_audit.run.inferrers
+    ]
     return Calibrated(
-        kept=tuple(kept),
-        files=tuple(calibration_store.keep(one) for one in kept),
-        nonmembers=of_nonmembers,
-        members=of_members,
-        n_same=sum(len(one.scored) for one in audits) - len(used),
+        calibrations=tuple(calibrations),
+        files=tuple(calibration_files.save(calibration) for calibration in calibrations),
+        nonmembers=null_audit,
+        members=member_audit,
+        n_same=sum(row.status == "ok" for row in rows) - len(used),
     )
 
 
@@ -138,9 +131,9 @@ def _score(
     return audit
 
 
-def _known(audit: Audit, inferrer: str, image_ids: Sequence[str]) -> KnownScores:
+def _known_scores(audit: Audit, inferrer: str, image_ids: Collection[str]) -> KnownScores:
     scores = unique_scores(audit, inferrer)
-    return KnownScores.of(image_ids, np.array([scores[one] for one in image_ids]))
+    return KnownScores.of([*image_ids], np.array([scores[image_id] for image_id in image_ids]))
 
 
 def _names(paths: Sequence[AnyPath]) -> str:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipaudit.encoders.base import EncoderOptions, InputSpec
+from clipaudit.encoders.base import InputSpec
 from clipaudit.errors import UsageError
-from clipaudit.pipelines.score import ScoreConfig, score
+from clipaudit.pipelines.config import ScoreConfig
+from clipaudit.pipelines.score import score
 from clipaudit.seeding import derive, stream
 from clipaudit.shadow.pretrain import Epoch, PretrainConfig, pretrain
 from clipaudit.shadow.procedural import draw_picture
@@ -41,10 +42,10 @@ class DemoConfig:
     """How much to do.
 
     Attributes:
-        n_pictures: In each of the three groups.
+        n_pictures: Number of pictures in each of the three groups.
         epochs: Passes of each encoder over its group.
-        device: Where to run.
-        seed: Of everything.
+        device: Device to run on.
+        seed: Seed of everything.
     """
 
     n_pictures: int = 80
@@ -54,7 +55,9 @@ class DemoConfig:
 
     def __post_init__(self) -> None:
         if self.n_pictures < 10 or self.epochs < 1:
-            raise UsageError("too few pictures or epochs", "Take at least 10 pictures, 1 epoch.")
+            raise UsageError(
+                "too few pictures or epochs", "Pass at least --pictures 10 and --epochs 1."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,9 @@ class Demonstration:
     """What came out, for one of the two encoders.
 
     Attributes:
-        audit: Of both groups of pictures, exactly as `clipaudit score` gives it.
-        aucs: By what was scored (`mean similarity`, then each inferrer): how well that tells
-            the first group from the second. One half is guessing.
+        audit: Audit of both groups of pictures, exactly as `clipaudit score` gives it.
+        aucs: Score (`mean similarity`, then each inferrer) → how well it tells the first group
+            from the second. One half is guessing.
     """
 
     audit: Audit
@@ -79,7 +82,7 @@ def demo(
     """Draw, pre-train, score: for the encoder that saw the first group, and for one that did not.
 
     Args:
-        folder: Where pictures and encoders go; an empty one.
+        folder: Empty folder for pictures and encoders.
         config: How much to do.
         on_epoch: Called with `target` or `control` and the epoch.
 
@@ -143,7 +146,8 @@ def _audit(folder: Path, encoder: str, config: DemoConfig) -> Demonstration:
         [folder / SEEN, folder / UNSEEN],
         ScoreConfig(
             encoder=f"shadow:{folder / encoder}",
-            options=EncoderOptions(device=config.device, offline=True),
+            device=config.device,
+            offline=True,
             seed=config.seed,
             use_store=False,
             command="clipaudit demo",

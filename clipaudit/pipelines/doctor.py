@@ -18,6 +18,7 @@ from typing import Literal
 
 from clipaudit._version import __version__
 from clipaudit.errors import ClipAuditError
+from clipaudit.telemetry import load_onnxruntime
 
 State = Literal["ok", "note", "warning", "problem"]
 """`note`: worth knowing; `warning`: something will not work; `problem`: nothing will."""
@@ -50,10 +51,10 @@ _LITTLE_MEMORY = 2e9
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """A part of what clipaudit needs, and its state.
 
     Attributes:
-        name: What it is.
+        name: Name of the part.
         state: See `State`.
         found: What there is.
         advice: What to do; empty where there is nothing to do.
@@ -67,7 +68,7 @@ class Check:
 
 def examine() -> tuple[Check, ...]:
     """Look at everything; takes the seconds that torch needs to load."""
-    looks: tuple[Callable[[], Iterator[Check]], ...] = (
+    checks: tuple[Callable[[], Iterator[Check]], ...] = (
         _python,
         _packages,
         _torch,
@@ -80,7 +81,7 @@ def examine() -> tuple[Check, ...]:
         _memory,
         _variables,
     )
-    return tuple(check for look in looks for check in look())
+    return tuple(check for checks_of_part in checks for check in checks_of_part())
 
 
 def _python() -> Iterator[Check]:
@@ -140,7 +141,7 @@ def _onnxruntime() -> Iterator[Check]:
             f"{sys.executable} -m pip install onnxruntime-gpu (or onnxruntime without a GPU).",
         )
     try:
-        module = import_module("onnxruntime")
+        module = load_onnxruntime()
         providers = [str(name) for name in module.get_available_providers()]
     except Exception as error:  # noqa: BLE001 - a broken build raises what it likes
         yield _does_not_load("onnxruntime", error)
@@ -192,7 +193,7 @@ def _pillow() -> Iterator[Check]:
 
 
 def _inferrers() -> Iterator[Check]:
-    from clipaudit.inferrers import list_inferrers
+    from clipaudit.inferrers.library import list_inferrers
 
     try:
         names = [card.name for card in list_inferrers()]
@@ -250,7 +251,7 @@ def _hub() -> Iterator[Check]:
 
 
 def _space() -> Iterator[Check]:
-    from clipaudit.cache_dir import cache_dir
+    from clipaudit.files import cache_dir
 
     folder = cache_dir().absolute()
     while not folder.exists():
@@ -283,13 +284,13 @@ def _memory() -> Iterator[Check]:
 
 def _variables() -> Iterator[Check]:
     names = ("HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_HUB_OFFLINE", "TORCH_HOME")
-    told = {
+    variables = {
         name: value
         for name, value in sorted(os.environ.items())
         if name.startswith("CLIPAUDIT_") or name in names
     }
-    if told:
-        yield Check("environment", "note", ", ".join(f"{k}={v}" for k, v in told.items()))
+    if variables:
+        yield Check("environment", "note", ", ".join(f"{k}={v}" for k, v in variables.items()))
 
 
 def _version_of(package: str) -> str | None:

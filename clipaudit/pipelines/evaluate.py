@@ -7,7 +7,7 @@ encoder: what that can tell is no merit of an inferrer.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,41 +19,27 @@ from clipaudit.evaluation_sets.reading import read_set
 from clipaudit.features.known_pictures import KnownPictures
 from clipaudit.features.optional_store import open_store
 from clipaudit.inferrers.library import find
-from clipaudit.pipelines.score import Progress, ScoreConfig, score
+from clipaudit.pipelines.config import EvaluateConfig
+from clipaudit.pipelines.score import Progress, score
 from clipaudit.results.audit import Audit
 from clipaudit.results.evaluation import Evaluation, Histogram, SharedPicture, method_figures
 from clipaudit.verdicts.by_calibration import unique_scores
-from clipaudit.verdicts.by_control import different, overlaps
 from clipaudit.verdicts.calibration_files import known_set
+from clipaudit.verdicts.shared_pictures import require_apart, scored_paths, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from clipaudit.evaluation_sets.reading import EvaluationSet
-    from clipaudit.features.optional_store import OptionalStore
     from clipaudit.pictures.base import AnyPath
+    from clipaudit.pipelines.config import ScoreConfig
     from clipaudit.results.audit import Row
     from clipaudit.results.evaluation import MethodFigures
-    from clipaudit.statistics.metrics import BoolArray
+    from clipaudit.statistics.metrics import BoolArray, FloatArray
+    from clipaudit.verdicts.shared_pictures import Pair
 
 FEWEST = 2
 """Pictures of each side without which there is no AUC."""
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluateConfig:
-    """How a set is evaluated.
-
-    Attributes:
-        scoring: What to score it with; its `limit` holds for each side, and where it names no
-            inferrer every shipped one that fits is taken, of every shadow data set.
-        blind: Whether to see what can be told without the encoder.
-        allow_overlap: Leave pictures that are on both sides out of both, instead of refusing them.
-    """
-
-    scoring: ScoreConfig = ScoreConfig()
-    blind: bool = True
-    allow_overlap: bool = False
 
 
 def evaluate(
@@ -63,7 +49,7 @@ def evaluate(
 ) -> Evaluation:
     """Score members and non-members, and say how well each inferrer tells them apart.
 
-    Of copies and near-duplicates on one side one counts.
+    Copies and near-duplicates on one side count once.
 
     Args:
         folder: Holds `members/` and `nonmembers/`, and perhaps a manifest of
@@ -78,21 +64,21 @@ def evaluate(
     """
     scoring = config.scoring
     found = read_set(folder, limit=scoring.limit, include_hidden=scoring.include_hidden)
-    paths = found.sides if scoring.limit is None else found.members + found.nonmembers
     with open_store(is_wanted=scoring.use_store) as store:
-        return _evaluate(found, paths, config, on_progress, store)
+        known = KnownPictures(
+            scoring.limits, scoring.n_workers, store, needs_appearance=lambda _: config.blind
+        )
+        return _evaluate(found, config, known, on_progress)
 
 
 def _evaluate(
     found: EvaluationSet,
-    paths: Sequence[str],
     config: EvaluateConfig,
+    known: KnownPictures,
     on_progress: Callable[[Progress], None],
-    store: OptionalStore,
 ) -> Evaluation:
     scoring = config.scoring
-    workers = min(8, os.cpu_count() or 1) if scoring.workers is None else scoring.workers
-    known = KnownPictures(scoring.limits, workers, store, lambda image_id: config.blind)
+    paths = found.sides if scoring.limit is None else found.members + found.nonmembers
     audit = score(
         paths,
         replace(scoring, limit=None, every_data_set=not scoring.inferrers),
@@ -101,61 +87,52 @@ def _evaluate(
     )
     if audit.run.interrupted:
         raise KeyboardInterrupt
-    members, nonmembers = _split(audit, found)
-    for side, part in zip(found.sides, (members, nonmembers), strict=True):
-        _require(part, len(part.scored), side)
-    hashes = known.hashes(audit.paths_by_content())
-    # Each way round: of several near-duplicates on a side all have to go.
-    of_members, of_others = (
-        overlaps(nonmembers, members, hashes),
-        overlaps(members, nonmembers, hashes),
-    )
-    shared = {(one.suspect, one.control): one.kind for one in of_others.values()}
-    shared |= {(one.control, one.suspect): one.kind for one in of_members.values()}
-    named = tuple(SharedPicture(*both, kind) for both, kind in shared.items())
-    if named and not config.allow_overlap:
-        raise _on_both_sides(named)
-    counted = (
-        different(members, hashes, without=of_members),
-        different(nonmembers, hashes, without=of_others),
-    )
-    for side, part, ids in zip(found.sides, (members, nonmembers), counted, strict=True):
-        _require(part, len(ids), side)
-    trial = _blind_trial(counted, found, scoring, known) if config.blind else None
-    n_scored = sum(
-        row.sha256 not in without
-        for part, without in ((members, of_members), (nonmembers, of_others))
-        for row in part.scored
-    )
-    told = {"limit": scoring.limit, "blind": config.blind, "allow_overlap": config.allow_overlap}
+    members, nonmembers = _sides(audit, found)
+    _require(members, len(members.scored), found.sides[0])
+    _require(nonmembers, len(nonmembers.scored), found.sides[1])
+    hashes = known.hashes(scored_paths(audit))
+    pair = split(scored_paths(members), scored_paths(nonmembers), hashes, from_both=True)
+    if not config.allow_overlap:
+        require_apart(
+            pair,
+            "members and non-members share pictures",
+            "No picture can be both. Take these out of the side where they do not belong, or pass "
+            "--allow-overlap to count them on neither; what was computed is kept.",
+        )
+    _require(members, len(pair.first), found.sides[0])
+    _require(nonmembers, len(pair.second), found.sides[1])
+    trial = _blind_trial(pair, found, known, scoring.seed) if config.blind else None
+    scored = (*members.scored, *nonmembers.scored)
+    n_apart = sum(row.sha256 not in pair.left_out for row in scored)
+    options = {"limit": scoring.limit, "blind": config.blind, "allow_overlap": config.allow_overlap}
     return Evaluation(
-        run=replace(audit.run, config={**audit.run.config, **told}),
+        run=replace(audit.run, config={**audit.run.config, **options}),
         folder=found.folder,
-        members=known_set(found.sides[0], counted[0]),
-        nonmembers=known_set(found.sides[1], counted[1]),
+        members=known_set(found.sides[0], pair.first),
+        nonmembers=known_set(found.sides[1], pair.second),
         label=found.label,
-        n_same=n_scored - len(counted[0]) - len(counted[1]),
+        n_same=n_apart - len(pair.first) - len(pair.second),
         skipped=_skipped(members, nonmembers, found),
-        shared=named,
-        methods=_methods(audit, counted, trial, scoring),
-        similarity=_histogram(audit, counted),
+        shared=tuple(SharedPicture(*match) for match in pair.shared),
+        methods=_methods(audit, pair, trial, scoring),
+        similarity=_histogram(audit, pair),
         blind=trial.report if trial else None,
         blind_missing=trial.reason if trial else "",
     )
 
 
-def _split(audit: Audit, found: EvaluationSet) -> tuple[Audit, Audit]:
+def _sides(audit: Audit, found: EvaluationSet) -> tuple[Audit, Audit]:
     """Members and non-members; a file that a link brings to both sides has a row on each."""
     rows = {row.path: row for row in audit}
     files = {os.path.realpath(row.path): row for row in audit}
 
     def part(paths: Sequence[str]) -> Audit:
-        of_paths: list[Row] = []
+        part_rows: list[Row] = []
         for path in paths:
             row = rows.get(path) or files.get(os.path.realpath(path))
             if row is not None:  # else it came or went while the folder was read
-                of_paths.append(replace(row, path=path))
-        return Audit(audit.run, tuple(of_paths))
+                part_rows.append(replace(row, path=path))
+        return Audit(audit.run, tuple(part_rows))
 
     return part(found.members), part(found.nonmembers)
 
@@ -164,7 +141,7 @@ def _require(part: Audit, n_left: int, side: str) -> None:
     """That a side has pictures enough to say anything at all.
 
     Raises:
-        InputError: It has not.
+        InputError: It has too few.
     """
     if n_left >= FEWEST:
         return
@@ -178,31 +155,17 @@ def _require(part: Audit, n_left: int, side: str) -> None:
     )
 
 
-def _on_both_sides(shared: tuple[SharedPicture, ...]) -> InputError:
-    named = [f"{one.nonmember!r} is a {one.kind} of {one.member!r}" for one in shared[:3]]
-    more = f"; and {len(shared) - 3:,} more" if len(shared) > 3 else ""
-    return InputError(
-        f"members and non-members share pictures: {'; '.join(named)}{more}",
-        "No picture can be both. Take these out of the side where they do not belong, or pass "
-        "--allow-overlap to count them on neither; what was computed is kept.",
-    )
-
-
-def _blind_trial(
-    counted: tuple[Mapping[str, str], Mapping[str, str]],
-    found: EvaluationSet,
-    scoring: ScoreConfig,
-    known: KnownPictures,
-) -> BlindTrial:
+def _blind_trial(pair: Pair, found: EvaluationSet, known: KnownPictures, seed: int) -> BlindTrial:
     families = {
-        one: found.families[path]
-        for side in counted
-        for one, path in side.items()
+        image_id: found.families[path]
+        for paths in (pair.first, pair.second)
+        for image_id, path in paths.items()
         if path in found.families
     }
     between = ("members", "non-members")
-    paths = {image_id: side[image_id] for side in counted for image_id in looked_at(side)}
-    return blind_trial(*counted, known.appearances(paths), scoring.seed, between, families)
+    paths = {key: side[key] for side in (pair.first, pair.second) for key in looked_at(side)}
+    appearances = known.appearances(paths)
+    return blind_trial(pair.first, pair.second, appearances, seed, between, families)
 
 
 def _skipped(members: Audit, nonmembers: Audit, found: EvaluationSet) -> dict[str, int]:
@@ -213,39 +176,40 @@ def _skipped(members: Audit, nonmembers: Audit, found: EvaluationSet) -> dict[st
     return reasons | missing
 
 
-def _truth(counted: tuple[Mapping[str, str], Mapping[str, str]]) -> tuple[list[str], BoolArray]:
-    members, nonmembers = counted
-    return [*members, *nonmembers], np.arange(len(members) + len(nonmembers)) < len(members)
+def _truth(pair: Pair) -> tuple[list[str], BoolArray]:
+    n_members = len(pair.first)
+    return [*pair.first, *pair.second], np.arange(n_members + len(pair.second)) < n_members
 
 
 def _methods(
-    audit: Audit,
-    counted: tuple[Mapping[str, str], Mapping[str, str]],
-    trial: BlindTrial | None,
-    scoring: ScoreConfig,
+    audit: Audit, pair: Pair, trial: BlindTrial | None, scoring: ScoreConfig
 ) -> tuple[MethodFigures, ...]:
-    ids, is_member = _truth(counted)
-    run = audit.run
-    names = tuple(dict.fromkeys(scoring.inferrers)) or tuple(one.name for one in run.inferrers)
+    image_ids, is_member = _truth(pair)
+    inferrers = audit.run.inferrers
+    names = tuple(dict.fromkeys(scoring.inferrers)) or tuple(facts.name for facts in inferrers)
     methods = []
-    for name, facts in zip(names, run.inferrers, strict=True):
+    for name, facts in zip(names, inferrers, strict=True):
         scores = unique_scores(audit, facts.name)
         method = method_figures(
             facts,
             find(name).card.shadow.data,
-            np.array([scores[one] for one in ids]),
+            _column(scores, image_ids),
             is_member,
-            run.seed,
+            audit.run.seed,
         )
         if trial is not None and trial.report is not None:
-            on_the_same = np.array([scores[one] for one in trial.image_ids])
-            left = adjusted_auc(on_the_same, trial.report.scores, trial.is_first)
-            method = replace(method, adjusted=left)
+            same_pictures = _column(scores, trial.image_ids)
+            adjusted = adjusted_auc(same_pictures, trial.report.scores, trial.is_first)
+            method = replace(method, adjusted=adjusted)
         methods.append(method)
     return tuple(methods)
 
 
-def _histogram(audit: Audit, counted: tuple[Mapping[str, str], Mapping[str, str]]) -> Histogram:
-    ids, is_member = _truth(counted)
-    means: dict[str | None, Any] = {row.sha256: row.mean_similarity for row in audit.scored}
-    return Histogram.of(np.array([means[one] for one in ids], dtype=np.float64), is_member)
+def _histogram(audit: Audit, pair: Pair) -> Histogram:
+    image_ids, is_member = _truth(pair)
+    means: dict[str, Any] = {row.sha256 or "": row.mean_similarity for row in audit.scored}
+    return Histogram.of(_column(means, image_ids), is_member)
+
+
+def _column(values: Mapping[str, float], image_ids: Sequence[str]) -> FloatArray:
+    return np.array([values[image_id] for image_id in image_ids], dtype=np.float64)

@@ -15,20 +15,19 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clipaudit._version import __version__
-from clipaudit.cache_dir import cache_dir
 from clipaudit.encoders.base import EncoderOptions, Output
 from clipaudit.errors import InferrerError, InputError, UsageError
 from clipaudit.features.embedder import Embedder, measure_all
 from clipaudit.features.signals import Signals, Similarity, average
 from clipaudit.features.views import RECIPES
-from clipaudit.files import make_folder, replace_file
+from clipaudit.files import cache_dir, make_folder, read_json, refuse_links, replace_file
+from clipaudit.inferrers import PAPER, find_rule, forms, reads_of
 from clipaudit.inferrers.base import (
-    PAPER,
     Card,
     Features,
     Inferrer,
@@ -36,9 +35,8 @@ from clipaudit.inferrers.base import (
     Reads,
     ShadowFacts,
     card_name,
-    forms,
 )
-from clipaudit.inferrers.library import CARD, RULES, load, save
+from clipaudit.inferrers.library import CARD, load, save
 from clipaudit.seeding import derive, stream
 from clipaudit.shadow.datasets import ShadowData, Split, open_data, split
 from clipaudit.shadow.pretrain import Epoch, PretrainConfig
@@ -142,7 +140,7 @@ class TrainConfig:
         """The inferrers to be trained on one output, each with what it reads."""
         views = self.n_views, self.pretrain.recipe, output
         some = [
-            (kind, Reads.by(kind, similarity, *views, has_reference=has_reference))
+            (kind, reads_of(kind, similarity, *views, has_reference=has_reference))
             for similarity in self.similarities
             for kind in self.kinds
             for has_reference in forms(kind, has_reference=bool(self.n_references))
@@ -169,12 +167,13 @@ def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch:
     """Train a shadow encoder and inferrers on it; continue where an earlier run stopped.
 
     Raises:
-        ClipAuditError: The data set is missing or too small, the folder holds another run, the
-            disk is full, or the loss is not finite.
+        ClipAuditError: The data set is missing or too small, the folder holds another run or a
+            link, the disk is full, or the loss is not finite.
     """
     finished = _finished(config)
     if finished is not None:
         return finished
+    refuse_links(config.output)
     make_folder(config.output)
     clock = _Clock()
     data = open_data(config.data, config.data_name, cache_dir() / "data")
@@ -230,7 +229,7 @@ def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch:
 def _finished(config: TrainConfig) -> Trained | None:
     """What a finished run with these very options made; None where there is none."""
     try:
-        recorded = json.loads((config.output / RUN).read_text(encoding="utf-8"))
+        recorded = read_json(config.output / RUN, dict[str, Any])
         if recorded["config"] != _plain(config) or not has_encoder(config.output):
             return None
         folders = sorted(card.parent for card in (config.output / INFERRERS).glob(f"*/{CARD}"))
@@ -265,12 +264,8 @@ def read_split(run: Path) -> Split:
         InputError: The folder holds no run.
     """
     try:
-        saved = json.loads((run / SPLIT).read_text(encoding="utf-8"))
-        references = saved.get("references", [])  # which the first runs did not know
-        return Split(
-            tuple(saved["members"]), tuple(saved["nonmembers"]), tuple(map(tuple, references))
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return read_json(run / SPLIT, Split)
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{run} holds no run of `clipaudit train`: {error}",
             "Pass the folder that was its --output.",
@@ -294,7 +289,7 @@ def _split(data: ShadowData, config: TrainConfig) -> Split:
     path = config.output / SPLIT
     if path.exists():
         saved = read_split(config.output)
-        recorded = json.loads(path.read_text(encoding="utf-8")).get("options", {})
+        recorded = read_json(path, dict[str, Any]).get("options", {})
         if recorded != options:
             both = dict.fromkeys([*options, *recorded])
             differs = ", ".join(k for k in both if recorded.get(k) != options.get(k))
@@ -402,7 +397,7 @@ def _fit(
     known = ~held_out
     values = np.concatenate([draw[known] for draw in draws])
     truth = np.tile(is_member[known], len(draws))
-    rule = RULES[kind].train(values, truth, derive(config.seed, kind, "inferrer") % 2**63)
+    rule = find_rule(kind).train(values, truth, derive(config.seed, kind, "inferrer") % 2**63)
     threshold = rule.threshold(values, truth)
     evidence = judge(rule.score(draws[0][held_out]), is_member[held_out], threshold)
     card = Card(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clipaudit.results.evidence import CalibrationFacts, KnownSet
 from clipaudit.statistics.calibration import needed
+from clipaudit.text.numbers import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
     What is the same for several inferrers is told once.
     """
     n = len(audit.scored)
-    for facts in audit.run.calibrations:
+    for facts in audit.calibrations:
         counts = audit.n_verdicts(facts.inferrer)
         lines = [", ".join(f"{k:,} {word}" for word, k in counts.items()) + f", of {n:,}"]
         if can_decide(facts, levels):
@@ -33,11 +34,11 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
             lines.append(f"finds {rate(facts.tpr)} of the known members")
         yield f"Verdicts by {facts.inferrer}", lines
     rests: dict[tuple[str, ...], list[str]] = {}
-    for facts in audit.run.calibrations:
+    for facts in audit.calibrations:
         rests.setdefault(tuple(_rests_on(facts, levels, n)), []).append(facts.inferrer)
-    for lines_of_some, inferrers in rests.items():
-        of_some = "" if len(rests) == 1 else f" of {', '.join(inferrers)}"
-        yield f"Calibration{of_some}", list(lines_of_some)
+    for basis, inferrers in rests.items():
+        which = "" if len(rests) == 1 else f" of {', '.join(inferrers)}"
+        yield f"Calibration{which}", list(basis)
 
 
 def can_decide(facts: CalibrationFacts, levels: Levels) -> bool:
@@ -91,7 +92,7 @@ def uncalibrated_lines(run: Run, names: list[str]) -> Iterator[str]:
     )
     yield (
         "to calibrate: clipaudit calibrate "
-        f"--encoder {shlex.quote(str(run.encoder.get('spec')))} "
+        f"--encoder {shlex.quote(run.encoder.spec)} "
         "--nonmembers FOLDER, with pictures like these that it cannot have been trained on, "
         f"{needed(0.01):,} at least for an FPR of 1 %; all other options as here"
     )
@@ -137,13 +138,8 @@ def meaning(levels: Levels) -> str:
 
 def rate(estimate: Estimate) -> str:
     """A share with its interval and n."""
-    low, value, high = (percent(one) for one in _from_low_to_high(estimate))
+    low, value, high = (percent(share) for share in _from_low_to_high(estimate))
     return f"{value} ({low} to {high}, n = {estimate.n:,})"
-
-
-def percent(share: float) -> str:
-    """A share of up to three digits, without zeros at the end."""
-    return f"{100 * share:.3g} %"
 
 
 def _from_low_to_high(estimate: Estimate) -> tuple[float, float, float]:
@@ -163,7 +159,7 @@ def _test(test: Comparison) -> str:
     name = "signed-rank" if test.paired else "Mann-Whitney"
     effect = ""
     if test.effect is not None:
-        low, value, high = (percent(one) for one in _from_low_to_high(test.effect))
+        low, value, high = (percent(share) for share in _from_low_to_high(test.effect))
         n = f"{test.n_suspects:,}" + ("" if test.paired else f" and {test.n_control:,}")
         effect = f"; the suspect is higher in {value} of pairs ({low} to {high}, n = {n})"
     return f"{test.outcome}: p = {test.p:.3g} (one-sided {name}, {how}){effect}"

@@ -6,23 +6,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
+
+# Not for the type checker alone: a saved audit is read by these types.
+from clipaudit.encoders.base import EncoderInfo
+from clipaudit.results.evidence import AgainstControl, CalibrationFacts
+from clipaudit.statistics.conformal import Levels, Reason, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
-
-    from clipaudit.results.evidence import AgainstControl, CalibrationFacts
-    from clipaudit.statistics.conformal import Levels, Reason, Verdict
-
-SCHEMA_VERSION = "1.0"
-"""Of every format that is made from an `Audit`; additions raise the second number."""
-
-SCHEMA_VERSION_WITH_MORE = "1.1"
-"""What has a reference encoder, a calibration or a control has further fields; what has none of
-them is written as before."""
 
 Status = Literal["ok", "skipped"]
 Prediction = Literal["member", "non-member"]
@@ -33,7 +28,7 @@ class Finding:
     """What one inferrer says of one image.
 
     Attributes:
-        inferrer: Its name.
+        inferrer: Name of the inferrer.
         score: Higher is more like a member; not a probability.
         prediction: `member` where the score is at or above the inferrer's threshold, which is
             not calibrated for the encoder.
@@ -41,7 +36,7 @@ class Finding:
             that follows, where there is no calibration that fits.
         p_member: How often a member scores as low or lower; None too without known members.
         q_value: The p-value adjusted for all pictures of the run.
-        verdict: Of this picture, at the FPR and the miss rate of `Run.levels`.
+        verdict: Verdict on this picture, at the FPR and the miss rate of `Audit.levels`.
         reason: Why.
         picked: Whether it is among those that are picked out of all at the FDR.
     """
@@ -62,7 +57,7 @@ class ReferenceSignals:
     """What the reference encoder makes of one image; of several, the mean of what they make.
 
     Attributes:
-        mean_similarity: As in `Row`.
+        mean_similarity: Mean of the pairwise similarities of its views.
         norm: Length of its embedding of the image without augmentation.
     """
 
@@ -75,14 +70,14 @@ class Row:
     """One file, whatever became of it.
 
     Attributes:
-        path: As it was given or found; undecodable bytes as surrogate escapes.
+        path: Path of the file, as it was given or found; undecodable bytes as surrogate escapes.
         sha256: Of the file's bytes, in hex; None where it could not be read.
         status: `ok` where it was scored, else `skipped`.
         error: None, or `reason: explanation` for a skipped file.
         mean_similarity: Mean of the pairwise similarities of its views.
         findings: One an inferrer, in the order of `Run.inferrers`; empty where skipped.
         notes: What decoding had to do that may surprise, such as `first of 12 frames`.
-        reference: Where the run has a reference encoder.
+        reference: What the reference encoder makes of it; None where the run has none.
     """
 
     path: str
@@ -100,7 +95,7 @@ class InferrerFacts:
     """What a reader must know of an inferrer to read its predictions.
 
     Attributes:
-        name: As shown in the rows.
+        name: Name of the inferrer, as in the rows.
         kind: `V`, `S` or `T`.
         threshold: A score at or above it reads as member.
         trained_on: One line: shadow data set, architecture, algorithm.
@@ -128,7 +123,7 @@ class Run:
         command: The command line, or the Python call.
         config: The resolved options, as plain values.
         versions: clipaudit, Python, torch, … → version.
-        encoder: The encoder's `EncoderInfo`, as plain values.
+        encoder: The encoder that was audited.
         recipe: Name and version of the recipe of views.
         n_views: Views an image.
         similarity: Which similarity the inferrers read.
@@ -138,17 +133,13 @@ class Run:
         seconds: Wall time.
         n_from_store: Images whose features were already known.
         interrupted: Whether the user stopped the run before its end.
-        references: The `EncoderInfo` of each reference encoder, as plain values.
-        calibrations: Of the inferrers that have one, in their order.
-        levels: How often verdicts may be wrong; None without a calibration.
-        calibration_notes: Why other calibrations were not used.
-        comparison: The verdict on all pictures as a set, where there is a control.
+        references: The encoders that it was compared with; they did not see the pictures.
     """
 
     command: str
     config: dict[str, Any]
     versions: dict[str, str]
-    encoder: dict[str, Any]
+    encoder: EncoderInfo
     recipe: str
     n_views: int
     similarity: str
@@ -158,32 +149,14 @@ class Run:
     seconds: float
     n_from_store: int = 0
     interrupted: bool = False
-    references: tuple[dict[str, Any], ...] = ()
-    calibrations: tuple[CalibrationFacts, ...] = ()
-    levels: Levels | None = None
-    calibration_notes: tuple[str, ...] = ()
-    comparison: AgainstControl | None = None
+    references: tuple[EncoderInfo, ...] = ()
 
     @property
-    def schema_version(self) -> str:
-        """Of every format that is made from it: the first one with all of its fields."""
-        has_more = any(getattr(self, name) for name in _SINCE_1_1)
-        return SCHEMA_VERSION_WITH_MORE if has_more else SCHEMA_VERSION
+    def named_encoders(self) -> tuple[tuple[str, EncoderInfo], ...]:
+        """What each encoder of the run is to a reader, and the encoder."""
+        references = (("Reference", reference) for reference in self.references)
+        return (("Encoder", self.encoder), *references)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values; what there is none of is left out, if it came with version 1.1."""
-        plain = asdict(self)
-        for name in _SINCE_1_1:
-            if not plain[name]:
-                del plain[name]
-        if self.schema_version == SCHEMA_VERSION:
-            for facts in plain["inferrers"]:
-                del facts["similarity"], facts["reads_reference"]
-        return plain
-
-
-_SINCE_1_1 = ("references", "calibrations", "levels", "calibration_notes", "comparison")
-"""Fields of `Run`."""
 
 DECIDED = ("p_value", "p_member", "q_value", "verdict", "reason", "picked")
 """Fields of `Finding` that a calibration fills."""
@@ -197,10 +170,23 @@ def ranking_key(row: Row) -> tuple[float, str]:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Everything that a run found; `len()`, iteration and indexing go over its rows."""
+    """Everything that a run found; `len()`, iteration and indexing go over its rows.
+
+    Attributes:
+        run: Facts of the run.
+        rows: The files, in the order in which they were found.
+        calibrations: Those of the inferrers that have one, in the order of the inferrers.
+        levels: How often verdicts may be wrong; None without a calibration.
+        calibration_notes: Why other calibrations were not used.
+        comparison: The verdict on all pictures as a set; None without a control.
+    """
 
     run: Run
     rows: tuple[Row, ...] = field(repr=False)
+    calibrations: tuple[CalibrationFacts, ...] = ()
+    levels: Levels | None = None
+    calibration_notes: tuple[str, ...] = ()
+    comparison: AgainstControl | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -220,10 +206,6 @@ class Audit:
     def skipped(self) -> tuple[Row, ...]:
         """The rows that do not."""
         return tuple(row for row in self.rows if row.status == "skipped")
-
-    def paths_by_content(self) -> dict[str, str]:
-        """A path of each picture that was scored, by its SHA-256."""
-        return {row.sha256: row.path for row in self.scored if row.sha256}
 
     def ranked(self) -> tuple[Row, ...]:
         """The rows that carry a score, most like a member first.
@@ -251,9 +233,10 @@ class Audit:
         )
 
     @property
-    def comparison(self) -> AgainstControl | None:
-        """The verdict on all pictures as a set, where there is a control."""
-        return self.run.comparison
+    def uncalibrated(self) -> list[str]:
+        """Names of the inferrers that have no calibration."""
+        calibrated = {facts.inferrer for facts in self.calibrations}
+        return [facts.name for facts in self.run.inferrers if facts.name not in calibrated]
 
     def n_verdicts(self, inferrer: str) -> dict[Verdict, int]:
         """How many images of each verdict, for an inferrer that has a calibration."""
@@ -274,23 +257,18 @@ class Audit:
     def to_dicts(self) -> list[dict[str, Any]]:
         """One flat record a file and inferrer: the long form, which all exports share.
 
-        A skipped file, or a run without inferrers, gives one record with those fields None.
-        Where the run has a reference encoder, `reference_mean_similarity` and `reference_norm`
-        are there too; where it has a calibration, what that gave: see `Finding`.
+        A skipped file, or a run without inferrers, gives one record with the fields of `Finding`
+        None. Those of a reference encoder are called `reference_mean_similarity` and
+        `reference_norm`.
         """
+        no_finding = dict.fromkeys(field.name for field in fields(Finding))
         records = []
         for row in self.rows:
             shared = asdict(row)
-            findings = shared.pop("findings")
-            beside = shared.pop("reference") or {"mean_similarity": None, "norm": None}
-            if self.run.references:
-                shared |= {f"reference_{name}": value for name, value in beside.items()}
-            blank = dict.fromkeys(("inferrer", "score", "prediction", *DECIDED))
-            if not self.run.calibrations:
-                for one in (blank, *findings):
-                    for name in DECIDED:
-                        del one[name]
-            records += [{**shared, **finding} for finding in findings or [blank]]
+            findings = shared.pop("findings") or [no_finding]
+            reference = shared.pop("reference") or dict.fromkeys(("mean_similarity", "norm"))
+            shared |= {f"reference_{name}": value for name, value in reference.items()}
+            records += [{**shared, **finding} for finding in findings]
         return records
 
     def to_pandas(self) -> pd.DataFrame:

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from clipaudit.results.evidence import KnownSet
     from clipaudit.statistics.metrics import BoolArray, Figures, FloatArray
 
-SCHEMA_VERSION = "1.0"
-"""Of the JSON document; additions raise the second number."""
-
 BINS = (10, 40)
 """The fewest and the most bins of a histogram."""
 
@@ -35,9 +32,9 @@ class Histogram:
     """How a number is spread among members and among non-members (the paper's Fig. 4).
 
     Attributes:
-        edges: Of the bins, rising; one more than there are bins.
+        edges: Edges of the bins, rising; one more than there are bins.
         members: Pictures in each bin; the last bin holds its upper edge too.
-        nonmembers: The same.
+        nonmembers: Non-members in each bin, likewise.
     """
 
     edges: tuple[float, ...]
@@ -84,8 +81,8 @@ class Curve:
         moves = np.sign(np.diff(np.stack([whole.fpr, whole.tpr]), axis=1))
         turns = np.any(moves[:, 1:] != moves[:, :-1], axis=0)
         slanted = np.all(moves != 0, axis=0)  # ties: each such step has a slope of its own
-        kept = np.concatenate([[True], turns | slanted[1:] | slanted[:-1], [True]])
-        return cls(tuple(whole.fpr[kept].tolist()), tuple(whole.tpr[kept].tolist()))
+        corners = np.concatenate([[True], turns | slanted[1:] | slanted[:-1], [True]])
+        return cls(tuple(whole.fpr[corners].tolist()), tuple(whole.tpr[corners].tolist()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +115,8 @@ class SharedPicture:
     """A picture that is among the members and among the non-members.
 
     Attributes:
-        member: Path of the one.
-        nonmember: Path of the other.
+        member: Path of the picture among the members.
+        nonmember: Path of the picture among the non-members.
         kind: Whether they are the same to the byte, or to the eye.
     """
 
@@ -134,16 +131,16 @@ class Evaluation:
 
     Attributes:
         run: Facts of the run that scored the set.
-        folder: Of the set, as it was named.
+        folder: Folder of the set, as it was named.
         members: The members that count: each different picture once, and no shared one.
-        nonmembers: The same of the non-members.
+        nonmembers: The non-members that count, likewise.
         label: What the members are: `potential-member` where the manifest of the set says so of
             any of them.
         n_same: Files that were passed over, being copies or near-duplicates of others of their
             side.
         skipped: Files without a score, by reason.
         shared: Pictures on both sides, where that was allowed; they count on neither.
-        methods: In the order of the run's inferrers.
+        methods: Figures of each inferrer, in the order of the run.
         similarity: How the mean similarity is spread.
         blind: What tells the sides apart without the encoder; None where there is nothing.
         blind_missing: Why there is nothing, though it was asked for; else empty.
@@ -172,7 +169,7 @@ class Evaluation:
         """One sentence, and a warning where the set is confounded."""
         called = "potential members" if self.label == "potential-member" else "members"
         sides = f"On {self.members.n:,} {called} and {self.nonmembers.n:,} non-members"
-        aucs = sorted((one.figures.auc for one in self.methods), key=lambda auc: auc.value)
+        aucs = sorted((method.figures.auc for method in self.methods), key=lambda auc: auc.value)
         least, most = aucs[0], aucs[-1]
         if len(aucs) == 1:
             found = f"{sides}, the AUC of {self.methods[0].inferrer.name} is {most}."
@@ -201,10 +198,10 @@ def method_figures(
 
     Args:
         inferrer: What it is.
-        shadow_data: See `MethodFigures`.
+        shadow_data: Name of its shadow data set.
         scores: Shape (n,): its own.
         is_member: Shape (n,).
-        seed: Of the bootstrap, and of the halves that choose and try a threshold.
+        seed: Seed of the bootstrap, and of the halves that choose and try a threshold.
 
     Raises:
         ValueError: Fewer than two members or non-members, or a score that is not finite.

@@ -6,12 +6,12 @@ Plain data, made by `clipaudit.verdicts.by_calibration` and `clipaudit.verdicts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from clipaudit.blind.baseline import BlindCheck
-    from clipaudit.statistics.metrics import Estimate
-    from clipaudit.statistics.two_sets import Comparison, Outcome
+# Not for the type checker alone: a saved audit is read by these types.
+from clipaudit.blind.baseline import BlindCheck
+from clipaudit.statistics.metrics import Estimate
+from clipaudit.statistics.two_sets import Comparison, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class CalibrationFacts:
         fpr: Share of the non-members that are called members at the stated FPR, and how far these
             very non-members may miss it.
         tpr: Share of the known members that are called members; None where there are none.
-        seed: Of its views, and of the lots between equal scores.
+        seed: Seed of its views, and of the lots between equal scores.
         created: UTC date, ISO 8601.
         clipaudit_version: The package that made it.
-        null_scores: Of the non-members that had part in the verdicts, ascending.
+        null_scores: Scores of the non-members that had part in the verdicts, ascending.
     """
 
     inferrer: str
@@ -71,8 +71,8 @@ class Overlap:
     """A picture that is among the suspects and in the control.
 
     Attributes:
-        suspect: Path of the one.
-        control: Path of the other.
+        suspect: Path of the picture among the suspects.
+        control: Path of the picture in the control.
         kind: Whether they are the same to the byte, or to the eye.
     """
 
@@ -86,13 +86,13 @@ class InferrerComparison:
     """Suspects against control by the scores of one inferrer.
 
     Attributes:
-        inferrer: Its name.
-        outcome: Of the unpaired test.
+        inferrer: Name of the inferrer.
+        outcome: Outcome of the unpaired test.
         sentence: To quote; it claims no more than the data and the blind check allow.
         unpaired: The Mann-Whitney test.
         paired: The signed-rank test, where every suspect has a namesake in the control; it stands
             beside the other and does not change the outcome.
-        control_scores: Of the pictures of the control that counted, ascending.
+        control_scores: Scores of the pictures of the control that counted, ascending.
     """
 
     inferrer: str

@@ -11,9 +11,6 @@ from clipaudit.listings.matching import WAYS, Way
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SCHEMA_VERSION = "1.0"
-"""Of every format that is made from a `Lookup`; additions raise the second number."""
-
 Status = Literal[
     "listed",  # at least one row is about it
     "not_listed",  # it was compared, and no row is about it; it may still have been used
@@ -47,10 +44,10 @@ class Match:
     Attributes:
         way: How it was found.
         file: Path of the file that it is in.
-        row: Its number in that file, from 0; a header does not count.
+        row: Number of the row in that file, from 0; a header does not count.
         key: What the list calls it.
-        url: Its address.
-        text: Its caption.
+        url: Address that the row names.
+        text: Caption that the row holds.
         bits: For `phash`: how many of 64 bits differ.
     """
 
@@ -70,7 +67,7 @@ class Answer:
     Attributes:
         asked: Path or address, as it was given or found.
         kind: Which of the two.
-        status: See `Status`.
+        status: What the lists say of it; see `Status`.
         error: `reason: explanation` where it was skipped, or could be compared as a file but not
             as a picture.
         sha256: Of the file's bytes, in hex.
@@ -98,7 +95,7 @@ class ListFile:
     """One file of the lists.
 
     Attributes:
-        path: As it was given or found.
+        path: Path of the file, as it was given or found.
         format: `parquet`, `tsv` or `csv`.
         n_rows: How many rows it has.
         columns: Role → the column that holds it, as it is called there.
@@ -117,7 +114,7 @@ class Host:
     """One host of a site.
 
     Attributes:
-        name: In small letters.
+        name: Name of the host, in small letters.
         n_rows: Rows with an address there.
         example: One of them.
     """
@@ -132,7 +129,7 @@ class Site:
     """How many rows are from a site: a domain and all below it.
 
     Attributes:
-        domain: In small letters, without `www.`.
+        domain: Domain in small letters, without `www.`.
         n_rows: Rows with an address there.
         hosts: Those with most rows, most first.
     """
@@ -149,7 +146,7 @@ class Run:
     Attributes:
         command: The command line, or the Python call.
         versions: clipaudit, Python, duckdb, … → version.
-        phash_bits: Of 64, how many bits of a perceptual hash might differ.
+        phash_bits: How many of the 64 bits of a perceptual hash might differ.
         started_at: UTC, ISO 8601.
         seconds: Wall time.
     """
@@ -168,9 +165,9 @@ class Lookup:
     Attributes:
         run: The facts of the run.
         lists: The files that were searched.
-        sites: In the order asked for.
+        sites: Sites in the order asked for.
         notes: What could not be compared at all, and what to do about it.
-        answers: In the order asked for.
+        answers: Answers in the order asked for.
     """
 
     run: Run
@@ -191,7 +188,7 @@ class Lookup:
     @property
     def n_rows(self) -> int:
         """Rows in all files."""
-        return sum(one.n_rows for one in self.lists)
+        return sum(file.n_rows for file in self.lists)
 
     def with_status(self, status: Status) -> tuple[Answer, ...]:
         """The answers of one status."""
@@ -206,7 +203,7 @@ class Lookup:
     def skip_reasons(self) -> dict[str, int]:
         """How many were skipped for each reason, the most frequent first."""
         reasons = Counter(
-            (one.error or "").partition(":")[0] for one in self.with_status("skipped")
+            (answer.error or "").partition(":")[0] for answer in self.with_status("skipped")
         )
         return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipaudit.encoders.base import OUTPUTS, EncoderInfo, EncoderOptions, InputSpec, Output
-from clipaudit.encoders.sidecar import interpolation
 from clipaudit.errors import EncoderError
+from clipaudit.files import make_folder, read_json, replace_file
+from clipaudit.shadow.architectures import Architecture, Head, build
 
 if TYPE_CHECKING:
     from torch import Tensor, device, nn
 
     from clipaudit.encoders.base import Encoder
-    from clipaudit.shadow.architectures import Architecture, Head
 
 _FORMAT = 1
 _CARD = "encoder.json"
 _WEIGHTS = "encoder.safetensors"
 _LARGEST_PX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """What `encoder.json` says beside its format; the first ones named no head."""
+
+    architecture: Architecture
+    input: InputSpec
+    head: Head = "mlp"
 
 
 class ShadowEncoder:
@@ -87,8 +96,6 @@ def save(
     """
     from safetensors.torch import save as to_bytes
 
-    from clipaudit.files import make_folder, replace_file
-
     make_folder(folder)
     weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     card = {
@@ -111,7 +118,6 @@ def load(path: str, options: EncoderOptions) -> Encoder:
     from safetensors.torch import load_file
 
     from clipaudit.encoders.devices import resolve
-    from clipaudit.shadow.architectures import ARCHITECTURES, HEADS, build
 
     folder = Path(path)
     if options.backend == "onnx":
@@ -121,27 +127,12 @@ def load(path: str, options: EncoderOptions) -> Encoder:
     if not (folder / _CARD).exists() and (folder / "encoder" / _CARD).exists():
         folder /= "encoder"  # the folder of the whole run was named
     try:
-        card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
-        if card["format"] != _FORMAT or card["architecture"] not in ARCHITECTURES:
-            raise ValueError(f"format {card['format']}, architecture {card['architecture']}")
-        head = card.get("head", "mlp")  # the only one that there was before it was written down
-        if head not in HEADS:
-            raise ValueError(f"head {head}")
-        raw = card["input"]
-        if not 1 <= int(raw["size_px"]) <= _LARGEST_PX:
-            raise ValueError(f"size_px {raw['size_px']}")
-        input_spec = InputSpec(
-            size_px=int(raw["size_px"]),
-            mean=tuple(map(float, raw["mean"])),  # type: ignore[arg-type]  # length checked inside
-            std=tuple(map(float, raw["std"])),  # type: ignore[arg-type]  # length checked inside
-            interpolation=interpolation(raw["interpolation"], str(folder / _CARD)),
-        )
-        net = build(card["architecture"], input_spec.size_px, seed=0, head=head)
+        card = read_json(folder / _CARD, _Card, version=_FORMAT)
+        if card.input.size_px > _LARGEST_PX:
+            raise ValueError(f"size_px {card.input.size_px}")
+        net = build(card.architecture, card.input.size_px, seed=0, head=card.head)
         net.load_state_dict(load_file(folder / _WEIGHTS))
-    except (
-        *(OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError),
-        SafetensorError,
-    ) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise EncoderError(
             f"{path} holds no shadow encoder that can be read: {error}",
             "Pass the output folder of a finished `clipaudit train`.",
@@ -149,4 +140,4 @@ def load(path: str, options: EncoderOptions) -> Encoder:
     output = options.output or "embedding"
     if output not in OUTPUTS:
         raise EncoderError(f"unknown output {output}", "Pass embedding or trunk.")
-    return ShadowEncoder(net, f"shadow:{path}", input_spec, output, resolve(options.device))
+    return ShadowEncoder(net, f"shadow:{path}", card.input, output, resolve(options.device))

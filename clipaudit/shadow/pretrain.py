@@ -13,15 +13,16 @@ import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from clipaudit.errors import EncoderError, UsageError
 from clipaudit.features.views import ENCODERMI, RECIPES, draw_for_training, make_views
-from clipaudit.files import make_folder, replace_file
+from clipaudit.files import make_folder, read_json, replace_file
 from clipaudit.seeding import derive, lent_to_torch, stream
 from clipaudit.shadow import architectures
+from clipaudit.shadow.architectures import Architecture, Head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-    from clipaudit.shadow.architectures import Architecture, Head
 
 Algorithm = Literal["simclr", "mocov1", "mocov2", "byol"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
@@ -369,7 +369,7 @@ def require_same(folder: Path, config: PretrainConfig) -> None:
         EncoderError: They do not say.
     """
     try:
-        recorded = json.loads((folder / _STATE).read_text(encoding="utf-8"))["config"]
+        recorded = read_json(folder / _STATE, dict[str, Any])["config"]
         differs = [name for name, value in asdict(config).items() if recorded[name] != value]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unreadable(folder, error) from error

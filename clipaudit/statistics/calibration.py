@@ -10,8 +10,8 @@ exchangeable with them, but for membership. `clipaudit.statistics.conformal` mak
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from clipaudit.statistics.metrics import FloatArray
 
-FORMAT = 1
-"""Of `Calibration.to_dict`."""
-
 
 @dataclass(frozen=True, slots=True)
 class ScoredBy:
@@ -34,10 +31,10 @@ class ScoredBy:
     Attributes:
         encoder: Fingerprint of the target encoder.
         inferrer: Name of the inferrer.
-        inferrer_sha256: Of its weights.
+        inferrer_sha256: SHA-256 of the weights of the inferrer.
         recipe: Name and version of the recipe of views.
-        n_views: Views an image.
-        similarity: Which one the inferrer reads.
+        n_views: Views per image.
+        similarity: Similarity that the inferrer reads.
         references: Fingerprints of the reference encoders, if there are any.
     """
 
@@ -58,7 +55,7 @@ class KnownScores:
 
     Attributes:
         image_ids: SHA-256 of each image file, in hex; each once.
-        scores: Finite; as many.
+        scores: Scores in the same order; finite.
     """
 
     image_ids: tuple[str, ...]
@@ -66,7 +63,7 @@ class KnownScores:
 
     def __post_init__(self) -> None:
         if not self.image_ids or len(self.image_ids) != len(self.scores):
-            raise ValueError("known scores need one score a picture, and a picture at least")
+            raise ValueError("known scores need a score per picture, and at least one picture")
         if len(set(self.image_ids)) < len(self.image_ids):
             raise ValueError("a picture occurs twice among the known scores")
         if not all(map(math.isfinite, self.scores)):
@@ -90,8 +87,8 @@ class Calibration:
     """What one encoder and inferrer give to pictures whose membership is known.
 
     Attributes:
-        scored_by: What gave the scores.
-        seed: Of the views, and of the lots that decide between equal scores.
+        scored_by: Encoder, inferrer and views behind the scores.
+        seed: Seed of the views, and of the lots that decide between equal scores.
         null: The null sample: known non-members.
         members: Known members, where there are some.
     """
@@ -133,42 +130,6 @@ class Calibration:
         low, high = stats.beta.ppf(np.array([0.025, 0.975]), k, m + 1 - k)
         return Estimate(k / (m + 1), float(low), float(high), m)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, which JSON can hold, and the version of their format."""
-        return {"format": FORMAT, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, document: object) -> Calibration:
-        """What `to_dict` gave, after JSON or not.
-
-        Raises:
-            InferrerError: It is something else, of a newer version, or broken.
-        """
-        found = document.get("format") if isinstance(document, dict) else None
-        if type(found) is int and found > FORMAT:
-            raise InferrerError(
-                f"the calibration has format {found}, and this clipaudit reads {FORMAT}",
-                "Update clipaudit, or calibrate again with this version.",
-            )
-        try:
-            record = _record(document, "format", *(field.name for field in fields(cls)))
-            if _whole(record["format"]) != FORMAT:
-                raise ValueError(f"its format is {found!r}")
-            by = _record(record["scored_by"], *(field.name for field in fields(ScoredBy)))
-            texts = {name: _text(by[name]) for name in by.keys() - {"n_views", "references"}}
-            references = tuple(map(_text, _items(by["references"])))
-            return cls(
-                ScoredBy(n_views=_whole(by["n_views"]), references=references, **texts),
-                _whole(record["seed"]),
-                _known(record["null"]),
-                None if record["members"] is None else _known(record["members"]),
-            )
-        except (ValueError, TypeError, OverflowError) as error:
-            raise InferrerError(
-                f"this is no calibration that can be read: {error}",
-                "Calibrate again with pictures that are known not to be members.",
-            ) from error
-
 
 def needed(fpr: float) -> int:
     """How many non-members a calibration needs before any picture can be called a member.
@@ -199,10 +160,10 @@ def require_fit(calibration: Calibration, scored_by: ScoredBy) -> None:
         was, now = getattr(ours, name), getattr(scored_by, name)
         if was != now:
             raise InferrerError(
-                f"the calibration was made with {word} {_told(was)}, and the scores with "
-                f"{_told(now)}",
+                f"the calibration was made with {word} {_as_text(was)}, and the scores with "
+                f"{_as_text(now)}",
                 "Calibrate again with what the pictures are scored with, or score them with "
-                f"{advice.format(_told(was))}.",
+                f"{advice.format(_as_text(was))}.",
             )
 
 
@@ -217,39 +178,7 @@ _MUST_AGREE = {
 }
 
 
-def _told(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
     return str(value)
-
-
-def _record(value: object, *names: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or value.keys() != set(names):
-        raise ValueError(f"it does not have the fields {', '.join(names)}")
-    return value
-
-
-def _known(value: object) -> KnownScores:
-    record = _record(value, "image_ids", "scores")
-    scores = _items(record["scores"])
-    if any(type(score) not in (int, float) for score in scores):
-        raise ValueError("a score is no number")
-    return KnownScores(tuple(map(_text, _items(record["image_ids"]))), tuple(map(float, scores)))
-
-
-def _items(value: object) -> Sequence[Any]:
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"{value!r} is no list")  # noqa: TRY004 -- the document is wrong
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.isprintable():
-        raise ValueError(f"{value!r} is no text")
-    return value
-
-
-def _whole(value: object) -> int:
-    if type(value) is not int:
-        raise ValueError(f"{value!r} is no whole number")
-    return value

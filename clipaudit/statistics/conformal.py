@@ -84,13 +84,13 @@ class Decision:
 
     Attributes:
         image_id: SHA-256 of the file, in hex.
-        score: Its score.
+        score: Score of the picture.
         p: How often a non-member scores as high or higher; see `p_values`.
         p_member: How often a member scores as low or lower; None without known members.
         q: Share of non-members to expect, at most, among the pictures of the folder with p-values
             as small: the p-value adjusted as by Benjamini and Hochberg.
-        verdict: Of this picture, at the FPR and the miss rate.
-        reason: Why.
+        verdict: Verdict on this picture, at the FPR and the miss rate.
+        reason: Reason for the verdict.
         picked: Whether it is among those that are picked out of the folder: q is not above the
             FDR. Not the same as the verdict: it depends on the rest of the folder.
     """
@@ -123,13 +123,13 @@ def p_values(
         known: The scores to compare with.
         image_ids: SHA-256 of each image file, in hex.
         scores: Shape (n,), finite.
-        seed: Of the lots.
+        seed: Seed of the lots.
 
     Raises:
-        ValueError: Not one score a picture, or one that is not finite.
+        ValueError: There is not one score per picture, or one is not finite.
     """
     if scores.shape != (len(image_ids),) or not np.isfinite(scores).all():
-        raise ValueError("p-values need one finite score a picture")
+        raise ValueError("p-values need one finite score per picture")
     # NumPy sorts complex numbers by their real part, then by the imaginary one.
     ranked = np.sort(np.array(known.scores) + 1j * _lots(known.image_ids, seed))
     n_below = np.searchsorted(ranked, scores + 1j * _lots(image_ids, seed))
@@ -162,7 +162,8 @@ def decide(
     p = p_values(calibration.null, image_ids, scores, calibration.seed).tolist()
     p_member = _p_members(calibration, image_ids, scores)
     known = calibration.image_ids
-    tested = {one: own for one, own in zip(image_ids, p, strict=True) if one not in known}
+    by_id = dict(zip(image_ids, p, strict=True))
+    tested = {image_id: own_p for image_id, own_p in by_id.items() if image_id not in known}
     adjusted: Iterable[float] = []
     if tested:
         adjusted = stats.false_discovery_control([*tested.values()], method="bh").tolist()
@@ -187,8 +188,8 @@ def _p_members(
     if calibration.members is None:
         return [None] * len(image_ids)
     known = calibration.members
-    turned = KnownScores(known.image_ids, tuple(-score for score in known.scores))
-    p_member: list[float] = p_values(turned, image_ids, -scores, calibration.seed).tolist()
+    negated = KnownScores(known.image_ids, tuple(-score for score in known.scores))
+    p_member: list[float] = p_values(negated, image_ids, -scores, calibration.seed).tolist()
     return p_member
 
 

@@ -15,10 +15,10 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 FPRS = (0.01, 0.001)
-"""At which the share of members found is usually told."""
+"""False-positive rates at which the share of members found is usually given."""
 
 REPLICATES = 2000
-"""Of a bootstrap."""
+"""Replicates of a bootstrap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Figures:
     """How well scores tell members from non-members, in all the figures that are usual.
 
     Attributes:
-        threshold: What accuracy, precision, recall, F1 and FPR hold for.
+        threshold: Threshold for which accuracy, precision, recall, F1 and FPR hold.
         accuracy: Share of right predictions; members and non-members weigh as they come.
         precision: Share of members among the pictures called members; None where none was.
             It depends on how many of the pictures are members, here and wherever it is used.
@@ -234,8 +234,8 @@ def figures(
         scores: Shape (n,), finite.
         is_member: Shape (n,); at least two of each kind.
         threshold: A score equal to it reads as member.
-        generator: Of the replicates and of the halves.
-        fprs: For each, how many members are found at this FPR; see `at_fpr`.
+        generator: Random numbers of the replicates and of the halves.
+        fprs: Rates for each of which to say how many members are found; see `at_fpr`.
 
     Raises:
         ValueError: As `judge` and `at_fpr`.
@@ -244,8 +244,8 @@ def figures(
     called = scores >= threshold
     found, accused = int(called[is_member].sum()), int(called[~is_member].sum())
     n_members, n_others = evidence.tpr.n, evidence.fpr.n
-    tpr = _redrawn(found, n_members, generator) * n_members
-    fpr = _redrawn(accused, n_others, generator) * n_others
+    tpr = _redraw(found, n_members, generator) * n_members
+    fpr = _redraw(accused, n_others, generator) * n_others
     return Figures(
         threshold=threshold,
         accuracy=evidence.accuracy,
@@ -283,7 +283,7 @@ def at_fpr(
         scores: Shape (n,), finite.
         is_member: Shape (n,).
         fpr: Above 0, below 1.
-        generator: Of the replicates and of the halves.
+        generator: Random numbers of the replicates and of the halves.
 
     Raises:
         ValueError: No members or no non-members, a score that is not finite, or an FPR that is
@@ -305,19 +305,19 @@ def at_fpr(
     n_above = len(members) - np.searchsorted(members, others[place], side="right")
 
     halves = generator.permutation(others)
-    chooser, judged = halves[: len(halves) // 2], halves[len(halves) // 2 :]
+    chooser, others_held_out = halves[: len(halves) // 2], halves[len(halves) // 2 :]
     threshold = _threshold(np.sort(chooser), fpr)
     n_held_out = len(members) - int(np.searchsorted(members, threshold))
     return AtFpr(
         fpr,
         n_needed,
         tpr=_percentile(
-            int(found) / len(members), _redrawn(n_above, len(members), generator), len(members)
+            int(found) / len(members), _redraw(n_above, len(members), generator), len(members)
         ),
         held_out=HeldOut(
             threshold=threshold,
             tpr=proportion(n_held_out, len(members)),
-            fpr=proportion(int((judged >= threshold).sum()), len(judged)),
+            fpr=proportion(int((others_held_out >= threshold).sum()), len(others_held_out)),
         ),
     )
 
@@ -378,7 +378,7 @@ def _threshold(others: FloatArray, fpr: float) -> float:
     return float(np.nextafter(highest_but_allowed, np.inf))
 
 
-def _redrawn(
+def _redraw(
     successes: int | npt.NDArray[np.int_], n: int, generator: np.random.Generator
 ) -> FloatArray:
     """Replicates of a share; of 0 and of n successes they differ too."""

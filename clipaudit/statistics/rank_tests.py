@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 _IntArray = npt.NDArray[np.int64]
 
 _MOST_STEPS = 300_000_000
-"""Additions of an exact test. 100 against 100 take as many."""
+"""Additions that an exact test may take: those of 100 scores against 100."""
 
 _MOST_WAYS = 10**300
-"""They are counted in float64."""
+"""Ways that an exact test may count, in float64."""
 
 
 class RankTest(NamedTuple):
@@ -54,8 +54,8 @@ def mann_whitney(first: FloatArray, second: FloatArray, seed: int, n_resamples: 
     Args:
         first: Shape (n_first,), finite, not empty.
         second: Shape (n_second,), finite, not empty.
-        seed: Of the ways that are drawn.
-        n_resamples: How many, where not all are counted.
+        seed: Seed of the ways that are drawn.
+        n_resamples: Ways to draw where not all are counted.
     """
     from scipy import stats
 
@@ -64,7 +64,7 @@ def mann_whitney(first: FloatArray, second: FloatArray, seed: int, n_resamples: 
     if len(second) < len(first):  # whether the fewer run lower: the same, with less to count
         ranks = -ranks
         own = ranks[len(first) :]
-    pool, observed = _whole(ranks - ranks.min(), own - ranks.min())
+    pool, observed = _whole_ranks(ranks - ranks.min(), own - ranks.min())
     k, highest = len(own), pool[-len(own) :]
     n_equal, n_dealt = int((pool == highest[0]).sum()), int((highest == highest[0]).sum())
     n_ways = math.comb(len(pool), k)
@@ -80,7 +80,7 @@ def mann_whitney(first: FloatArray, second: FloatArray, seed: int, n_resamples: 
     def deal(numbers: np.random.Generator) -> int:
         return int(pool[numbers.choice(len(pool), k, replace=False, shuffle=False)].sum())
 
-    return _drawn(deal, observed, smallest_p, seed, n_resamples)
+    return _resample(deal, observed, smallest_p, seed, n_resamples)
 
 
 def signed_rank(differences: FloatArray, seed: int, n_resamples: int) -> RankTest:
@@ -91,13 +91,13 @@ def signed_rank(differences: FloatArray, seed: int, n_resamples: int) -> RankTes
 
     Args:
         differences: Shape (n,), finite, not empty.
-        seed: Of the ways that are drawn.
-        n_resamples: How many, where not all are counted.
+        seed: Seed of the ways that are drawn.
+        n_resamples: Ways to draw where not all are counted.
     """
     from scipy import stats
 
     ranks = stats.rankdata(np.abs(differences))
-    pool, observed = _whole(ranks[differences != 0], ranks[differences > 0])
+    pool, observed = _whole_ranks(ranks[differences != 0], ranks[differences > 0])
     smallest_p = 0.5 ** len(pool)
     width = int(pool.sum()) + 1
     if len(pool) * width <= _MOST_STEPS and 2 ** len(pool) <= _MOST_WAYS:
@@ -110,17 +110,17 @@ def signed_rank(differences: FloatArray, seed: int, n_resamples: int) -> RankTes
     def sign(numbers: np.random.Generator) -> int:
         return int(pool[numbers.random(len(pool)) < 0.5].sum())
 
-    return _drawn(sign, observed, smallest_p, seed, n_resamples)
+    return _resample(sign, observed, smallest_p, seed, n_resamples)
 
 
-def _whole(ranks: FloatArray, own: FloatArray) -> tuple[_IntArray, int]:
+def _whole_ranks(ranks: FloatArray, own: FloatArray) -> tuple[_IntArray, int]:
     """The ranks, sorted, and the sum of some, both in the largest unit that leaves them whole."""
     doubled = np.rint(2 * np.sort(ranks)).astype(np.int64)  # ranks of ties may end in a half
     unit = max(1, int(np.gcd.reduce(doubled)))
     return doubled // unit, round(2 * float(own.sum())) // unit
 
 
-def _drawn(
+def _resample(
     draw: Callable[[np.random.Generator], int],
     observed: int,
     smallest_p: float,

@@ -27,10 +27,10 @@ RESAMPLES = 9_999
 """Random permutations, where there are too many to count them all."""
 
 POWERS = (0.8, 0.95)
-"""For which the number of pictures needed is told."""
+"""Powers for which the number of pictures needed is given."""
 
 SIZES = (20, 50, 100, 500)
-"""Pictures in each set, for which the power is told."""
+"""Numbers of pictures in each set for which the power is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ class Comparison:
             pairs), ties counting half; one half is no difference. Its interval has two sides, and
             may reach one half where the one-sided p-value does not reach the level. None for a
             set of one picture.
-        planning_effect: What power is reckoned from: the effect's value or, in pairs, the
+        planning_effect: Effect that power is reckoned from: the effect's value or, in pairs, the
             probability that two differences between a suspect and its control sum to above 0.
-        needed: For each power, how many pictures in each set, or pairs, would find this effect so
-            often; None where no number would.
-        power: For each number of pictures in each set, or pairs, how often they would find it.
+        needed: Pictures in each set, or pairs, that would find this effect as often as each power
+            says; None where no number would.
+        power: How often each number of pictures in each set, or of pairs, would find it.
         detectable: The effect that so many pictures find in 80 % of comparisons; None in pairs.
     """
 
@@ -80,59 +80,6 @@ class Comparison:
             return "too few"
         return "higher" if self.p <= self.alpha else "not shown"
 
-    def sentence(self) -> str:
-        """The result in one sentence, which claims no more than the data do."""
-        suspects = _pictures(self.n_suspects, "suspect")
-        control = _pictures(self.n_control, "control")
-        if self.effect is None or self.outcome == "too few":
-            return self._too_few(suspects, control)
-        test = "Wilcoxon signed-rank" if self.paired else "Mann-Whitney"
-        how = f"{self.n_resamples:,} permutations" if self.n_resamples else "exact"
-        found = (
-            f"in {_percent(self.effect.value)} of all pairs of a suspect and "
-            f"{'its own' if self.paired else 'a'} control picture the suspect scored higher, ties "
-            f"counting half (95 % interval {_percent(self.effect.low)} to "
-            f"{_percent(self.effect.high)}; 50 % is no difference), and chance alone would rank "
-            f"the suspects as high or higher with {_probability(self.p)} "
-            f"(one-sided {test} test, {how}, level {_level(self.alpha)})"
-        )
-        if self.outcome == "higher":
-            return (
-                f"As a set, the {suspects} got higher membership scores than the {control}: "
-                f"{found}, which is evidence that pictures of this set were used to train the "
-                "encoder, provided that the control differs from it in nothing else, and no proof "
-                "that any one picture was."
-            )
-        sight = ""
-        if self.detectable is not None:
-            sight = (
-                f" (sets of these sizes would find a true share of {_percent(self.detectable)} in "
-                "four of five comparisons, and a smaller one less often)"
-            )
-        return (
-            f"As a set, the {suspects} were not shown to get higher membership scores than the "
-            f"{control}: {found}, which is no evidence that pictures of this set were used to "
-            f"train the encoder, nor that they were not{sight}, and tells nothing of any one "
-            "picture."
-        )
-
-    def _too_few(self, suspects: str, control: str) -> str:
-        limit = ""
-        if self.smallest_p > self.alpha:
-            best = "the suspects had all the highest of these scores"
-            if self.paired:
-                best = "no suspect scored below its own control picture"
-            p = _probability(self.smallest_p)
-            limit = f": even if {best}, chance alone would do as much with {p}"
-        enough = f"{self.n_minimum} {'pairs' if self.paired else 'pictures in each set'}"
-        if min(self.n_suspects, self.n_control) >= self.n_minimum:
-            enough += ", and scores that are less often equal"
-        return (
-            f"No statement is possible from the membership scores of {suspects} and {control}, "
-            f"neither on the set nor on any one picture{limit}; one at the level of "
-            f"{_level(self.alpha)} takes at least {enough}."
-        )
-
 
 def compare(
     suspects: FloatArray,
@@ -151,8 +98,8 @@ def compare(
         suspects: Scores, shape (n_suspects,), finite.
         control: Scores, shape (n_control,), finite.
         alpha: Level of the test, below one half.
-        seed: Of the random permutations.
-        n_resamples: How many of them.
+        seed: Seed of the random permutations.
+        n_resamples: Random permutations to draw.
 
     Raises:
         ValueError: A set without pictures, a score that is not finite, or a level that is not
@@ -170,7 +117,7 @@ def compare(
         effect = auc(together, np.arange(len(together)) < n_suspects)
     information = 12 * n_suspects * n_control / (n_suspects + n_control)
     reach = (_z(1 - alpha) + _z(POWERS[0])) / math.sqrt(information)
-    return _told(
+    return _comparison(
         mann_whitney(suspects, control, seed, n_resamples),
         (n_suspects, n_control),
         alpha,
@@ -198,8 +145,8 @@ def compare_pairs(
         suspects: Scores, shape (n_pairs,), finite.
         control: Scores of their controls, in the same order.
         alpha: Level of the test, below one half.
-        seed: Of the random permutations.
-        n_resamples: How many of them.
+        seed: Seed of the random permutations.
+        n_resamples: Random permutations to draw.
 
     Raises:
         ValueError: As `compare`, or sets of different sizes.
@@ -218,7 +165,7 @@ def compare_pairs(
     high = float(stats.beta.ppf(0.975, n_wins + 1, n - n_wins)) if n_wins < n else 1.0
     # Of all n (n + 1) / 2 sums of two differences, those of one with itself tell nothing new.
     n_positive_sums = float((ranks * (signs + 1)).sum()) / 2 - n_wins
-    return _told(
+    return _comparison(
         signed_rank(differences, seed, n_resamples),
         (n, n),
         alpha,
@@ -271,7 +218,7 @@ def fewest_pictures(alpha: float, *, paired: bool = False) -> int:
     return next(n for n, n_ways in enumerate(ways, start=2) if 1 / n_ways <= alpha)
 
 
-def _told(
+def _comparison(
     tested: RankTest,
     sizes: tuple[int, int],
     alpha: float,
@@ -315,24 +262,3 @@ def _z(share: float) -> float:
     from scipy import special
 
     return float(special.ndtri(share))
-
-
-def _pictures(n: int, kind: str) -> str:
-    return f"{n:,} {kind} {'picture' if n == 1 else 'pictures'}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _level(alpha: float) -> str:
-    return f"{100 * alpha:g} %"
-
-
-def _probability(p: float) -> str:
-    """A p-value of three digits, rounded up: never stronger than it is."""
-    if p < 1e-6:
-        return "p < 0.000001"
-    n_decimals = 2 - math.floor(math.log10(p))
-    rounded = math.ceil(p * 10**n_decimals - 1e-6) / 10**n_decimals
-    return f"p = {rounded:.{n_decimals}f}".rstrip("0").rstrip(".")

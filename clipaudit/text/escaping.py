@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import unicodedata
 from typing import TYPE_CHECKING
@@ -29,6 +30,11 @@ def in_a_cell(text: str) -> str:
     "'=1+1"
     """
     return "'" + shown(text) if text.startswith(_FORMULA_STARTS) else shown(text)
+
+
+def as_json(value: object, indent: int | None = None) -> str:
+    """JSON in ASCII alone, so that no name can do harm, and without NaN, which is not JSON."""
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent, default=str)
 
 
 def as_utf8(text: str) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from clipaudit.results.audit import Audit, Finding, InferrerFacts, Run
     from clipaudit.statistics.metrics import Estimate, FloatArray
-    from clipaudit.verdicts.calibration_files import KeptCalibration
+    from clipaudit.verdicts.calibration_files import CalibrationFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +32,24 @@ class Fits:
     """Which calibration serves which inferrer.
 
     Attributes:
-        by_inferrer: Those that fit, by the name of the inferrer.
+        by_inferrer: Calibrations that fit, by the name of the inferrer.
         notes: Why others, made for the same encoder or inferrer, do not.
     """
 
-    by_inferrer: Mapping[str, KeptCalibration]
+    by_inferrer: Mapping[str, CalibrationFile]
     notes: tuple[str, ...]
 
 
 def scored_by(run: Run, inferrer: InferrerFacts) -> ScoredBy:
     """All that the scores of one inferrer in a run depend on."""
     return ScoredBy(
-        encoder=str(run.encoder["fingerprint"]),
+        encoder=run.encoder.fingerprint,
         inferrer=inferrer.name,
         inferrer_sha256=inferrer.sha256,
         recipe=run.recipe,
         n_views=run.n_views,
         similarity=inferrer.similarity,
-        references=tuple(str(one["fingerprint"]) for one in run.references)
+        references=tuple(reference.fingerprint for reference in run.references)
         if inferrer.reads_reference
         else (),
     )
@@ -75,61 +75,61 @@ def unique_scores(audit: Audit, inferrer: str) -> dict[str, float]:
     return scores
 
 
-def fits(run: Run, kept: Iterable[KeptCalibration]) -> Fits:
+def fits(run: Run, files: Iterable[CalibrationFile]) -> Fits:
     """The calibrations that fit a run, and what is said of those that nearly do."""
-    kept = tuple(kept)
-    by_inferrer: dict[str, KeptCalibration] = {}
+    files = tuple(files)
+    by_inferrer: dict[str, CalibrationFile] = {}
     notes = []
     for inferrer in run.inferrers:
         wanted = scored_by(run, inferrer)
         refusals = []
-        for one in kept:
+        for file in files:
             try:
-                require_fit(one.calibration, wanted)
+                require_fit(file.calibration, wanted)
             except InferrerError as refusal:
-                made = one.calibration.scored_by
+                made = file.calibration.scored_by
                 if made.inferrer == inferrer.name and (
-                    made.encoder == wanted.encoder or one.encoder == run.encoder.get("spec")
+                    made.encoder == wanted.encoder or file.encoder == run.encoder.spec
                 ):
                     refusals.append(f"{inferrer.name}: {refusal}")
             else:
-                by_inferrer[inferrer.name] = one
-                if one.clipaudit_version != __version__:
+                by_inferrer[inferrer.name] = file
+                if file.clipaudit_version != __version__:
                     notes.append(
                         f"{inferrer.name}: the calibration was made by clipaudit "
-                        f"{one.clipaudit_version}, and this is {__version__}"
+                        f"{file.clipaudit_version}, and this is {__version__}"
                     )
         notes += [] if inferrer.name in by_inferrer else refusals
     return Fits(by_inferrer, tuple(notes))
 
 
-def require_use(run: Run, kept: Iterable[KeptCalibration]) -> None:
-    """Whether each calibration that was named fits one of the inferrers.
+def require_use(run: Run, files: Iterable[CalibrationFile]) -> None:
+    """Check that each calibration that was named fits one of the inferrers.
 
     Raises:
         InferrerError: One does not; the message names the first difference.
     """
-    for one in kept:
-        made = one.calibration.scored_by
-        if one in fits(run, [one]).by_inferrer.values():
+    for file in files:
+        made = file.calibration.scored_by
+        if file in fits(run, [file]).by_inferrer.values():
             continue
         named = [facts for facts in run.inferrers if facts.name == made.inferrer]
         for inferrer in named or run.inferrers[:1]:
-            require_fit(one.calibration, scored_by(run, inferrer))
+            require_fit(file.calibration, scored_by(run, inferrer))
 
 
 def judge(audit: Audit, fitting: Fits, levels: Levels, hashes: Mapping[str, int]) -> Audit:
     """The audit with p-values and verdicts by the calibrations that fit.
 
-    Known pictures that are among the judged ones, to the byte or to the eye, are left out of the
-    calibration first: that goes by what they are, not by their scores, so the others stay
-    exchangeable.
+    Known pictures that are among the pictures of the audit, to the byte or to the eye, are left
+    out of the calibration first: that goes by what they are, not by their scores, so the others
+    stay exchangeable.
 
     Args:
-        audit: Scores.
-        fitting: For each inferrer its calibration.
+        audit: Scores, without verdicts.
+        fitting: Calibration of each inferrer, where there is one.
         levels: How often verdicts may be wrong.
-        hashes: Perceptual hashes of its pictures by their SHA-256, as far as they could be made.
+        hashes: Perceptual hashes of the pictures by SHA-256, as far as they could be made.
 
     Raises:
         InferrerError: A score is no finite number.
@@ -138,41 +138,43 @@ def judge(audit: Audit, fitting: Fits, levels: Levels, hashes: Mapping[str, int]
     facts, notes = [], list(fitting.notes)
     for inferrer in audit.run.inferrers:
         scores = unique_scores(audit, inferrer.name)
-        kept = fitting.by_inferrer.get(inferrer.name)
-        if kept is None:
+        file = fitting.by_inferrer.get(inferrer.name)
+        if file is None:
             continue
-        strangers = {one: code for one, code in kept.hashes.items() if one not in scores}
-        same = (kept.calibration.image_ids & scores.keys()) | partners(strangers, hashes).keys()
-        calibration = kept.without(same)
+        strangers = {
+            image_id: code for image_id, code in file.hashes.items() if image_id not in scores
+        }
+        same = (file.calibration.image_ids & scores.keys()) | partners(strangers, hashes).keys()
+        calibration = file.without(same)
         if calibration is None:
             notes.append(
-                f"{inferrer.name}: all {len(kept.calibration.null):,} known non-members of its "
+                f"{inferrer.name}: all {len(file.calibration.null):,} known non-members of its "
                 "calibration are among these pictures, so none is left to compare with"
             )
             continue
-        decided = decide(calibration, list(scores), np.array([*scores.values()]), levels)
-        decisions.update({(inferrer.name, one.image_id): one for one in decided})
-        facts.append(_facts(inferrer.name, kept, calibration, len(same), levels))
-    run = replace(
-        audit.run,
-        calibrations=tuple(facts),
-        levels=levels if facts else None,
-        calibration_notes=tuple(notes),
-    )
+        for decision in decide(calibration, [*scores], np.array([*scores.values()]), levels):
+            decisions[inferrer.name, decision.image_id] = decision
+        facts.append(_facts(inferrer.name, file, calibration, len(same), levels))
     rows = tuple(
         replace(
             row,
             findings=tuple(
-                _decided(finding, decisions.get((finding.inferrer, row.sha256 or "")))
+                _with_decision(finding, decisions.get((finding.inferrer, row.sha256 or "")))
                 for finding in row.findings
             ),
         )
         for row in audit.rows
     )
-    return replace(audit, run=run, rows=rows)
+    return replace(
+        audit,
+        rows=rows,
+        calibrations=tuple(facts),
+        levels=levels if facts else None,
+        calibration_notes=tuple(notes),
+    )
 
 
-def found_at(calibration: Calibration, fpr: float) -> Estimate | None:
+def estimate_tpr(calibration: Calibration, fpr: float) -> Estimate | None:
     """The share of its known members that its null sample calls members; None without members."""
     members = calibration.members
     if members is None:
@@ -182,7 +184,7 @@ def found_at(calibration: Calibration, fpr: float) -> Estimate | None:
     return proportion(int((p <= fpr).sum()), len(p))
 
 
-def _decided(finding: Finding, decision: Decision | None) -> Finding:
+def _with_decision(finding: Finding, decision: Decision | None) -> Finding:
     if decision is None:
         return finding
     return replace(
@@ -198,23 +200,23 @@ def _decided(finding: Finding, decision: Decision | None) -> Finding:
 
 def _facts(
     inferrer: str,
-    kept: KeptCalibration,
+    file: CalibrationFile,
     used: Calibration,
     n_left_out: int,
     levels: Levels,
 ) -> CalibrationFacts:
     return CalibrationFacts(
         inferrer=inferrer,
-        nonmembers=kept.nonmembers,
-        members=kept.members,
+        nonmembers=file.nonmembers,
+        members=file.members,
         n_left_out=n_left_out,
         n_null=len(used.null),
         n_members=len(used.members) if used.members else 0,
         smallest_p=used.smallest_p,
         fpr=used.fpr(levels.fpr),
-        tpr=found_at(used, levels.fpr),
+        tpr=estimate_tpr(used, levels.fpr),
         seed=used.seed,
-        created=kept.created,
-        clipaudit_version=kept.clipaudit_version,
+        created=file.created,
+        clipaudit_version=file.clipaudit_version,
         null_scores=tuple(sorted(used.null.scores)),
     )

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipaudit.errors import InputError
-from clipaudit.pictures.near_duplicates import Seen, partners
 from clipaudit.results.evidence import AgainstControl, InferrerComparison, Overlap
 from clipaudit.statistics.two_sets import Comparison, compare, compare_pairs
 from clipaudit.verdicts.by_calibration import unique_scores
+from clipaudit.verdicts.sentences import comparison_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,71 +20,16 @@ if TYPE_CHECKING:
     from clipaudit.blind.baseline import BlindCheck
     from clipaudit.results.audit import Audit
     from clipaudit.statistics.metrics import FloatArray
+    from clipaudit.verdicts.shared_pictures import Pair
 
 ALPHA = 0.05
 """Level of the test."""
 
 
-def overlaps(suspects: Audit, control: Audit, hashes: Mapping[str, int]) -> dict[str, Overlap]:
-    """The pictures of the control that are among the suspects, by their SHA-256.
-
-    Args:
-        suspects: Scored.
-        control: Scored.
-        hashes: Perceptual hashes of both by SHA-256, as far as they could be made.
-    """
-    ours, theirs = _paths(suspects), _paths(control)
-    near = partners(
-        {one: hashes[one] for one in theirs if one in hashes and one not in ours},
-        {one: hashes[one] for one in ours if one in hashes},
-    )
-    found = {}
-    for one, path in theirs.items():
-        if one in ours:
-            found[one] = Overlap(ours[one], path, "copy")
-        elif one in near:
-            found[one] = Overlap(ours[near[one]], path, "near-duplicate")
-    return found
-
-
-def require_apart(found: Mapping[str, Overlap]) -> None:
-    """That no picture is on both sides.
-
-    Raises:
-        InputError: Some are; the message names the first of them.
-    """
-    if not found:
-        return
-    named = [f"{one.control!r} is a {one.kind} of {one.suspect!r}" for one in [*found.values()][:3]]
-    more = f"; and {len(found) - 3:,} more" if len(found) > 3 else ""
-    raise InputError(
-        f"the control overlaps with the suspects: {'; '.join(named)}{more}",
-        "A control must hold other pictures, which cannot have been in the training set. Take "
-        "these out, or pass --allow-overlap to leave them out of the control; what was computed "
-        "is kept.",
-    )
-
-
-def different(
-    audit: Audit, hashes: Mapping[str, int], without: Mapping[str, object]
-) -> dict[str, str]:
-    """Paths of the scored pictures by SHA-256; of copies and near-duplicates the first one alone.
-
-    Pictures that are the same to the eye have nearly the same score, so they would count as
-    evidence several times.
-    """
-    seen = Seen()
-    return {
-        one: path
-        for one, path in _paths(audit).items()
-        if one not in without and (one not in hashes or seen.add(hashes[one]))
-    }
-
-
 def against_control(
     suspects: Audit,
     control: Audit,
-    hashes: Mapping[str, int],
+    pair: Pair,
     blind: BlindCheck,
     named: tuple[Sequence[str], Sequence[str]],
     alpha: float = ALPHA,
@@ -92,10 +37,9 @@ def against_control(
     """The verdict on the suspects as a set, by each inferrer.
 
     Args:
-        suspects: Scored.
-        control: Scored with the same encoder, views and inferrers. What overlaps with the
-            suspects is left out of it; see `require_apart`.
-        hashes: Perceptual hashes of both by SHA-256, as far as they could be made.
+        suspects: Scores of the suspects.
+        control: Scores of the control, made with the same encoder, views and inferrers.
+        pair: The pictures of both that count; see `shared_pictures.split`.
         blind: Whether the two differ in what no encoder is needed to see.
         named: Files and folders of the suspects and of the control, as they were given.
         alpha: Level of the tests.
@@ -104,47 +48,74 @@ def against_control(
         InputError: No picture, of suspects or control, is left to compare.
         InferrerError: A score is no finite number.
     """
-    both = overlaps(suspects, control, hashes)
-    ours = different(suspects, hashes, without={})
-    theirs = different(control, hashes, without=both)
-    if not ours or not theirs:
-        side = "suspects" if not ours else "control"
+    if not pair.first or not pair.second:
+        side = "suspects" if not pair.first else "control"
         raise InputError(
             f"no picture of the {side} is left to compare"
-            + (", all are among the suspects" if both and not theirs else ""),
+            + (", all are among the suspects" if pair.shared and not pair.second else ""),
             "A comparison needs pictures on both sides: name others with --control.",
         )
-    couples = namesakes(ours, theirs, named)
-    n_different = len({*_paths(suspects)}) + len({*_paths(control)} - both.keys())
-    n_copies = len(suspects.scored) - len(_paths(suspects))
-    n_copies += len(control.scored) - len(_paths(control))
-    results = []
+    couples = find_namesakes(pair.first, pair.second, named)
+    by_inferrer = []
     for inferrer in suspects.run.inferrers:
-        of_suspects = unique_scores(suspects, inferrer.name)
-        of_control = unique_scores(control, inferrer.name)
-        first, second = _column(of_suspects, ours), _column(of_control, theirs)
-        unpaired = compare(first, second, alpha, suspects.run.seed)
-        spread = tuple(np.sort(second).tolist())
-        paired = None
-        if couples:
-            second = _column(of_control, [couples[one] for one in ours])
-            paired = compare_pairs(first, second, alpha, suspects.run.seed)
-        sentence = _sentence(unpaired, blind)
-        results.append(
-            InferrerComparison(inferrer.name, unpaired.outcome, sentence, unpaired, paired, spread)
+        suspect_scores = unique_scores(suspects, inferrer.name)
+        control_scores = unique_scores(control, inferrer.name)
+        comparison = compare_scores(
+            inferrer.name,
+            _column(suspect_scores, pair.first),
+            _column(control_scores, pair.second),
+            _column(control_scores, [couples[image_id] for image_id in pair.first])
+            if couples
+            else None,
+            blind,
+            alpha,
+            suspects.run.seed,
         )
+        by_inferrer.append(comparison)
+    n_scored = len(suspects.scored) + len(control.scored)
     return AgainstControl(
         control=", ".join(named[1]),
         n_files=len(control),
         n_scored=len(control.scored),
-        n_near_duplicates=n_copies + n_different - len(ours) - len(theirs),
-        overlaps=tuple(both.values()),
+        n_near_duplicates=n_scored - len(pair.shared) - len(pair.first) - len(pair.second),
+        overlaps=tuple(Overlap(*match) for match in pair.shared),
         blind=blind,
-        by_inferrer=tuple(results),
+        by_inferrer=tuple(by_inferrer),
     )
 
 
-def namesakes(
+def compare_scores(
+    inferrer: str,
+    suspects: FloatArray,
+    control: FloatArray,
+    own_control: FloatArray | None,
+    blind: BlindCheck,
+    alpha: float,
+    seed: int,
+) -> InferrerComparison:
+    """The verdict by one inferrer.
+
+    Args:
+        inferrer: Its name.
+        suspects: Scores, shape (n_suspects,), finite.
+        control: Scores, shape (n_control,), finite.
+        own_control: Scores of each suspect's namesake, in the same order, where each has one.
+        blind: Whether the two differ in what no encoder is needed to see.
+        alpha: Level of the tests.
+        seed: Seed of the random permutations.
+    """
+    unpaired = compare(suspects, control, alpha, seed)
+    return InferrerComparison(
+        inferrer=inferrer,
+        outcome=unpaired.outcome,
+        sentence=_sentence(unpaired, blind),
+        unpaired=unpaired,
+        paired=None if own_control is None else compare_pairs(suspects, own_control, alpha, seed),
+        control_scores=tuple(np.sort(control).tolist()),
+    )
+
+
+def find_namesakes(
     suspects: Mapping[str, str],
     control: Mapping[str, str],
     named: tuple[Sequence[str], Sequence[str]],
@@ -159,12 +130,12 @@ def namesakes(
         control: The same.
         named: Files and folders that were given, of suspects and control.
     """
-    wanted = {_name(path, named[0]): one for one, path in suspects.items()}
-    offered = {_name(path, named[1]): one for one, path in control.items()}
+    wanted = {_name(path, named[0]): image_id for image_id, path in suspects.items()}
+    offered = {_name(path, named[1]): image_id for image_id, path in control.items()}
     is_clear = len(wanted) == len(suspects) and len(offered) == len(control)
     if not is_clear or not wanted.keys() <= offered.keys():
         return None
-    return {one: offered[name] for name, one in wanted.items()}
+    return {image_id: offered[name] for name, image_id in wanted.items()}
 
 
 def _name(path: str, roots: Sequence[str]) -> str:
@@ -176,7 +147,7 @@ def _name(path: str, roots: Sequence[str]) -> str:
 
 def _sentence(comparison: Comparison, blind: BlindCheck) -> str:
     if blind.outcome != "different" or comparison.outcome == "too few":
-        return comparison.sentence()
+        return comparison_sentence(comparison)
     return (
         "This comparison allows no conclusion on whether pictures of the set were used to train "
         f"the encoder, because a baseline that never saw the encoder tells the "
@@ -186,14 +157,5 @@ def _sentence(comparison: Comparison, blind: BlindCheck) -> str:
     )
 
 
-def _paths(audit: Audit) -> dict[str, str]:
-    """The first path of each scored picture, by its SHA-256."""
-    paths: dict[str, str] = {}
-    for row in audit.scored:
-        if row.sha256:
-            paths.setdefault(row.sha256, row.path)
-    return paths
-
-
 def _column(scores: Mapping[str, float], image_ids: Iterable[str]) -> FloatArray:
-    return np.array([scores[one] for one in image_ids])
+    return np.array([scores[image_id] for image_id in image_ids])

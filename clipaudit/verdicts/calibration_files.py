@@ -1,4 +1,4 @@
-"""Calibrations that were made, each with the evidence behind it: a JSON file each.
+"""Files of calibrations: each is JSON, with the evidence behind it.
 
 They lie in the user's cache folder, one for each encoder, inferrer, recipe, number of views,
 similarity and set of references; a new one takes the place of the old. A file may be copied to
@@ -9,28 +9,35 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b, sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from clipaudit.cache_dir import cache_dir
 from clipaudit.errors import InferrerError
-from clipaudit.files import make_folder, replace_file
+from clipaudit.files import (
+    FormatError,
+    cache_dir,
+    make_folder,
+    read_json,
+    refuse_link,
+    replace_file,
+)
 from clipaudit.results.evidence import KnownSet
 from clipaudit.statistics.calibration import Calibration, KnownScores
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-"""Of a file."""
+"""Version of the format of a file."""
 
 
 @dataclass(frozen=True, slots=True)
-class KeptCalibration:
+class CalibrationFile:
     """A calibration, and what it was made from.
 
     Attributes:
@@ -69,57 +76,15 @@ class KeptCalibration:
 
     def to_json(self) -> bytes:
         """What a file holds; a picture a line would be no easier to read."""
-        document = {
-            "format": FORMAT,
-            **{one.name: getattr(self, one.name) for one in fields(self)},
-            "calibration": self.calibration.to_dict(),
-            "nonmembers": asdict(self.nonmembers),
-            "members": self.members and asdict(self.members),
-            "hashes": {one: f"{value:016x}" for one, value in self.hashes.items()},
-        }
+        document = {"format": FORMAT, **asdict(self)}
         return json.dumps(document, allow_nan=False, indent=1).encode() + b"\n"
 
-    @classmethod
-    def from_json(cls, content: bytes) -> KeptCalibration:
-        """What `to_json` gave.
 
-        Raises:
-            InferrerError: It is something else, of a newer version, or broken.
-        """
-        try:
-            document = json.loads(content)
-        except ValueError as error:
-            raise InferrerError(f"it is no JSON: {error}", _ADVICE) from error
-        found = document.get("format") if isinstance(document, dict) else None
-        if type(found) is int and found > FORMAT:
-            raise InferrerError(
-                f"it has format {found}, and this clipaudit reads {FORMAT}",
-                "Update clipaudit, or calibrate again with this version.",
-            )
-        try:
-            names = {"format", *(one.name for one in fields(cls))}
-            if found != FORMAT or document.keys() != names:
-                raise ValueError(f"it does not have the fields {', '.join(sorted(names))}")
-            members = document["members"]
-            texts = {name: _text(document[name]) for name in _TEXTS}
-            kept = cls(
-                calibration=Calibration.from_dict(document["calibration"]),
-                nonmembers=_known_set(document["nonmembers"]),
-                members=None if members is None else _known_set(members),
-                hashes={_text(one): int(code, 16) for one, code in document["hashes"].items()},
-                **texts,
-            )
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise InferrerError(f"it is no calibration: {error}", _ADVICE) from error
-        return kept
-
-
-_TEXTS = ("encoder", "created", "clipaudit_version")
 _ADVICE = "Name a file that `clipaudit calibrate` wrote, or calibrate again."
 
 
 def known_set(name: str, image_ids: Iterable[str]) -> KnownSet:
-    """What is told of a set of known pictures."""
+    """Name, size and digest of a set of known pictures."""
     ids = sorted(image_ids)
     return KnownSet(name, len(ids), sha256("\n".join(ids).encode()).hexdigest())
 
@@ -129,38 +94,40 @@ def folder() -> Path:
     return cache_dir() / "calibrations"
 
 
-def keep(kept: KeptCalibration) -> Path:
+def save(calibration: CalibrationFile) -> Path:
     """Write a calibration, in the place of an earlier one for the same scores; gives its file.
 
     Raises:
+        InputError: The folder is a link.
         FileError: It cannot be written.
     """
-    path = folder() / f"{kept.name}.json"
+    path = folder() / f"{calibration.name}.json"
+    refuse_link(path.parent)
     make_folder(path.parent)
-    replace_file(path, kept.to_json())
+    replace_file(path, calibration.to_json())
     return path
 
 
-def load(path: Path) -> KeptCalibration:
+def load(path: Path) -> CalibrationFile:
     """A calibration from its file.
 
     Raises:
         InferrerError: There is none, or it cannot be read.
     """
+    name = f"the calibration {str(path)!r}"
     try:
-        content = path.read_bytes()
+        return read_json(path, CalibrationFile, version=FORMAT, unknown="forbid")
     except OSError as error:
-        raise InferrerError(
-            f"cannot read the calibration {str(path)!r}: {error.strerror or error}", _ADVICE
-        ) from error
-    try:
-        return KeptCalibration.from_json(content)
-    except InferrerError as error:
-        raise InferrerError(f"the calibration {str(path)!r}: {error}", error.hint) from error
+        raise InferrerError(f"cannot read {name}: {error.strerror or error}", _ADVICE) from error
+    except FormatError as error:
+        advice = "Update clipaudit, or calibrate again with this version."
+        raise InferrerError(f"{name}: {error}", advice) from error
+    except ValueError as error:
+        raise InferrerError(f"{name}: it is no calibration: {error}", _ADVICE) from error
 
 
-def kept_calibrations() -> tuple[KeptCalibration, ...]:
-    """All that are kept, by encoder and inferrer; what cannot be read is said and passed over."""
+def read_calibrations() -> tuple[CalibrationFile, ...]:
+    """All calibrations in the folder, by encoder and inferrer; a broken file is warned of."""
     found = []
     for path in sorted(folder().glob("*.json")):
         try:
@@ -168,14 +135,14 @@ def kept_calibrations() -> tuple[KeptCalibration, ...]:
         except InferrerError as error:
             logger.warning("passed over: %s. %s", error, error.hint)
 
-    def place(kept: KeptCalibration) -> tuple[str, ...]:
-        return kept.encoder, kept.calibration.scored_by.inferrer, kept.name
+    def place(file: CalibrationFile) -> tuple[str, ...]:
+        return file.encoder, file.calibration.scored_by.inferrer, file.name
 
     return tuple(sorted(found, key=place))
 
 
 def find(name: str) -> Path:
-    """The file of a kept calibration by its name, or by the start of it.
+    """The file of a calibration by its name, or by the start of it.
 
     Raises:
         InferrerError: None is called so, or several are.
@@ -191,7 +158,7 @@ def find(name: str) -> Path:
 
 
 def remove(name: str) -> Path:
-    """Delete a kept calibration, broken or not; gives its file.
+    """Delete a calibration, broken or not; gives its file.
 
     Raises:
         InferrerError: As `find`, or the system does not let us.
@@ -209,23 +176,11 @@ def remove(name: str) -> Path:
 
 def _without(known: KnownScores, image_ids: Collection[str]) -> KnownScores | None:
     left = [
-        (one, score)
-        for one, score in zip(known.image_ids, known.scores, strict=True)
-        if one not in image_ids
+        (image_id, score)
+        for image_id, score in zip(known.image_ids, known.scores, strict=True)
+        if image_id not in image_ids
     ]
     if not left:
         return None
     ids, scores = zip(*left, strict=True)
     return KnownScores(ids, scores)
-
-
-def _known_set(value: Any) -> KnownSet:
-    if not isinstance(value, dict) or type(value.get("n")) is not int:
-        raise ValueError("a set of known pictures is not described")
-    return KnownSet(**{**value, "name": _text(value["name"]), "sha256": _text(value["sha256"])})
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")  # noqa: TRY004 -- the document is wrong
-    return value

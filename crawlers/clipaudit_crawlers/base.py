@@ -32,10 +32,10 @@ class ImageRecord:
         uploaded: ISO 8601 date, or date and time, when it was put online at the source; of
             several versions that of the one behind `image_url`.
         taken: ISO 8601 date, or date and time, when it was made, as its metadata say.
-        width_px: Of the picture behind `image_url`.
-        height_px: Of the picture behind `image_url`.
-        size_bytes: Of the file behind `image_url`.
-        sha256: Of that file, in hex, where the source promises one.
+        width_px: Width of the picture behind `image_url`.
+        height_px: Height of the picture behind `image_url`.
+        size_bytes: Size of the file behind `image_url`.
+        sha256: Hash of that file, in hex, where the source promises one.
         md5: The same with MD5.
         sha1: The same with SHA-1.
     """
@@ -72,7 +72,7 @@ class Query:
             whatever the source has under a free licence, or at all.
         uploaded_from: Only pictures put online on this day or later.
         uploaded_before: Only pictures put online before this day.
-        place: Of the search among those of a run, from 0; for sources whose pictures have no
+        place: Place of the search among those of a run, from 0; for sources whose pictures have no
             keywords, and are dealt out to the searches in turn.
         n_places: Searches of the run.
     """
@@ -96,7 +96,7 @@ class SourceFacts:
         requests_per_minute: The service's limit, or None where it has none.
         requests_per_day: The service's limit, or None where it has none.
         most_per_keyword: How many records one query can ever give, or None for no limit.
-        typical_bytes: Of one picture as it is downloaded; an estimate, for plans.
+        typical_bytes: Size of one picture as it is downloaded; an estimate, for plans.
         keys: Variables of the environment that hold its keys; empty where none is needed.
         keys_from: Where a person gets them, as a URL.
         takes_licenses: Whether a query may ask for pictures under some licences alone.
@@ -105,6 +105,9 @@ class SourceFacts:
             ask for a time.
         extra_requests: Requests that a run needs once, besides those of its queries.
         is_local: Whether a search reads this machine alone.
+        is_public: Whether everybody can see its pictures.
+        asks_robots: Whether robots.txt of each host is to be honoured: for lists of addresses,
+            which nobody published for being downloaded.
         notice: What has to be said to whoever uses it, such as the day on which it ends.
     """
 
@@ -121,6 +124,8 @@ class SourceFacts:
     gives_upload_dates: bool = False
     extra_requests: int = 0
     is_local: bool = False
+    is_public: bool = True
+    asks_robots: bool = False
     notice: str | None = None
 
 
@@ -149,7 +154,8 @@ class ImageSource(Protocol):
 
         Raises:
             SourceError: A key is missing (the hint says where to get one, and which sources need
-                none), or the argument does not name what the source reads.
+                none), or there is an argument and the source takes none.
+            InputError: The argument does not name what the source reads.
         """
         ...
 

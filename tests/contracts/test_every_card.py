@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from clipaudit.features.views import RECIPES
-from clipaudit.inferrers import load
 from clipaudit.inferrers.card_text import render
-from clipaudit.inferrers.library import CARD, TEXT, WEIGHTS, shipped_folder
+from clipaudit.inferrers.library import CARD, TEXT, WEIGHTS, load, shipped_folder
 
 MEGABYTE = 1_000_000
 FOLDERS = sorted(path.parent for path in shipped_folder().glob(f"*/{CARD}"))

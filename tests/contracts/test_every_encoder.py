@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from clipaudit.encoders.base import EncoderOptions, InputSpec
-from clipaudit.encoders.spec import SCHEMES, load_encoder
+from clipaudit.encoders.spec import SCHEMES, Scheme, load_encoder
 from clipaudit.errors import EncoderError
 
 SIDE = 32
@@ -445,3 +445,54 @@ def test_on_cuda_it_computes_the_same(case):
     there = load_encoder(made.spec, replace(made.options, device="cuda"))
     views = views_for(encoder)
     assert relative(there.embed(views.cuda()).cpu(), encoder.embed(views)) < 1e-3
+
+
+TOY = """
+from torch import nn
+
+from clipaudit.encoders.base import InputSpec
+from clipaudit.encoders.towers import Tower, ready
+from clipaudit.encoders.training_data import TrainingFacts
+
+
+def load(name, options):
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten())
+    spec = InputSpec(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
+    return ready(Tower(f"toy:{name}", module, spec, "embedding"), options)
+
+
+def published():
+    yield "bricks", "embedding"
+
+
+def facts(name):
+    return TrainingFacts(about=f"pictures of {name}")
+"""
+
+
+def test_a_new_backend_is_one_module_and_one_line(tmp_path, monkeypatch, capsys):
+    from clipaudit.cli.app import main
+    from clipaudit.encoders.catalog import list_encoders
+    from tests.made.score_runs import draw_pictures
+
+    (tmp_path / "toy_backend.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    row = Scheme(
+        "toy_backend:load",
+        ending=".toy",
+        published="toy_backend:published",
+        training_facts="toy_backend:facts",
+    )
+    monkeypatch.setitem(SCHEMES, "toy", row)
+    pictures = draw_pictures(tmp_path / "pictures", 2)[0].parent
+    for spec in ("toy:bricks", "bricks.toy"):
+        with pytest.raises(SystemExit) as ended:
+            main(["score", str(pictures), "--encoder", spec, "--format", "json", "--no-cache"])
+        assert not ended.value.code
+        run = json.loads(capsys.readouterr().out)
+        assert run["run"]["encoder"]["spec"].startswith("toy:bricks" if ":" in spec else "toy:")
+        assert len(run["rows"]) == 2
+        assert all(row["status"] == "ok" for row in run["rows"])
+    assert [(entry.spec, entry.note) for entry in list_encoders("toy:")] == [
+        ("toy:bricks", "pictures of bricks")
+    ]

@@ -11,12 +11,15 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clipaudit.cli.app import main
 from clipaudit.errors import InferrerError
 from clipaudit.features.signals import Signals
-from clipaudit.inferrers import KINDS, Features, Inferrer, find, forms, load, save
-from clipaudit.inferrers.library import CARD, RULES, TEXT, WEIGHTS
+from clipaudit.inferrers import RULES, find_rule, forms
+from clipaudit.inferrers.base import Features, Inferrer
+from clipaudit.inferrers.library import CARD, TEXT, WEIGHTS, find, load, save
 from clipaudit.statistics.metrics import auc
 from tests.made.inferrers import FORMS, READS, features, form_id, reads_of, trained
+from tests.made.score_runs import draw_pictures
 
 N_VIEWS = READS.n_views
 PAIRS = list(zip(*np.triu_indices(N_VIEWS, 1), strict=True))
@@ -27,12 +30,12 @@ every_form = pytest.mark.parametrize("form", FORMS, ids=form_id)
 
 
 def trained_form(form, seed=0, gap=3.0):
-    return trained(RULES, form[0], seed, gap, has_reference=form[1])
+    return trained(form[0], seed, gap, has_reference=form[1])
 
 
 def rule_and_features(form, *numbers):
     given, is_member = features(*numbers, reads_of(*form))
-    return RULES[form[0]], given, is_member
+    return find_rule(form[0]), given, is_member
 
 
 @pytest.fixture(scope="module", params=FORMS, ids=form_id)
@@ -51,10 +54,6 @@ def folder(inferrer, tmp_path):
     """One of each kind on disk."""
     save(inferrer, tmp_path / inferrer.card.name)
     return tmp_path / inferrer.card.name
-
-
-def test_there_is_a_rule_for_every_kind():
-    assert set(RULES) == set(KINDS)
 
 
 def test_members_that_can_be_told_are_told(inferrer, some):
@@ -364,7 +363,7 @@ def test_weights_for_another_number_of_views_are_noticed(folder, n_views):
 WEIGHTLESS = {"T", "norm", "difference"}
 
 
-@pytest.mark.parametrize("other", KINDS)
+@pytest.mark.parametrize("other", RULES)
 def test_weights_of_another_kind_are_noticed(folder, other):
     reads = load(folder).card.reads
     kind = load(folder).card.kind
@@ -400,7 +399,7 @@ def load_or_none(folder):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_give_no_number_are_noticed(inferrer, tmp_path, value):
     arrays = {name: np.full_like(array, value) for name, array in inferrer.rule.arrays().items()}
-    rule = RULES[inferrer.card.kind].from_arrays(arrays)
+    rule = find_rule(inferrer.card.kind).from_arrays(arrays)
     save(Inferrer(inferrer.card, rule), tmp_path)
     if arrays:
         broken(tmp_path)
@@ -412,3 +411,49 @@ def test_saving_again_replaces_all_of_it(inferrer, folder):
     save(Inferrer(other, trained_form(form, seed=1).rule), folder)
     assert load(folder).card.threshold == 7.5
     assert sorted(path.name for path in folder.iterdir()) == sorted([CARD, TEXT, WEIGHTS])
+
+
+# --- a kind that is added ------------------------------------------------------------------------
+
+TOY = """
+from clipaudit.inferrers.threshold import ThresholdRule
+
+
+class LargestRule(ThresholdRule):
+    about = "The largest similarity, compared with a threshold"
+    reference = "never"
+
+    def score(self, values):
+        return values.max(axis=1).astype(float)
+"""
+
+
+def test_a_new_kind_is_one_module_and_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "toy_rule.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("CLIPAUDIT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setitem(RULES, "largest", "toy_rule:LargestRule")
+    pictures = draw_pictures(tmp_path / "pictures", 30)[0].parent
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main(list(map(str, arguments)))
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    size = ["--members", 10, "--nonmembers", 10, "--size", 16, "--views", 4]
+    how = ["--architecture", "resnet-tiny", "--epochs", 1, "--batch-size", 5, "--device", "cpu"]
+    kinds = ["--kind", "largest", "--encoder-output", "embedding", "--data-name", "toy"]
+    run("train", pictures, "-o", tmp_path / "run", *size, *how, *kinds)
+    folder = tmp_path / "run/inferrers/toy-largest"
+    assert "The largest similarity, compared with a threshold. Input:" in run(
+        "inferrers", "show", folder
+    )
+    scored = json.loads(
+        run(
+            *("score", pictures, "--encoder", f"shadow:{tmp_path / 'run'}", "--views", 4),
+            *("--inferrer", folder, "--format", "json"),
+        )
+    )
+    assert scored["summary"]["n_scored"] == 30
+    assert scored["run"]["inferrers"][0]["kind"] == "largest"

@@ -4,15 +4,19 @@ import base64
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 import unicodedata
 
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from clipaudit.reports.formats import FORMATS, TEXT_FORMATS, dump, render
-from clipaudit.results.audit import SCHEMA_VERSION
+from clipaudit._version import SCHEMA_VERSION
+from clipaudit.reports.formats import AUDIT, dump, printable, render
 from tests.made.audits import (
     INFERRERS,
     audit_of,
@@ -159,10 +163,10 @@ def test_any_name_survives_the_round_trip(style, names):
 
 
 def test_every_format_for_programs_is_read_back_here():
-    assert set(READERS) == set(FORMATS) - {"table", "html"}
+    assert set(READERS) == set(AUDIT) - {"table", "html"}
 
 
-@pytest.mark.parametrize("style", TEXT_FORMATS)
+@pytest.mark.parametrize("style", printable(AUDIT))
 def test_nothing_in_it_can_steer_a_terminal(style):
     text = render(controlled(calibrated(nasty_audit())), style)
     # JSON leaves DEL as it is, which no terminal obeys.
@@ -170,12 +174,12 @@ def test_nothing_in_it_can_steer_a_terminal(style):
     assert steering <= {"\n", "\x7f"} if style.startswith("json") else steering <= {"\n"}
 
 
-@pytest.mark.parametrize("style", sorted(FORMATS))
+@pytest.mark.parametrize("style", sorted(AUDIT))
 def test_the_same_audit_gives_the_same_bytes(style):
     assert dumped(nasty_audit(), style) == dumped(nasty_audit(), style)
 
 
-@pytest.mark.parametrize("style", TEXT_FORMATS)
+@pytest.mark.parametrize("style", printable(AUDIT))
 def test_text_is_utf8_without_colour_and_ends_in_one_line_feed(style, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     text = dumped(realistic(30), style).decode("utf-8")
@@ -202,28 +206,37 @@ def test_what_a_calibration_gave_survives_the_round_trip(style):
     assert n_decided == 2 * len(audit.scored)  # of three inferrers, one has no calibration
 
 
-@pytest.mark.parametrize("style", sorted(FORMATS))
-def test_without_a_calibration_nothing_of_one_is_said(style):
+@pytest.mark.parametrize("style", ["table", "html"])
+def test_without_a_calibration_people_are_told_nothing_of_one(style):
     content = dumped(realistic(3), style)
     said = b"verdict" if style != "html" else b"called members"  # HTML says that there is none
     for word in (b"p_value", said, b"fdr", b"comparison"):
         assert word not in content
-    assert b"1.1" not in content if style in READERS else b"Uncalibrated" in content
+    assert b"Uncalibrated" in content
 
 
-@pytest.mark.parametrize("style", sorted(FORMATS))
+@pytest.mark.parametrize("style", sorted(READERS))
+def test_programs_find_every_field_whatever_the_run_has(style):
+    plain, full = (
+        READERS[style](dumped(audit, style)) for audit in (realistic(3), with_reference())
+    )
+    assert plain[0].keys() == full[0].keys()
+    assert {plain[0][name] for name in ("p_value", "q_value", "verdict", "picked")} == {None}
+
+
+@pytest.mark.parametrize("style", sorted(AUDIT))
 def test_the_verdict_on_the_folder_goes_with_every_format(style):
     audit = controlled(calibrated(realistic(12)))
     content = dumped(audit, style)
     if style == "parquet":
-        content = pq.read_schema(io.BytesIO(content)).metadata[b"clipaudit.run"]
+        content = pq.read_schema(io.BytesIO(content)).metadata[b"clipaudit.audit"]
     text = " ".join(content.decode().replace("\u2502", " ").split())
     assert audit.comparison.sentence in text
     for fact in ("/home/ana/control", "/home/ana/unseen"):  # the sets behind the numbers
         assert fact in text
 
 
-@pytest.mark.parametrize("style", sorted(FORMATS))
+@pytest.mark.parametrize("style", sorted(AUDIT))
 @pytest.mark.parametrize(
     "audit",
     [
@@ -256,7 +269,7 @@ def test_what_references_are_and_make_of_each_picture_survives_the_round_trip(st
     got = READERS[style](content)
     assert [record["path"] for record in got] == ["a.png"] * 3 + ["b.png"] * 3 + ["c.png"]
     if style in ("json", "jsonl"):
-        norms = [record.get("reference", {}).get("norm") for record in got]
+        norms = [(record["reference"] or {}).get("norm") for record in got]
     else:
         norms = [record["reference_norm"] for record in got]
     told = [None if norm is None else float(norm) for norm in norms]
@@ -265,15 +278,62 @@ def test_what_references_are_and_make_of_each_picture_survives_the_round_trip(st
         assert spec.encode() in content
 
 
-@pytest.mark.parametrize("style", sorted(FORMATS))
+@pytest.mark.parametrize("style", sorted(AUDIT))
 def test_the_facts_of_the_run_go_with_it(style):
     content = dumped(realistic(3), style)
     if style == "parquet":
         metadata = pq.read_schema(io.BytesIO(content)).metadata
-        content = metadata[b"clipaudit.run"] + metadata[b"clipaudit.schema_version"]
+        content = metadata[b"clipaudit.audit"] + metadata[b"clipaudit.schema_version"]
     text = content.decode()
     for fact in ("ViT-B-32/openai", "3fa9c1d23fa9", "paper/1", "cosine", INFERRERS[2].name):
         assert fact in text
     if style != "table":
         for fact in ("0.1.0", "3.11.7", "clipaudit score images", SCHEMA_VERSION, "c" * 64):
             assert fact in text
+
+
+TOY = r"""
+def dump(audit, file):
+    file.write(f"{len(audit.scored)} of {len(audit)} scored\n".encode())
+"""
+RUN = """
+import sys
+
+from clipaudit.reports import formats
+
+formats.AUDIT["toy"] = formats.Format("toy_format:dump", ".toy")  # the line
+
+from clipaudit.cli.app import main
+
+main(sys.argv[1:])
+"""
+
+
+def test_a_new_format_takes_a_module_and_a_line(tmp_path):
+    from clipaudit.encoders.base import InputSpec
+    from clipaudit.shadow.architectures import build
+    from clipaudit.shadow.encoder import save
+
+    spec = InputSpec(16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), interpolation="bicubic")
+    save(build("resnet-tiny", 16, 0), tmp_path / "encoder", "resnet-tiny", spec)
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "a.png")
+    (tmp_path / "toy_format.py").write_text(TOY)
+
+    def clipaudit(*arguments):
+        line = [sys.executable, "-c", RUN, *arguments]
+        paths = os.pathsep.join((str(tmp_path), *sys.path))
+        environment = {**os.environ, "PYTHONPATH": paths, "CLIPAUDIT_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run(
+            line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    scored = ("score", "a.png", "--encoder=shadow:encoder", "--workers=0", "--quiet")
+    code, out, err = clipaudit(*scored, "--format=toy", "--out=a.json")
+    assert (code, out) == (0, "1 of 1 scored\n"), err
+    code, out, err = clipaudit("report", "a.json", "--out=a.toy")
+    assert (code, out) == (0, "a.toy\n"), err
+    assert (tmp_path / "a.toy").read_text() == "1 of 1 scored\n"
+    code, _, err = clipaudit("report", "a.json", "--out=a.tpy")
+    assert code == 2
+    assert ".html or .toy" in err

@@ -9,13 +9,16 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
-from clipaudit_crawlers import SOURCES, source_type
+from clipaudit_crawlers import SOURCES
 from clipaudit_crawlers.base import ImageRecord, Query
-from clipaudit_crawlers.fetch import Web, WebConfig
+from clipaudit_crawlers.fetch import Web
 from clipaudit_crawlers.licenses import LICENSES
+from clipaudit_crawlers.web.config import WebConfig
 from PIL import Image
 
-from clipaudit.errors import SourceError
+from clipaudit.cli.app import main
+from clipaudit.errors import ClipAuditError, SourceError
+from clipaudit.evaluation_sets.sources import source_names, source_type
 from tests.services.brave import BraveService
 from tests.services.flickr import FlickrService
 from tests.services.google import GoogleService
@@ -147,7 +150,7 @@ def at_work(running):
 
 
 def test_every_source_is_tried_here():
-    assert {case.name for case in CASES} == set(SOURCES)
+    assert {case.name for case in CASES} == set(source_names())
 
 
 # --- facts ---------------------------------------------------------------------------------------
@@ -197,7 +200,7 @@ def test_without_a_key_it_says_which_one_and_where_it_is_to_be_had(case, at_work
 def test_what_stands_behind_the_colon_is_needed_or_refused(case, at_work, tmp_path):
     wrong = str(tmp_path / "not-there") if at_work.argument else "otter"
     for argument in (wrong, "") if at_work.argument else (wrong,):
-        with pytest.raises(SourceError) as caught:
+        with pytest.raises(ClipAuditError) as caught:
             at_work.kind.open(at_work.web, at_work.environ, argument)
         assert argument in str(caught.value)
         assert f"--source {case.name}" in caught.value.hint
@@ -335,7 +338,7 @@ def test_a_time_is_kept_to_or_refused(case, at_work, names):
     if not at_work.facts.gives_upload_dates:
         with pytest.raises(SourceError) as caught:
             at_work.search(**asked)
-        able = {name for name in SOURCES if source_type(name).facts({}).gives_upload_dates}
+        able = {name for name in source_names() if source_type(name).facts({}).gives_upload_dates}
         assert able <= set(re.findall(r"\w+", caught.value.hint))
         return
     records = list(at_work.search(limit=1000, **asked))
@@ -352,7 +355,7 @@ def test_licences_are_kept_to_or_refused(case, at_work):
     if not at_work.facts.takes_licenses:
         with pytest.raises(SourceError) as caught:
             at_work.search(licenses=wanted)
-        able = {name for name in SOURCES if source_type(name).facts({}).takes_licenses}
+        able = {name for name in source_names() if source_type(name).facts({}).takes_licenses}
         assert able & set(re.findall(r"\w+", caught.value.hint))
         return
     if not at_work.facts.gives_licenses:  # a filter that the service applies, as its tests show
@@ -445,3 +448,60 @@ def test_a_service_that_hangs_up_once_is_asked_again(case, at_work):
     at_work.fails(Fault(drops=True))
     assert list(at_work.search()) == expected
     assert not at_work.service.faults
+
+
+# --- one of your own -----------------------------------------------------------------------------
+
+TOY = """
+from clipaudit_crawlers.base import ImageRecord, SourceFacts
+from clipaudit_crawlers.sources.services import ask
+
+
+class Toy:
+    name = "toy"
+
+    def __init__(self, web, base_url):
+        self.web, self.base_url = web, base_url
+
+    @classmethod
+    def facts(cls, environ):
+        return SourceFacts(title="Toy Museum", page_size=100, notice="Toys are for everybody.")
+
+    @classmethod
+    def open(cls, web, environ, argument=""):
+        return cls(web, environ["TOY_URL"])
+
+    def search(self, query):
+        params = {"q": query.keyword}
+        for url in ask(self, "Toy Museum", params, lambda answer: answer):
+            yield ImageRecord(source=self.name, source_id=url, image_url=url)
+"""
+
+
+class ToyService(PicturesService):
+    """A site that answers a search with a plain list of addresses."""
+
+    api = "/toys"
+
+    def answer(self, asked):
+        keyword = asked.query.get("q", "")
+        return Answer([self.picture_url(picture) for picture in self.world.pictures(keyword)])
+
+
+def test_a_new_source_is_one_module_and_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "toy_source.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(SOURCES, "toy", "toy_source:Toy")
+    command = ["build-eval", "-k", "otter,seal", "-s", "toy", "-o", str(tmp_path / "set")]
+    with ToyService(WORLD) as service:
+        monkeypatch.setenv("TOY_URL", f"{service.url}/toys")
+        with pytest.raises(SystemExit, match="0"):
+            main([*command, "--dry-run"])
+        assert "Toys are for everybody." in capsys.readouterr().out
+        with pytest.raises(SystemExit, match="0"):
+            main([*command, "--per-keyword", "2", "--nonmembers", "none", "--allow-private"])
+    assert len(list((tmp_path / "set" / "members").glob("*.png"))) == 4
+    assert "Toy Museum" in (tmp_path / "set" / "README.md").read_text()
+    with pytest.raises(SystemExit, match="2"):
+        main(["build-eval", "-k", "otter", "-s", "toi"])
+    assert "Did you mean toy?" in capsys.readouterr().err

@@ -18,7 +18,7 @@ import numpy as np
 
 from clipaudit.features.signals import SIMILARITIES, Embeddings, measure, n_pairs
 from clipaudit.features.views import ENCODERMI, draw, make_views
-from clipaudit.inferrers.library import RULES
+from clipaudit.inferrers import find_rule
 
 SIZE, N_IMAGES, N_VIEWS, SEED, DIM = 24, 3, 4, 7, 6
 
@@ -60,7 +60,7 @@ def rule_of(kind):
             name = f"{part}.{layer}"
             arrays[f"{name}.weight"] = numbers_for(f"{name}.weight", (n_out, n_in))
             arrays[f"{name}.bias"] = numbers_for(f"{name}.bias", (n_out,))
-    return RULES[kind].from_arrays(arrays)
+    return find_rule(kind).from_arrays(arrays)
 
 
 def compute() -> dict[str, Any]:

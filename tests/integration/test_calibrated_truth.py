@@ -50,7 +50,7 @@ def p_values(audit):
 
 
 def test_what_is_kept_says_what_it_is_made_from(calibrated, truth):
-    (kept,) = calibrated.kept
+    (kept,) = calibrated.calibrations
     assert kept.nonmembers.name == str(truth[1] / "known")
     assert len(kept.calibration.null) == kept.nonmembers.n == 120 - calibrated.n_same
     assert calibrated.n_same <= 3
@@ -82,7 +82,7 @@ def test_scores_do_not_change_and_a_repeated_run_says_the_same(calibrated, truth
 def test_a_calibration_of_another_encoder_is_not_used(calibrated, truth, score):
     del calibrated
     audit = score(truth[0].folder / "members", encoder="stranger")
-    assert audit.run.calibrations == ()
+    assert audit.calibrations == ()
     assert {row.findings[0].verdict for row in audit.scored} == {None}
 
 

@@ -10,8 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 import clipaudit
 from clipaudit.errors import InferrerError, InputError
-from clipaudit.inferrers import Inferrer, save
-from clipaudit.inferrers.library import find
+from clipaudit.inferrers.base import Inferrer
+from clipaudit.inferrers.library import find, save
 from clipaudit.seeding import stream
 from clipaudit.shadow.procedural import draw_picture
 

@@ -74,8 +74,8 @@ def test_calibrating_and_a_control_open_no_socket(installed, world, no_sockets, 
             **how,
         )
     )
-    assert done.document["run"]["calibrations"][0]["n_null"] == 22
-    assert done.document["run"]["comparison"]["n_scored"] == 22
+    assert done.document["calibrations"][0]["n_null"] == 22
+    assert done.document["comparison"]["n_scored"] == 22
 
 
 @pytest.mark.disable_socket

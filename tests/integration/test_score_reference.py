@@ -17,8 +17,10 @@ from clipaudit.cli.app import main
 from clipaudit.encoders.base import InputSpec
 from clipaudit.errors import InferrerError, UsageError
 from clipaudit.features.views import ENCODERMI
-from clipaudit.inferrers import Card, Inferrer, Reads, ShadowFacts, library, save
+from clipaudit.inferrers import library, reads_of
+from clipaudit.inferrers.base import Card, Inferrer, ShadowFacts
 from clipaudit.inferrers.difference import DifferenceRule
+from clipaudit.inferrers.library import save
 from clipaudit.inferrers.norm import NormRule
 from clipaudit.inferrers.threshold import MeanRule
 from clipaudit.reports.formats import dump, render
@@ -40,7 +42,7 @@ def inferrer_in(folder, name, kind, rule, accuracy=0.5, *, has_reference):
     card = Card(
         name=name,
         kind=kind,
-        reads=Reads.by(
+        reads=reads_of(
             kind, "cosine", N_VIEWS, ENCODERMI.id, "embedding", has_reference=has_reference
         ),
         threshold=0.1,
@@ -134,7 +136,7 @@ def test_of_several_references_the_mean_is_read(run, known_truth, larger):
     for name in ("difference", "norm"):
         expected = (scores(alone[0], name) + scores(alone[1], name)) / 2
         np.testing.assert_allclose(scores(both, name), expected, atol=1e-5)
-    assert [one["spec"] for one in both.run.references] == [known_truth.stranger, larger]
+    assert [one.spec for one in both.run.references] == [known_truth.stranger, larger]
 
 
 def test_a_reference_of_another_size_sees_the_picture_at_its_own(run, larger):
@@ -229,10 +231,10 @@ def dumped(audit, style):
 
 def test_every_format_names_the_reference_and_what_it_made_of_each_picture(run, known_truth):
     audit = run("difference", references=known_truth.stranger)
-    fingerprint = audit.run.references[0]["fingerprint"]
+    fingerprint = audit.run.references[0].fingerprint
     first = audit[0].reference
     document = json.loads(dumped(audit, "json"))
-    assert document["schema_version"] == "1.1"
+    assert document["schema_version"] == "1.0"
     assert document["run"]["references"][0]["spec"] == known_truth.stranger
     assert document["run"]["config"]["references"] == [known_truth.stranger]
     assert document["rows"][0]["reference"] == {
@@ -240,7 +242,7 @@ def test_every_format_names_the_reference_and_what_it_made_of_each_picture(run, 
         "norm": first.norm,
     }
     head, line, *_ = map(json.loads, dumped(audit, "jsonl").splitlines())
-    assert head["references"] == document["run"]["references"]
+    assert head["run"]["references"] == document["run"]["references"]
     assert line["reference"] == document["rows"][0]["reference"]
     record = next(csv.DictReader(io.StringIO(dumped(audit, "csv").decode())))
     assert (record["references"], record["reference_fingerprints"]) == (
@@ -251,7 +253,8 @@ def test_every_format_names_the_reference_and_what_it_made_of_each_picture(run, 
     table = pq.read_table(io.BytesIO(dumped(audit, "parquet")))
     assert table["reference_norm"][0].as_py() == first.norm
     assert (
-        fingerprint in json.loads(table.schema.metadata[b"clipaudit.run"])["references"][0].values()
+        fingerprint
+        in json.loads(table.schema.metadata[b"clipaudit.audit"])["run"]["references"][0].values()
     )
     shown = render(audit)
     assert f"{first.mean_similarity:.4f}" in shown or len(audit) > 20
@@ -261,10 +264,11 @@ def test_every_format_names_the_reference_and_what_it_made_of_each_picture(run, 
 
 def test_without_a_reference_nothing_tells_of_one(run):
     audit = run("t")
-    for style in ("json", "jsonl", "csv", "parquet"):
-        content = dumped(audit, style)
-        assert b"reference" not in content.lower().replace(b"/difference", b"")
-    assert json.loads(dumped(audit, "json"))["schema_version"] == "1.0"
+    document = json.loads(dumped(audit, "json"))
+    assert document["run"]["references"] == document["run"]["config"]["references"] == []
+    assert {row["reference"] for row in document["rows"]} == {None}
+    record = next(csv.DictReader(io.StringIO(dumped(audit, "csv").decode())))
+    assert not record["references"] + record["reference_norm"]
     assert "Reference" not in render(audit)
 
 

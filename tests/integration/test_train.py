@@ -24,10 +24,12 @@ import clipaudit
 from clipaudit.cli.app import main
 from clipaudit.errors import EncoderError, InputError, UsageError
 from clipaudit.files import FileError
-from clipaudit.inferrers import Inferrer, Reads, load, save
+from clipaudit.inferrers.base import Inferrer, Reads
 from clipaudit.inferrers.card_text import render
+from clipaudit.inferrers.library import load, save
 from clipaudit.inferrers.threshold import MeanRule
-from clipaudit.pipelines.score import ScoreConfig, score
+from clipaudit.pipelines.config import ScoreConfig
+from clipaudit.pipelines.score import score
 from clipaudit.pipelines.train import TrainConfig, read_split, train
 from clipaudit.seeding import stream
 from clipaudit.shadow.pretrain import PretrainConfig, pretrain

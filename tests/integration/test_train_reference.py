@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from clipaudit.errors import InputError, UsageError
-from clipaudit.pipelines.score import ScoreConfig, score
+from clipaudit.pipelines.config import ScoreConfig
+from clipaudit.pipelines.score import score
 from clipaudit.pipelines.train import TrainConfig, read_split, train
 from clipaudit.seeding import stream
 from clipaudit.shadow.pretrain import PretrainConfig

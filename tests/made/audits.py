@@ -7,12 +7,14 @@ import random
 from dataclasses import replace
 
 from clipaudit.blind.baseline import BlindCheck
+from clipaudit.encoders.base import EncoderInfo, InputSpec
 from clipaudit.results.audit import Audit, Finding, InferrerFacts, ReferenceSignals, Row, Run
 from clipaudit.statistics.calibration import Calibration, KnownScores
 from clipaudit.statistics.conformal import Levels
 from clipaudit.verdicts.by_calibration import fits, judge, scored_by
 from clipaudit.verdicts.by_control import against_control
-from clipaudit.verdicts.calibration_files import KeptCalibration, known_set
+from clipaudit.verdicts.calibration_files import CalibrationFile, known_set
+from clipaudit.verdicts.shared_pictures import scored_paths, split
 
 INFERRERS = (
     InferrerFacts(
@@ -44,20 +46,20 @@ INFERRERS = (
     ),
 )
 
-ENCODER = {
-    "spec": "ViT-B-32/openai",
-    "output": "embedding",
-    "input": {
-        "size_px": 224,
-        "mean": [0.48145466, 0.4578275, 0.40821073],
-        "std": [0.26862954, 0.26130258, 0.27577711],
-        "interpolation": "bicubic",
-    },
-    "dim": 512,
-    "fingerprint": "3fa9c1d2" * 8,
-    "backend": "onnx",
-    "device": "cpu",
-}
+ENCODER = EncoderInfo(
+    spec="ViT-B-32/openai",
+    output="embedding",
+    input=InputSpec(
+        size_px=224,
+        mean=(0.48145466, 0.4578275, 0.40821073),
+        std=(0.26862954, 0.26130258, 0.27577711),
+        interpolation="bicubic",
+    ),
+    dim=512,
+    fingerprint="3fa9c1d2" * 8,
+    backend="onnx",
+    device="cpu",
+)
 
 
 def sha256(text: str) -> str:
@@ -107,7 +109,7 @@ def audit_of(rows, inferrers=INFERRERS, **changes):
 
 def with_reference():
     """Two scored files and a skipped one, beside two reference encoders."""
-    references = tuple({**ENCODER, "spec": f"ViT-B-32/{tag}"} for tag in ("other", "another"))
+    references = tuple(replace(ENCODER, spec=f"ViT-B-32/{tag}") for tag in ("other", "another"))
     rows = [
         replace(scored(name), reference=ReferenceSignals(0.61, norm))
         for name, norm in (("a.png", 9.5), ("b.png", 11.25))
@@ -140,14 +142,14 @@ def kept(run, inferrer, nulls, members=(), **changes):
     found = known_scores("member", members) if members else None
     facts = {
         "calibration": Calibration(scored_by(run, inferrer), 0, null, found),
-        "encoder": run.encoder["spec"],
+        "encoder": run.encoder.spec,
         "nonmembers": known_set("/home/ana/unseen", null.image_ids),
         "members": known_set("/home/ana/seen", found.image_ids) if found else None,
         "hashes": {},
         "created": "2026-11-24",
         "clipaudit_version": "0.1.0",
     }
-    return KeptCalibration(**{**facts, **changes})
+    return CalibrationFile(**{**facts, **changes})
 
 
 def known_scores(kind, scores):
@@ -173,5 +175,6 @@ def controlled(audit, control=None, outcome="alike", hashes=None):
     control = control or audit_of([scored(f"/home/ana/control/{i}.png") for i in range(30)])
     blind = BlindCheck(outcome, "AUC 0.520 (0.440 to 0.600, n = 530)")
     named = (["/home/ana/pictures"], ["/home/ana/control"])
-    comparison = against_control(audit, control, hashes or {}, blind, named)
-    return replace(audit, run=replace(audit.run, comparison=comparison))
+    pair = split(scored_paths(audit), scored_paths(control), hashes or {})
+    comparison = against_control(audit, control, pair, blind, named)
+    return replace(audit, comparison=comparison)

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from clipaudit import inferrers
 from clipaudit.features.signals import n_pairs
-from clipaudit.inferrers import (
-    KINDS,
-    Card,
-    Features,
-    Inferrer,
-    Kind,
-    Reads,
-    ShadowFacts,
-    forms,
-)
+from clipaudit.inferrers import RULES, find_rule, forms
+from clipaudit.inferrers.base import Card, Features, Inferrer, Kind, Reads, ShadowFacts
 from clipaudit.statistics.metrics import Estimate, Evidence
 
 READS = Reads(similarity="cosine", n_views=6, recipe="encodermi@1", output="embedding")
@@ -38,7 +31,7 @@ EVIDENCE = Evidence(
 )
 
 
-FORMS = tuple((kind, with_one) for kind in KINDS for with_one in forms(kind, has_reference=True))
+FORMS = tuple((kind, with_one) for kind in RULES for with_one in forms(kind, has_reference=True))
 """Every kind of inferrer, without a reference and with one."""
 
 
@@ -48,7 +41,7 @@ def form_id(form):
 
 def reads_of(kind, has_reference=False):
     """What an inferrer of a kind reads where `READS` is what there is."""
-    return Reads.by(
+    return inferrers.reads_of(
         kind,
         READS.similarity,
         READS.n_views,
@@ -106,9 +99,9 @@ def card(kind: Kind, **changes) -> Card:
     return Card(**{**told, **changes})
 
 
-def trained(rules, kind, seed=0, gap=3.0, has_reference=False) -> Inferrer:
+def trained(kind, seed=0, gap=3.0, has_reference=False) -> Inferrer:
     reads = reads_of(kind, has_reference)
     given, is_member = features(seed, 90, 60, gap, reads)
-    rule = rules[kind].train(given.values, is_member, seed)
+    rule = find_rule(kind).train(given.values, is_member, seed)
     threshold = rule.threshold(given.values, is_member)
     return Inferrer(card(kind, reads=reads, threshold=threshold), rule)

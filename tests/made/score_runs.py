@@ -139,8 +139,9 @@ def make_inferrers(folder, n_views=N_VIEWS):
 
     from clipaudit.features.signals import n_pairs
     from clipaudit.features.views import ENCODERMI
-    from clipaudit.inferrers import Card, Inferrer, Reads, ShadowFacts, save
+    from clipaudit.inferrers.base import Card, Inferrer, Reads, ShadowFacts
     from clipaudit.inferrers.deepset import DeepSetRule
+    from clipaudit.inferrers.library import save
     from clipaudit.inferrers.threshold import MeanRule
     from clipaudit.inferrers.vector import VectorRule
     from clipaudit.statistics.metrics import Estimate, Evidence

@@ -39,7 +39,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import numpy as np
-from clipaudit_crawlers.fetch import Web, WebConfig
+from clipaudit_crawlers.fetch import Web
+from clipaudit_crawlers.web.config import WebConfig
 from hypothesis import strategies as st
 from PIL import Image
 

@@ -1,17 +1,20 @@
 """What `import clipaudit` offers: by name, by type, and at no cost before it is used."""
 
+import inspect
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from typing import Annotated
 
 import pytest
 
 import clipaudit
+from clipaudit.api import ScoringCall, called_with
 from clipaudit.encoders.base import EncoderOptions
-from clipaudit.pipelines.score import ScoreConfig
+from clipaudit.pipelines.config import ScoreConfig
+from clipaudit.pipelines.scoring_options import Option, ScoringOptions
 
-NOT_FOR_CALLERS = {"command", "options", "n_views_ahead", "every_data_set"}
-NAMED = {"encoder", "inferrers", "references"}
+FUNCTIONS = (clipaudit.score, clipaudit.calibrate, clipaudit.evaluate)
 
 
 def test_importing_it_imports_nothing_heavy():
@@ -21,28 +24,43 @@ def test_importing_it_imports_nothing_heavy():
     assert done.stdout == "[]\n"
 
 
-def test_every_option_of_a_run_is_an_option_of_the_function_with_the_same_type():
-    known = {}
-    for config in (ScoreConfig, EncoderOptions):
-        for field in fields(config):
-            known[field.name] = field.type
-    options = clipaudit.Options.__annotations__
-    assert options.keys() == known.keys() - NOT_FOR_CALLERS - NAMED
-    for name, annotation in options.items():
-        assert annotation.__forward_arg__ == known[name], name
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_has_every_option_of_scoring_and_describes_it(function):
+    parameters = inspect.signature(function).parameters
+    for option in fields(ScoringOptions):
+        assert parameters[option.name].default == getattr(ScoreConfig(), option.name)
+        assert f"\n    {option.name}: " in function.__doc__
 
 
-def test_the_default_encoder_is_written_twice_and_is_the_same():
-    import inspect
+def test_options_of_encoders_are_options_of_scoring():
+    names = {option.name for option in fields(ScoringOptions)}
+    assert {option.name for option in fields(EncoderOptions)} - names == {"n_views_ahead"}
+    assert ScoreConfig().options == EncoderOptions()
+    assert ScoreConfig(device="mps", offline=True).options == EncoderOptions(
+        device="mps", offline=True
+    )
 
-    parameters = inspect.signature(clipaudit.score).parameters
-    assert parameters["encoder"].default == ScoreConfig().encoder
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithNoise(ScoringCall):
+    """The options, and a new one."""
+
+    noise: Annotated[int, Option("Noise that is added.")] = 3
+
+
+def test_a_new_field_is_a_keyword_with_its_help():
+    @called_with(WithNoise)
+    def louder(call: WithNoise, command: str) -> tuple[int, str]:
+        """Make it louder."""
+        return call.noise, command
+
+    assert louder(encoder="e", noise=5)[0] == 5
+    assert inspect.signature(louder).parameters["noise"].annotation is int
+    assert "    noise: Noise that is added." in louder.__doc__
 
 
 def test_how_scores_are_judged_has_the_same_defaults_here_and_there():
-    import inspect
-
-    from clipaudit.pipelines.audit import JudgeConfig
+    from clipaudit.pipelines.config import JudgeConfig
 
     parameters = inspect.signature(clipaudit.score).parameters
     for field in fields(JudgeConfig):
@@ -51,7 +69,7 @@ def test_how_scores_are_judged_has_the_same_defaults_here_and_there():
 
 def test_rates_that_are_none_are_errors_with_a_hint():
     for option in ("fpr", "fnr", "fdr", "alpha"):
-        with pytest.raises(clipaudit.ClipAuditError, match="is no rate") as caught:
+        with pytest.raises(clipaudit.ClipAuditError, match="must be above 0 and below") as caught:
             clipaudit.score("pictures", **{option: 1.0})
         assert caught.value.hint
 
@@ -64,11 +82,11 @@ def test_an_unknown_option_is_a_programming_mistake():
 
 
 def test_wrong_values_are_errors_with_a_hint():
-    with pytest.raises(clipaudit.ClipAuditError, match="make no pair") as caught:
+    with pytest.raises(clipaudit.ClipAuditError, match="a pair needs two views") as caught:
         clipaudit.score("pictures", n_views=1)
     assert caught.value.hint
     for option in ({"batch_size": 0}, {"workers": -1}, {"limit": 0}):
-        with pytest.raises(clipaudit.ClipAuditError, match="too low"):
+        with pytest.raises(clipaudit.ClipAuditError, match="must be at least"):
             clipaudit.score("pictures", **option)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clipaudit.encoders import devices, fingerprint, onnx_session, sidecar, weights
-from clipaudit.encoders.base import Encoder, EncoderInfo, EncoderOptions
-from clipaudit.encoders.loaded import LoadedEncoder, probe
+from clipaudit.encoders import devices, onnx_session, sidecar, weights
+from clipaudit.encoders.base import Encoder, EncoderOptions
+from clipaudit.encoders.loaded import encoder_of_files
 from clipaudit.errors import EncoderError
 
 
@@ -31,17 +31,7 @@ def load(name: str, options: EncoderOptions) -> Encoder:
         where = torch.device("cpu")
     data = external_data(path)
     run = onnx_session.open_session(path, where, side.output_name)
-    output = side.output or "embedding"
-    info = EncoderInfo(
-        spec=spec,
-        output=output,
-        input=side.input,
-        dim=probe(run, side.input, where, spec),
-        fingerprint=fingerprint.of_files([path, *data], side.input, output),
-        backend="onnx",
-        device=str(where),
-    )
-    return LoadedEncoder(info, where, run)
+    return encoder_of_files(spec, run, [path, *data], side, where, "onnx")
 
 
 def external_data(path: Path) -> list[Path]:

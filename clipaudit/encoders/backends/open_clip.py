@@ -9,15 +9,15 @@ which falls back to plain unpickling.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipaudit.encoders import hub, sidecar, weights
 from clipaudit.encoders.base import Encoder, EncoderOptions, InputSpec, Output
-from clipaudit.encoders.nearest import did_you_mean, nearest
 from clipaudit.encoders.third_party import quiet
-from clipaudit.encoders.towers import Tower, ready, refuse_overrides
-from clipaudit.errors import EncoderError
+from clipaudit.encoders.towers import Tower, no_trunk, ready, refuse_overrides
+from clipaudit.errors import EncoderError, did_you_mean, nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,7 @@ def load(name: str, options: EncoderOptions) -> Encoder:
     Raises:
         EncoderError: See `load_encoder`.
     """
-    return ready(_tower(name, options), options, auto_onnx=True)
+    return ready(_tower(name, options), options)
 
 
 def load_from_hub(name: str, options: EncoderOptions) -> Encoder:
@@ -53,9 +53,7 @@ def load_from_hub(name: str, options: EncoderOptions) -> Encoder:
     by_path = "pass a folder with it and its weights as local-dir:FOLDER"
     config = hub.download(name, [_CONFIG], by_path, offline=options.offline)
     checkpoint = hub.download(name, [_SAFE, _PICKLE], by_path, offline=options.offline)
-    return ready(
-        _from_folder(f"hf-hub:{name}", config, checkpoint, options), options, auto_onnx=True
-    )
+    return ready(_from_folder(f"hf-hub:{name}", config, checkpoint, options), options)
 
 
 def load_from_folder(name: str, options: EncoderOptions) -> Encoder:
@@ -71,15 +69,22 @@ def load_from_folder(name: str, options: EncoderOptions) -> Encoder:
             f"there is no {config}",
             "local-dir: takes a folder as open_clip saves it: that file beside the weights.",
         )
-    found = [folder / one for one in _IN_FOLDER if (folder / one).is_file()]
+    found = [folder / name for name in _IN_FOLDER if (folder / name).is_file()]
     found += sorted(folder.glob("*.safetensors"))
     if not found:
         raise EncoderError(
             f"{folder} holds no weights", f"Put {' or '.join(_IN_FOLDER[:2])} beside {_CONFIG}."
         )
-    return ready(
-        _from_folder(f"local-dir:{name}", config, found[0], options), options, auto_onnx=True
-    )
+    return ready(_from_folder(f"local-dir:{name}", config, found[0], options), options)
+
+
+def published() -> Iterator[tuple[str, Output]]:
+    """Every MODEL/TAG but those that join weights with a wrong activation, and its output."""
+    import open_clip
+
+    for model, tag in open_clip.list_pretrained():
+        if not wrong_gelu(model, tag):
+            yield f"{model}/{tag}", "embedding"
 
 
 def from_checkpoint(spec: str, model: str, checkpoint: Path, options: EncoderOptions) -> Tower:
@@ -98,8 +103,8 @@ def from_checkpoint(spec: str, model: str, checkpoint: Path, options: EncoderOpt
     weights.check_is_file(checkpoint)
     tags = open_clip.list_pretrained_tags_by_model(model)
     known = {_preprocessing(model, tag) for tag in tags} or {()}
-    said = checkpoint.with_suffix(".json").is_file() or options.input.mean is not None
-    if len(known) == 1 and not said:
+    has_preprocessing = checkpoint.with_suffix(".json").is_file() or options.input.mean is not None
+    if len(known) == 1 and not has_preprocessing:
         visual = _build(model, dict(next(iter(known))))
         spec_in = _input(visual, spec)
         refuse_overrides(options, spec_in, spec)
@@ -113,7 +118,7 @@ def from_checkpoint(spec: str, model: str, checkpoint: Path, options: EncoderOpt
                 "Name the model of that size, or mend input_size.",
             )
     visual, output = _cut(_fill(visual, checkpoint, model), options.output, spec)
-    return Tower(spec, visual, spec_in, output)
+    return Tower(spec, visual, spec_in, output, auto_onnx=True)
 
 
 def _tower(name: str, options: EncoderOptions) -> Tower:
@@ -123,7 +128,7 @@ def _tower(name: str, options: EncoderOptions) -> Tower:
     _known_model(model, name)
     tags = open_clip.list_pretrained_tags_by_model(model)
     if not tag:
-        listed = ", ".join(f"{model}/{one}" for one in tags)
+        listed = ", ".join(f"{model}/{known}" for known in tags)
         raise EncoderError(
             f"{model} is an architecture; which weights?",
             f"Write one of {listed}, or {model}/PATH of a checkpoint."
@@ -154,7 +159,7 @@ def _tower(name: str, options: EncoderOptions) -> Tower:
     spec_in = _input(visual, name)
     refuse_overrides(options, spec_in, name)
     visual, output = _cut(_fill(visual, checkpoint, model), options.output, name)
-    return Tower(f"{model}/{clean}", visual, spec_in, output)
+    return Tower(f"{model}/{clean}", visual, spec_in, output, auto_onnx=True)
 
 
 def _known_model(model: str, name: str | None = None) -> None:
@@ -163,7 +168,7 @@ def _known_model(model: str, name: str | None = None) -> None:
     models = _models()
     if model in models:
         return
-    specs = [f"{one}/{tag}" for one, tag in open_clip.list_pretrained()]
+    specs = [f"{known}/{tag}" for known, tag in open_clip.list_pretrained()]
     near = nearest(name, specs) if name and "/" in name else []
     hint = (
         "`clipaudit encoders --search WORD` looks for one; "
@@ -245,9 +250,9 @@ def _build(model: str, preprocessing: dict[str, Any], **settings: bool) -> Any:
 
 def _from_folder(spec: str, config: Path, checkpoint: Path, options: EncoderOptions) -> Tower:
     try:
-        said = json.loads(config.read_text(encoding="utf-8"))
-        preprocessing = said["preprocess_cfg"]
-        complete = "model_cfg" in said and {"mean", "std"} <= set(preprocessing)
+        document = json.loads(config.read_text(encoding="utf-8"))
+        preprocessing = document["preprocess_cfg"]
+        complete = "model_cfg" in document and {"mean", "std"} <= set(preprocessing)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EncoderError(
             f"cannot use {config}: {error!r}", "It must be open_clip's own."
@@ -267,7 +272,7 @@ def _from_folder(spec: str, config: Path, checkpoint: Path, options: EncoderOpti
     spec_in = _input(visual, spec)
     refuse_overrides(options, spec_in, spec)
     visual, output = _cut(_fill(visual, checkpoint, spec), options.output, spec)
-    return Tower(spec, visual, spec_in, output)
+    return Tower(spec, visual, spec_in, output, auto_onnx=True)
 
 
 def _fill(visual: Any, checkpoint: Path, model: str) -> Any:
@@ -277,7 +282,7 @@ def _fill(visual: Any, checkpoint: Path, model: str) -> Any:
             f"{checkpoint} holds no tensors of open_clip's visual tower",
             f"Use state-dict:{checkpoint} with --architecture for another library's weights.",
         )
-    stripped = {name.removeprefix("visual."): one for name, one in tensors.items()}
+    stripped = {name.removeprefix("visual."): tensor for name, tensor in tensors.items()}
     weights.fit(visual, stripped, checkpoint, model)
     return visual
 
@@ -344,11 +349,3 @@ def _cut_timm(visual: Any, name: str) -> nn.Module:
         visual.trunk.reset_classifier(0)
         return trunk
     raise no_trunk(name)
-
-
-def no_trunk(name: str) -> EncoderError:
-    """The error for an encoder whose contrastive loss saw its pooled features themselves."""
-    return EncoderError(
-        f"{name} has no projection: its pooled features are what the contrastive loss saw",
-        "Use --output embedding.",
-    )

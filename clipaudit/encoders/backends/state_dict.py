@@ -1,28 +1,13 @@
-"""A state dict plus the architecture that it belongs to.
-
-How its pictures were prepared is no part of a state dict: the JSON beside it or the options say
-so. The projection head is kept where the checkpoint has one that is known to be one: MoCo v2
-writes a linear layer, a ReLU and a linear layer in place of the classifier.
-"""
+"""A state dict plus the architecture that it belongs to, which another backend builds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from clipaudit.encoders import sidecar, weights
-from clipaudit.encoders.backends import open_clip, timm, torchvision
-from clipaudit.encoders.base import Encoder, EncoderOptions, Output
-from clipaudit.encoders.towers import Tower, ready
-from clipaudit.errors import EncoderError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-_CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.", "head_dist.")
-_MOMENTUM = ("encoder_k", "momentum", "teacher", "target", "ema")
-"""Parts of the names of a second encoder that trails behind the one that is trained."""
+from clipaudit.encoders import weights
+from clipaudit.encoders.base import Encoder, EncoderOptions
+from clipaudit.encoders.spec import build_tower
+from clipaudit.encoders.towers import ready
 
 
 def load(name: str, options: EncoderOptions) -> Encoder:
@@ -33,103 +18,4 @@ def load(name: str, options: EncoderOptions) -> Encoder:
     """
     path = Path(name).expanduser()
     weights.check_is_file(path)
-    if not options.architecture:
-        raise EncoderError(
-            f"{path} is a state dict, which does not say what model it belongs to",
-            "Pass --architecture: an open_clip model such as ViT-B-32, timm:NAME or "
-            "torchvision:NAME.",
-        )
-    spec = f"state-dict:{name}"
-    scheme, colon, architecture = options.architecture.partition(":")
-    if not colon:
-        tower = open_clip.from_checkpoint(spec, scheme, path, options)
-        return ready(tower, options, auto_onnx=True)
-    if scheme == "timm":
-        model = timm.create(architecture, path.name)
-    elif scheme == "torchvision":
-        model = torchvision.create(architecture, path.name)
-    elif scheme == "open_clip":
-        tower = open_clip.from_checkpoint(spec, architecture, path, options)
-        return ready(tower, options, auto_onnx=True)
-    else:
-        raise EncoderError(
-            f"--architecture {options.architecture} names no library that has architectures",
-            "Write an open_clip model such as ViT-B-32, timm:NAME or torchvision:NAME.",
-        )
-    side = sidecar.read(path, options)
-    rest = _fill(model, path, options.architecture)
-    module, output = _with_head(model, rest, side.output, path)
-    return ready(Tower(spec, module, side.input, output), options)
-
-
-def _fill(model: nn.Module, path: Path, architecture: str) -> dict[str, Tensor]:
-    """Load the trunk's tensors, wherever in the checkpoint they are; the rest beside them."""
-    tensors = weights.read(path)
-    wanted = set(model.state_dict())
-    prefix = _prefix(tensors, wanted, path)
-    own = {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
-    rest = {name: one for name, one in own.items() if name.startswith(_CLASSIFIERS)}
-    trunk = {
-        name: one
-        for name, one in own.items()
-        # Beside a trunk without prefix stand other parts of the training, which are not its own.
-        if name in wanted or (name not in rest and prefix)
-    }
-    weights.fit(model, trunk, path, architecture)
-    return {name: one for name, one in rest.items() if name not in wanted}
-
-
-def _prefix(tensors: Mapping[str, Tensor], wanted: set[str], path: Path) -> str:
-    """What stands before the trunk's own names, such as `encoder_q.` or `backbone.`.
-
-    Raises:
-        EncoderError: The checkpoint holds several encoders, and no name says which is meant.
-    """
-    longest = max(wanted, key=len)
-    found = {name[: -len(longest)] for name in tensors if name.endswith(longest)}
-    full = {one for one in found if sum(one + name in tensors for name in wanted) > len(wanted) / 2}
-    trained = {one for one in full if not any(word in one for word in _MOMENTUM)} or full
-    if len(trained) > 1:
-        raise EncoderError(
-            f"{path} holds several encoders: {', '.join(sorted(trained))}",
-            "Save the state dict of the one that you mean.",
-        )
-    return trained.pop() if trained else ""
-
-
-def _with_head(
-    model: nn.Module, rest: Mapping[str, Tensor], asked: Output | None, path: Path
-) -> tuple[nn.Module, Output]:
-    """The trunk, with the checkpoint's projection head where it has one and none else is asked.
-
-    Raises:
-        EncoderError: The embedding is asked for, and there is no head.
-    """
-    from torch import nn
-
-    linear = {name: one for name, one in rest.items() if name.startswith("fc.")}
-    mlp = {"fc.0.weight", "fc.2.weight"} <= linear.keys()
-    if asked == "trunk" or (asked is None and not mlp):
-        return model, "trunk"
-    if mlp:
-        hidden, wide = linear["fc.0.weight"].shape
-        dim = len(linear["fc.2.weight"])
-        head: nn.Module = nn.Sequential(
-            nn.Linear(wide, hidden, bias="fc.0.bias" in linear),
-            nn.ReLU(),
-            nn.Linear(hidden, dim, bias="fc.2.bias" in linear),
-        )
-    elif "fc.weight" in linear:
-        dim, wide = linear["fc.weight"].shape
-        head = nn.Linear(wide, dim, bias="fc.bias" in linear)
-    else:
-        raise EncoderError(
-            f"{path} holds no projection head, only the trunk below it",
-            "Use --output trunk, or save the head with the trunk.",
-        )
-    weights.fit(head, {name.removeprefix("fc."): one for name, one in linear.items()}, path, "fc")
-    return nn.Sequential(model, head), "embedding"
+    return ready(build_tower(f"state-dict:{name}", path, options), options)

@@ -7,16 +7,16 @@ classifier, and gives the embedding.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipaudit.encoders import hub, sidecar, weights
-from clipaudit.encoders.backends.open_clip import no_trunk
 from clipaudit.encoders.base import Encoder, EncoderOptions, InputSpec, Output
-from clipaudit.encoders.nearest import did_you_mean
+from clipaudit.encoders.checkpoints import fill_trunk
 from clipaudit.encoders.third_party import quiet
-from clipaudit.encoders.towers import Tower, ready, refuse_overrides
-from clipaudit.errors import EncoderError
+from clipaudit.encoders.towers import Tower, choose, ready, refuse_overrides
+from clipaudit.errors import EncoderError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,38 +83,36 @@ def outputs(name: str, n_outputs: int) -> tuple[Output, ...]:
     return ("trunk",)
 
 
-def choose(asked: Output | None, kinds: tuple[Output, ...], name: str) -> Output:
-    """The output to give, of those that there are.
+def published() -> Iterator[tuple[str, Output]]:
+    """Every NAME.TAG that `load` takes, and its default output."""
+    import timm
+
+    for name in timm.list_pretrained():
+        config = timm.get_pretrained_cfg(name)
+        if config is not None and _right_name(name, config) == name and not _is_foreign(config):
+            yield name, outputs(name, config.num_classes or 0)[0]
+
+
+def from_checkpoint(
+    spec: str, architecture: str, checkpoint: Path, options: EncoderOptions
+) -> Tower:
+    """A tower of a timm model with the weights of a state dict.
 
     Raises:
-        EncoderError: The one that was asked for is not among them.
-    """
-    if asked is None or asked in kinds:
-        return asked or kinds[0]
-    if asked == "trunk":
-        raise no_trunk(name)
-    raise EncoderError(
-        f"{name} has no contrastive head: it gives its pooled features, the trunk",
-        "Use --output trunk, or leave it out.",
-    )
-
-
-def create(architecture: str, name: str) -> nn.Module:
-    """A timm model without classifier and with random weights.
-
-    Raises:
-        EncoderError: timm has no such architecture.
+        EncoderError: timm has no such architecture, or see `fill_trunk`.
     """
     import timm
 
     if not timm.is_model(architecture):
         raise EncoderError(
             f"timm has no architecture called {architecture!r}",
-            did_you_mean(architecture, timm.list_models(), f"Name the architecture of {name}."),
+            did_you_mean(
+                architecture, timm.list_models(), f"Name the architecture of {checkpoint.name}."
+            ),
         )
     with quiet():
         model: nn.Module = timm.create_model(architecture, pretrained=False, num_classes=0)
-    return model
+    return fill_trunk(spec, model, checkpoint, options)
 
 
 def _config(name: str) -> Any:
@@ -122,7 +120,7 @@ def _config(name: str) -> Any:
 
     architecture = name.partition(".")[0]
     known = timm.list_pretrained()
-    tags = [one for one in known if one.partition(".")[0] == architecture]
+    tags = [full for full in known if full.partition(".")[0] == architecture]
     if name not in known and not (name == architecture and tags):
         if timm.is_model(name):
             raise EncoderError(
@@ -144,11 +142,6 @@ def _of(name: str) -> Any:
     import timm
 
     return timm.get_pretrained_cfg(name)
-
-
-def is_loadable(name: str, config: Any) -> bool:
-    """Whether `load` takes a pretrained name; `config` is timm's own of it."""
-    return _right_name(name, config) == name and not _is_foreign(config)
 
 
 def _right_name(name: str, config: Any) -> str:

@@ -6,17 +6,17 @@ All of them were trained on labels, so none has an embedding that a contrastive 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipaudit.encoders import hub, weights
-from clipaudit.encoders.backends.timm import choose
-from clipaudit.encoders.base import Encoder, EncoderOptions, InputSpec
-from clipaudit.encoders.nearest import did_you_mean
+from clipaudit.encoders.base import Encoder, EncoderOptions, InputSpec, Output
+from clipaudit.encoders.checkpoints import fill_trunk
 from clipaudit.encoders.sidecar import interpolation
 from clipaudit.encoders.third_party import quiet
-from clipaudit.encoders.towers import Tower, ready, refuse_overrides
-from clipaudit.errors import EncoderError
+from clipaudit.encoders.towers import Tower, choose, ready, refuse_overrides
+from clipaudit.errors import EncoderError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,11 +44,22 @@ def load(name: str, options: EncoderOptions) -> Encoder:
     return ready(Tower(spec_name, without_classifier(built), spec, output), options)
 
 
-def create(architecture: str, name: str) -> nn.Module:
-    """A torchvision model without classifier and with random weights.
+def published() -> Iterator[tuple[str, Output]]:
+    """Every MODEL/WEIGHTS, and its output."""
+    import torchvision
+
+    for model in torchvision.models.list_models(module=torchvision.models):
+        for entry in torchvision.models.get_model_weights(model):
+            yield f"{model}/{entry.name}", "trunk"
+
+
+def from_checkpoint(
+    spec: str, architecture: str, checkpoint: Path, options: EncoderOptions
+) -> Tower:
+    """A tower of a torchvision model with the weights of a state dict.
 
     Raises:
-        EncoderError: torchvision has no such architecture.
+        EncoderError: torchvision has no such architecture, or see `fill_trunk`.
     """
     import torchvision
 
@@ -56,10 +67,11 @@ def create(architecture: str, name: str) -> nn.Module:
     if architecture not in known:
         raise EncoderError(
             f"torchvision has no architecture called {architecture!r}",
-            did_you_mean(architecture, known, f"Name the architecture of {name}."),
+            did_you_mean(architecture, known, f"Name the architecture of {checkpoint.name}."),
         )
     with quiet():
-        return without_classifier(torchvision.models.get_model(architecture, weights=None))
+        model = torchvision.models.get_model(architecture, weights=None)
+    return fill_trunk(spec, without_classifier(model), checkpoint, options)
 
 
 def without_classifier(model: nn.Module) -> nn.Module:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from clipaudit._version import SCHEMA_VERSION
 from clipaudit.results.audit import DECIDED
 from clipaudit.statistics.conformal import Levels
 from clipaudit.text.escaping import exact, in_a_cell
@@ -44,39 +45,40 @@ COLUMNS = (
     "interrupted",
     "versions",
     "command",
-)
-
-REFERENCE_COLUMNS = ("reference_mean_similarity", "reference_norm")
-REFERENCE_FACTS = ("references", "reference_fingerprints")
-"""Further columns, where the run has a reference encoder."""
-
-CALIBRATION_COLUMNS = (
+    "reference_mean_similarity",
+    "reference_norm",
+    "references",
+    "reference_fingerprints",
     *DECIDED,
-    *("calibration_nonmembers", "calibration_n_null", "calibration_members"),
-    *("calibration_n_members", "calibration_created", "fpr", "fnr", "fdr"),
+    "calibration_nonmembers",
+    "calibration_n_null",
+    "calibration_members",
+    "calibration_n_members",
+    "calibration_created",
+    "fpr",
+    "fnr",
+    "fdr",
+    "control",
+    "control_outcome",
+    "control_p",
+    "control_effect",
+    "control_effect_low",
+    "control_effect_high",
+    "control_n_suspects",
+    "control_n_control",
+    "control_sentence",
 )
-"""Further columns, where the run has a calibration: what it gave, and what it rests on."""
-
-CONTROL_COLUMNS = (
-    *("control", "control_outcome", "control_p", "control_effect", "control_effect_low"),
-    *("control_effect_high", "control_n_suspects", "control_n_control", "control_sentence"),
-)
-"""Further columns, where the run has a control: the verdict on all pictures as a set."""
+"""In this order; what there is nothing of is empty."""
 
 
 def dump(audit: Audit, file: BinaryIO) -> None:
-    """Write it, a record a line, whatever the names hold; see `clipaudit.reports.Dump`."""
+    """Write it, a record a line, whatever the names hold; see `clipaudit.reports.formats.Dump`."""
     text = TextIOWrapper(file, encoding="utf-8", newline="")
-    more = (
-        *((*REFERENCE_COLUMNS, *REFERENCE_FACTS) if audit.run.references else ()),
-        *(CALIBRATION_COLUMNS if audit.run.calibrations else ()),
-        *(CONTROL_COLUMNS if audit.comparison else ()),
-    )
-    writer = csv.DictWriter(text, (*COLUMNS, *more), lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     shared = _facts(audit.run)
     by_name = {facts.name: facts for facts in audit.run.inferrers}
-    evidence = {facts.name: _evidence(audit.run, facts.name) for facts in audit.run.inferrers}
+    evidence = {facts.name: _evidence(audit, facts.name) for facts in audit.run.inferrers}
     for record in audit.to_dicts():
         facts = by_name.get(record["inferrer"])
         cells = {
@@ -97,24 +99,24 @@ def dump(audit: Audit, file: BinaryIO) -> None:
     text.detach()
 
 
-def _evidence(run: Run, inferrer: str) -> dict[str, Any]:
+def _evidence(audit: Audit, inferrer: str) -> dict[str, Any]:
     """What the verdicts by one inferrer rest on."""
     cells: dict[str, Any] = {}
-    for facts in run.calibrations:
+    for facts in audit.calibrations:
         if facts.inferrer == inferrer:
             cells |= {
-                **asdict(run.levels or Levels()),
+                **asdict(audit.levels or Levels()),
                 "calibration_nonmembers": facts.nonmembers.name,
                 "calibration_n_null": facts.n_null,
                 "calibration_members": facts.members and facts.members.name,
                 "calibration_n_members": facts.n_members,
                 "calibration_created": facts.created,
             }
-    for result in run.comparison.by_inferrer if run.comparison else ():
-        if result.inferrer == inferrer and run.comparison:
+    for result in audit.comparison.by_inferrer if audit.comparison else ():
+        if result.inferrer == inferrer and audit.comparison:
             test = result.unpaired
             cells |= {
-                "control": run.comparison.control,
+                "control": audit.comparison.control,
                 "control_outcome": result.outcome,
                 "control_p": test.p,
                 "control_effect": test.effect and test.effect.value,
@@ -128,16 +130,13 @@ def _evidence(run: Run, inferrer: str) -> dict[str, Any]:
 
 
 def _facts(run: Run) -> dict[str, Any]:
-    references = {
-        "references": "; ".join(str(one.get("spec")) for one in run.references),
-        "reference_fingerprints": "; ".join(str(one.get("fingerprint")) for one in run.references),
-    }
     return {
-        **(references if run.references else {}),
-        "schema_version": run.schema_version,
-        "encoder": run.encoder.get("spec"),
-        "encoder_output": run.encoder.get("output"),
-        "encoder_fingerprint": run.encoder.get("fingerprint"),
+        "references": "; ".join(reference.spec for reference in run.references),
+        "reference_fingerprints": "; ".join(reference.fingerprint for reference in run.references),
+        "schema_version": SCHEMA_VERSION,
+        "encoder": run.encoder.spec,
+        "encoder_output": run.encoder.output,
+        "encoder_fingerprint": run.encoder.fingerprint,
         "recipe": run.recipe,
         "n_views": run.n_views,
         "similarity": run.similarity,

@@ -1,16 +1,17 @@
-"""Parquet: the long form with typed columns, and the run as JSON in the file's metadata.
+"""Parquet: the long form with typed columns, and the facts as JSON in the file's metadata.
 
-The metadata keys are `clipaudit.schema_version` and `clipaudit.run`.
+The metadata keys are `clipaudit.schema_version` and `clipaudit.audit`, which holds what the JSON
+document holds without its rows.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO
 
-from clipaudit.reports.audit.csv_rows import REFERENCE_COLUMNS
-from clipaudit.reports.audit.json_document import as_json
+from clipaudit._version import SCHEMA_VERSION
+from clipaudit.reports.audit.json_document import head
 from clipaudit.results.audit import DECIDED
-from clipaudit.text.escaping import as_utf8, exact_unless_utf8
+from clipaudit.text.escaping import as_json, as_utf8, exact_unless_utf8
 
 if TYPE_CHECKING:
     from clipaudit.results.audit import Audit
@@ -24,7 +25,7 @@ _DECIDED = dict.fromkeys(DECIDED, "float64") | {
 
 
 def dump(audit: Audit, file: BinaryIO) -> None:
-    """Write it; see `clipaudit.reports.Dump`."""
+    """Write it; see `clipaudit.reports.formats.Dump`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -40,12 +41,13 @@ def dump(audit: Audit, file: BinaryIO) -> None:
             ("score", pa.float64()),
             ("prediction", pa.string()),
             ("notes", pa.list_(pa.string())),
-            *((name, pa.float64()) for name in REFERENCE_COLUMNS if audit.run.references),
-            *((name, getattr(pa, _DECIDED[name])()) for name in DECIDED if audit.run.calibrations),
+            ("reference_mean_similarity", pa.float64()),
+            ("reference_norm", pa.float64()),
+            *((name, getattr(pa, _DECIDED[name])()) for name in DECIDED),
         ],
         metadata={
-            "clipaudit.schema_version": audit.run.schema_version,
-            "clipaudit.run": as_json(audit.run.to_dict()),
+            "clipaudit.schema_version": SCHEMA_VERSION,
+            "clipaudit.audit": as_json(head(audit)),
         },
     )
     records = [

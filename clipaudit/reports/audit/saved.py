@@ -5,36 +5,17 @@ Schema: docs/schemas/audit-1.schema.json. Fields that are not known are ignored,
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pydantic import BaseModel, ValidationError
-
-from clipaudit.blind.baseline import BlindCheck
+from clipaudit._version import SCHEMA_VERSION
 from clipaudit.errors import InputError
-from clipaudit.results.audit import SCHEMA_VERSION, Audit, Row, Run
-from clipaudit.results.evidence import AgainstControl, CalibrationFacts
-from clipaudit.statistics.conformal import Levels, Reason, Verdict
-from clipaudit.statistics.metrics import Estimate
-from clipaudit.statistics.two_sets import Comparison, Outcome
+from clipaudit.files import as_type, load_json
+from clipaudit.results.audit import Audit, Row
 from clipaudit.text.escaping import shown
 
 _MAJOR = SCHEMA_VERSION.partition(".")[0]
-
-
-class _Document(BaseModel):
-    run: Run
-    rows: tuple[Row, ...]
-
-
-_Document.model_rebuild(
-    _types_namespace={
-        one.__name__: one
-        for one in (AgainstControl, BlindCheck, CalibrationFacts, Comparison, Estimate, Levels)
-    }
-    | {"Outcome": Outcome, "Reason": Reason, "Verdict": Verdict}
-)
 
 
 def read(path: Path) -> Audit:
@@ -53,7 +34,22 @@ def read(path: Path) -> Audit:
         ) from error
     except UnicodeDecodeError as error:
         _refuse(path, "it is not text", error)
-    document = _parsed(path, text)
+    is_lines = '"record": "run"' in text.lstrip().partition("\n")[0]
+    try:
+        head, *lines = filter(str.strip, text.splitlines()) if is_lines else [text]
+        document = load_json(head)
+        _require_version(path, document)
+        if not is_lines:
+            return as_type(document, Audit)
+        audit = as_type({**document, "rows": []}, Audit)
+        return replace(audit, rows=tuple(as_type(load_json(line), Row) for line in lines))
+    except ValueError as error:
+        _refuse(path, str(error), error)
+
+
+def _require_version(path: Path, document: Any) -> None:
+    if not isinstance(document, dict):
+        _refuse(path, "it holds no run")
     version = document.get("schema_version")
     if not isinstance(version, str) or "run" not in document:
         _refuse(path, "it has no schema_version or no run")
@@ -63,51 +59,6 @@ def read(path: Path) -> Audit:
             f"{_MAJOR}.x",
             "Take the version of clipaudit that wrote it, or score the pictures again.",
         )
-    try:
-        read = _Document.model_validate(document)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        _refuse(path, f"{place}: {first['msg']}", error)
-    if problem := _encoder_problem(read.run):
-        _refuse(path, problem)
-    return Audit(read.run, read.rows)
-
-
-def _parsed(path: Path, text: str) -> dict[str, Any]:
-    """The document, or the lines put together to one."""
-    first = text.lstrip().partition("\n")[0]
-    try:
-        if '"record": "run"' in first:
-            head, *rows = (_loads(line) for line in text.splitlines() if line.strip())
-            return {"schema_version": head.get("schema_version"), "run": head, "rows": rows}
-        document = _loads(text)
-    except (ValueError, RecursionError, AttributeError) as error:
-        _refuse(path, f"it is no JSON, or it is cut off ({error})", error)
-    if not isinstance(document, dict):
-        _refuse(path, "it holds no run")
-    return document
-
-
-def _loads(text: str) -> Any:
-    return json.loads(text, parse_constant=_no_number)
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number of JSON")
-
-
-def _encoder_problem(run: Run) -> str | None:
-    """What reports take for granted of the plain values of an encoder."""
-    for encoder in (run.encoder, *run.references):
-        for name in ("spec", "output", "fingerprint", "backend", "device"):
-            if not isinstance(encoder.get(name), str):
-                return f"run.encoder.{name} is missing"
-        image = encoder.get("input")
-        size_px = image.get("size_px") if isinstance(image, dict) else None
-        if not isinstance(size_px, int) or size_px < 1:
-            return "run.encoder.input.size_px is missing"
-    return None
 
 
 def _refuse(path: Path, why: str, error: Exception | None = None) -> NoReturn:

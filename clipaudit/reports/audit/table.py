@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import StringIO
-from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, BinaryIO
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
 
-from rich import box
 from rich.cells import cell_len
-from rich.console import Console, Group
+from rich.console import Group
 from rich.measure import Measurement
-from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
+from clipaudit.reports.tables import Facts, panel, plain_text, titled_table
 from clipaudit.reports.wording import control_lines, meaning, uncalibrated_lines, verdict_facts
 from clipaudit.text.escaping import common_folder, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import ConsoleOptions, RenderableType, RenderResult
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.panel import Panel
+    from rich.table import Table
 
+    from clipaudit.encoders.base import EncoderInfo
     from clipaudit.results.audit import Audit, Finding, Row, Run
     from clipaudit.results.evidence import AgainstControl
 
 N_SHOWN = 10
-_WIDTH_OF_A_PIPE = 100
-_MIN_WIDTH = 60
 
 
 def dump(audit: Audit, file: BinaryIO) -> None:
-    """Write it without colour, as wide as `COLUMNS` or 100; see `clipaudit.reports.Dump`."""
-    file.write(as_text(audit, get_terminal_size((_WIDTH_OF_A_PIPE, 24)).columns).encode())
-
-
-def as_text(audit: Audit, width: int) -> str:
-    """The table without colour, in lines of at most `width` cells."""
-    text = StringIO()
-    show(audit, Console(file=text, width=max(width, _MIN_WIDTH), color_system=None))
-    lines = (line.rstrip() for line in text.getvalue().splitlines())
-    return "\n".join(lines) + "\n"
+    """Write it without colour, as wide as `COLUMNS` or 100; see `reports.formats.Dump`."""
+    file.write(plain_text(partial(show, audit)).encode())
 
 
 def show(audit: Audit, console: Console, n_shown: int = N_SHOWN) -> None:
@@ -49,7 +39,7 @@ def show(audit: Audit, console: Console, n_shown: int = N_SHOWN) -> None:
 
     Args:
         audit: What to print.
-        console: Where.
+        console: The console to print on.
         n_shown: Images at each end of the ranking, and skipped files.
     """
     ranked = audit.ranked()
@@ -78,7 +68,7 @@ def show(audit: Audit, console: Console, n_shown: int = N_SHOWN) -> None:
 
 
 def _images(title: str, rows: Sequence[Row], run: Run, folder: str, wide: bool) -> Table:
-    table = _table(title)
+    table = titled_table(title, expand=True)
     table.add_column("file", ratio=1)
     table.add_column(f"mean\n{run.similarity}", justify="right")
     if run.references:
@@ -111,7 +101,7 @@ _SHORT = {"member": "member", "non-member": "non", "can't tell": "?"}
 
 
 def _skipped(rows: Sequence[Row], n_shown: int, folder: str) -> Table:
-    table = _table(f"Skipped ({len(rows):,})")
+    table = titled_table(f"Skipped ({len(rows):,})", expand=True)
     table.add_column("file", ratio=1)
     table.add_column("why", ratio=1, overflow="fold")
     for row in rows[:n_shown]:
@@ -126,82 +116,46 @@ def _why(error: str) -> str:
     return shown(reason.replace("_", " ") + colon + explanation)
 
 
-def _table(title: str) -> Table:
-    return Table(
-        title=Text(title, style="bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        expand=True,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        header_style="dim",
-    )
-
-
 def _summary(audit: Audit) -> Panel:
     run = audit.run
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-
-    def fact(name: str, *lines: str | Text) -> None:
-        for index, line in enumerate(lines):
-            text = Text(shown(line)) if isinstance(line, str) else line
-            facts.add_row("" if index else name, text)
-
+    facts = Facts()
     if run.interrupted:
         partial = "yes: only the files that were done before the stop are here"
-        fact("Interrupted", Text(partial, style="bold yellow"))
-    fact(
+        facts.add("Interrupted", Text(partial, style="bold yellow"))
+    facts.add(
         "Files",
         f"{len(audit):,} read, {len(audit.scored):,} scored, {len(audit.skipped):,} skipped",
     )
     if audit.skipped:
         reasons = (f"{count:,} {_why(reason)}" for reason, count in audit.skip_reasons().items())
-        fact("Skipped", ", ".join(reasons))
-    for name, lines in verdict_facts(audit, run.levels) if run.levels else ():
-        fact(shown(name), *lines)
-    calibrated = {one.inferrer for one in run.calibrations}
-    if others := [one.name for one in run.inferrers if one.name not in calibrated]:
-        fact("Predicted members", *(_predicted(audit, name) for name in others))
-        fact("Uncalibrated", *uncalibrated_lines(run, others))
-    fact("Note", *run.calibration_notes)
-    fact("Encoder", *_encoder(run.encoder))
-    for reference in run.references:
-        fact("Reference", *_encoder(reference))
-    fact(
+        facts.add("Skipped", ", ".join(reasons))
+    for name, lines in verdict_facts(audit, audit.levels) if audit.levels else ():
+        facts.add(name, *lines)
+    if others := audit.uncalibrated:
+        facts.add("Predicted members", *(_predicted(audit, name) for name in others))
+        facts.add("Uncalibrated", *uncalibrated_lines(run, others))
+    facts.add("Note", *audit.calibration_notes)
+    for name, encoder in run.named_encoders:
+        facts.add(name, *_encoder(encoder))
+    facts.add(
         "Views", f"{run.n_views} an image by recipe {run.recipe}, {run.similarity}, seed {run.seed}"
     )
     training = {inferrer.trained_on for inferrer in run.inferrers}
     for inferrer in run.inferrers:
         trained_on = [] if len(training) == 1 else [f"trained on {inferrer.trained_on}"]
-        fact(f"Inferrer {shown(inferrer.name)}", *trained_on, inferrer.evidence)
+        facts.add(f"Inferrer {inferrer.name}", *trained_on, inferrer.evidence)
     if len(training) == 1:
-        fact("Trained on", *training)
-    fact("Time", _time(audit))
-    return Panel(
-        Group(facts, Text(), Text(_meaning(run), style="italic")),
-        title="Summary",
-        title_align="left",
-        border_style="dim",
-        padding=(1, 2),
-    )
+        facts.add("Trained on", *training)
+    facts.add("Time", _time(audit))
+    return panel("Summary", facts.grid, Text(), Text(_meaning(audit), style="italic"))
 
 
 def _control(comparison: AgainstControl) -> Panel:
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
+    facts = Facts()
     for name, lines in control_lines(comparison):
-        for index, line in enumerate(lines):
-            facts.add_row("" if index else Text(shown(name)), Text(shown(line)))
-    return Panel(
-        Group(Text(comparison.sentence, style="bold"), Text(), facts),
-        title="Suspects against control",
-        title_align="left",
-        border_style="dim",
-        padding=(1, 2),
-    )
+        facts.add(name, *lines)
+    sentence = Text(comparison.sentence, style="bold")
+    return panel("Suspects against control", sentence, Text(), facts.grid)
 
 
 def _predicted(audit: Audit, name: str) -> Text:
@@ -210,10 +164,9 @@ def _predicted(audit: Audit, name: str) -> Text:
     return Text.assemble((f"{count:,} of {total:,}", "bold"), f"{share} by {shown(name)}")
 
 
-def _encoder(encoder: dict[str, Any]) -> Iterable[str]:
-    yield f"{encoder.get('spec')}, output {encoder.get('output')}"
-    fingerprint = str(encoder.get("fingerprint"))[:12]
-    yield f"{encoder.get('backend')} on {encoder.get('device')}, fingerprint {fingerprint}"
+def _encoder(encoder: EncoderInfo) -> Iterable[str]:
+    yield f"{encoder.spec}, output {encoder.output}"
+    yield f"{encoder.backend} on {encoder.device}, fingerprint {encoder.fingerprint[:12]}"
 
 
 def _time(audit: Audit) -> str:
@@ -224,11 +177,11 @@ def _time(audit: Audit) -> str:
     return f"{spent}{rate}" + (f", {known:,} known from an earlier run" if known else "")
 
 
-def _meaning(run: Run) -> str:
-    encoder = shown(str(run.encoder.get("spec")))
-    if run.levels and len(run.calibrations) == len(run.inferrers):
-        return meaning(run.levels)
-    if not run.inferrers:
+def _meaning(audit: Audit) -> str:
+    encoder, inferrers = shown(audit.run.encoder.spec), audit.run.inferrers
+    if audit.levels and len(audit.calibrations) == len(inferrers):
+        return meaning(audit.levels)
+    if not inferrers:
         return (
             f"Mean similarity says how alike {encoder} embeds random views of a picture. Members "
             "tend to run higher, but pictures differ far more by content: it proves nothing."

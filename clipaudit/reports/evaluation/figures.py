@@ -29,7 +29,7 @@ def draw_all(evaluation: Evaluation, folder: Path) -> list[Path]:
 
     Args:
         evaluation: What to draw.
-        folder: Where the files go; it is made where it is missing.
+        folder: Folder for the files; it is made where it is missing.
 
     Returns:
         The files.
@@ -113,7 +113,7 @@ def _figure(evaluation: Evaluation) -> tuple[Figure, Axes]:
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         ax = figure.subplots()
     warning = "\nconfounded: these figures prove nothing by themselves"
-    spec = shown(str(evaluation.run.encoder.get("spec"))).replace("$", r"\$")
+    spec = shown(evaluation.run.encoder.spec).replace("$", r"\$")
     ax.set_title(
         f"{spec}: {evaluation.members.n:,} members, {evaluation.nonmembers.n:,} non-members"
         + (warning if evaluation.is_confounded else ""),

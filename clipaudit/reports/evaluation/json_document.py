@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from clipaudit.reports.audit.json_document import as_json
-from clipaudit.results.evaluation import SCHEMA_VERSION
-from clipaudit.text.escaping import as_utf8
+from clipaudit._version import SCHEMA_VERSION
+from clipaudit.text.escaping import as_json, as_utf8
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from clipaudit.blind.baseline import BlindReport
     from clipaudit.results.evaluation import Evaluation, MethodFigures
     from clipaudit.results.evidence import KnownSet
@@ -20,18 +17,6 @@ if TYPE_CHECKING:
 def dump(evaluation: Evaluation, file: BinaryIO) -> None:
     """Write it; text is ASCII and ends in a line feed."""
     file.write(as_json(document(evaluation), indent=1).encode() + b"\n")
-
-
-def write(evaluation: Evaluation, path: Path) -> None:
-    """Write it into a file, which is there in full or, where anything fails, as it was before.
-
-    Raises:
-        FileError: The disk is full, or the system says no for another reason.
-    """
-    from clipaudit.files import replacing
-
-    with replacing(path) as file:
-        dump(evaluation, file)
 
 
 def document(evaluation: Evaluation) -> dict[str, Any]:
@@ -49,18 +34,18 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
             "skipped": evaluation.skipped,
             "shared": [
                 {
-                    "member": as_utf8(one.member),
-                    "nonmember": as_utf8(one.nonmember),
-                    "kind": one.kind,
+                    "member": as_utf8(picture.member),
+                    "nonmember": as_utf8(picture.nonmember),
+                    "kind": picture.kind,
                 }
-                for one in evaluation.shared
+                for picture in evaluation.shared
             ],
         },
-        "methods": [_method(one) for one in evaluation.methods],
+        "methods": [_method(method) for method in evaluation.methods],
         "similarity": asdict(evaluation.similarity),
         "blind": None if evaluation.blind is None else _blind(evaluation.blind),
         "blind_missing": evaluation.blind_missing,
-        "run": evaluation.run.to_dict(),
+        "run": asdict(evaluation.run),
     }
 
 
@@ -85,8 +70,8 @@ def _blind(report: BlindReport) -> dict[str, Any]:
     return {
         "sentence": report.sentence(),
         "auc": asdict(report.overall),
-        "by_classifier": {name: asdict(one) for name, one in report.by_classifier.items()},
-        "telling": [asdict(one) for one in report.telling],
+        "by_classifier": {name: asdict(auc) for name, auc in report.by_classifier.items()},
+        "telling": [asdict(feature) for feature in report.telling],
         "n_members": report.n[0],
         "n_nonmembers": report.n[1],
     }

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from io import StringIO
-from shutil import get_terminal_size
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from rich import box
-from rich.console import Console, Group
-from rich.panel import Panel
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from clipaudit.reports.tables import Facts, panel, plain_text, titled_table
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
+    from rich.panel import Panel
 
     from clipaudit.results.evaluation import Evaluation, Histogram, MethodFigures
     from clipaudit.statistics.metrics import AtFpr, Estimate
 
-_WIDTH_OF_A_PIPE = 100
-_MIN_WIDTH = 60
 _NAMES, _CELL = 16, 10
 """Widths of the first column and of the others, with the edges and one space between."""
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -36,15 +34,7 @@ Column = tuple[str, "Callable[[MethodFigures], Text]"]
 
 def dump(evaluation: Evaluation, file: BinaryIO) -> None:
     """Write it without colour, as wide as `COLUMNS` or 100; text is UTF-8."""
-    file.write(as_text(evaluation, get_terminal_size((_WIDTH_OF_A_PIPE, 24)).columns).encode())
-
-
-def as_text(evaluation: Evaluation, width: int) -> str:
-    """The same without colour, in lines of at most `width` cells."""
-    text = StringIO()
-    show(evaluation, Console(file=text, width=max(width, _MIN_WIDTH), color_system=None))
-    lines = (line.rstrip() for line in text.getvalue().splitlines())
-    return "\n".join(lines) + "\n"
+    file.write(plain_text(partial(show, evaluation)).encode())
 
 
 def show(evaluation: Evaluation, console: Console) -> None:
@@ -74,32 +64,26 @@ def _confounded(evaluation: Evaluation) -> Panel:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     for title in ("inferrer", "AUC", "left after adjusting", "members with counterparts"):
         table.add_column(title, justify="left" if title == "inferrer" else "right")
-    for one in evaluation.methods:
-        adjusted = one.adjusted
+    for method in evaluation.methods:
+        adjusted = method.adjusted
         assert adjusted is not None
         left = "cannot be said" if adjusted.adjusted is None else _rate(adjusted.adjusted)
         matched = f"{adjusted.n_matched:,} of {adjusted.n_members:,}"
-        table.add_row(shown(one.inferrer.name), _rate(adjusted.raw), left, matched)
+        table.add_row(shown(method.inferrer.name), _rate(adjusted.raw), left, matched)
     reasons = dict.fromkeys(
-        one.adjusted.reason for one in evaluation.methods if one.adjusted and one.adjusted.reason
+        method.adjusted.reason
+        for method in evaluation.methods
+        if method.adjusted and method.adjusted.reason
     )
     notes = [Text(f"Cannot be said: {reason}.", style="dim") for reason in reasons]
-    return Panel(
-        Group(
-            Text(evaluation.blind.sentence(), style="bold"),
-            table,
-            *notes,
-            Text(
-                "Left after adjusting: the AUC among pictures that look equally like members "
-                "without the encoder. Above 0.5 it is due to membership, or to differences that "
-                "the classifiers did not see.",
-                style="italic",
-            ),
-        ),
-        title="Confounded",
-        title_align="left",
-        border_style="yellow",
-        padding=(1, 2),
+    reading = (
+        "Left after adjusting: the AUC among pictures that look equally like members without the "
+        "encoder. Above 0.5 it is due to membership, or to differences that the classifiers did "
+        "not see."
+    )
+    sentence = Text(evaluation.blind.sentence(), style="bold")
+    return panel(
+        "Confounded", sentence, table, *notes, Text(reading, style="italic"), colour="yellow"
     )
 
 
@@ -120,31 +104,24 @@ def _tables(width: int) -> Iterator[tuple[str, Sequence[Column]]]:
 
 def _figures(evaluation: Evaluation, title: str, columns: Sequence[Column], width: int) -> Table:
     has_room = width >= _NAMES + (_CELL + 1) * (len(columns) + 1)
-    table = Table(
-        title=Text(title, style="bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, int(has_room), 0, 0),
-        header_style="dim",
-    )
+    table = titled_table(title, gap=int(has_room))
     table.add_column("method\nshadow data", overflow="fold", min_width=13)
     for heading, _ in columns:
         table.add_column(heading, justify="right", no_wrap=True)
-    places = [(one.method, one.shadow_data) for one in evaluation.methods]
-    for one, place in zip(evaluation.methods, places, strict=True):
-        method = shown(one.method).replace(" + ", "\n+ ")
-        name = Text.assemble(method, (f"\n{shown(one.shadow_data)}", "dim"))
+    places = [(method.method, method.shadow_data) for method in evaluation.methods]
+    for method, place in zip(evaluation.methods, places, strict=True):
+        method_name = shown(method.method).replace(" + ", "\n+ ")
+        name = Text.assemble(method_name, (f"\n{shown(method.shadow_data)}", "dim"))
         if places.count(place) > 1:
-            name.append(f"\n{shown(one.inferrer.name)}", "dim")
-        table.add_row(name, *(cell(one) for _, cell in columns))
+            name.append(f"\n{shown(method.inferrer.name)}", "dim")
+        table.add_row(name, *(cell(method) for _, cell in columns))
     return table
 
 
 def _share(estimate: Estimate | None) -> Text:
     if estimate is None:
         return Text("–")
-    low, value, high = (100 * one for one in (estimate.low, estimate.value, estimate.high))
+    low, value, high = (100 * end for end in (estimate.low, estimate.value, estimate.high))
     return Text.assemble(f"{_digits(value)}\n", (f"{_digits(low)}–{_digits(high)}", "dim"))
 
 
@@ -160,18 +137,18 @@ def _auc(estimate: Estimate) -> Text:
 
 
 def _at(index: int) -> Callable[[MethodFigures], Text]:
-    return lambda one: _share(one.figures.at_fpr[index].tpr)
+    return lambda method: _share(method.figures.at_fpr[index].tpr)
 
 
 _COUNTED: tuple[Column, ...] = (
-    ("accuracy", lambda one: _share(one.figures.accuracy)),
-    ("precision", lambda one: _share(one.figures.precision)),
-    ("recall", lambda one: _share(one.figures.recall)),
-    ("F1", lambda one: _share(one.figures.f1)),
-    ("FPR", lambda one: _share(one.figures.fpr)),
+    ("accuracy", lambda method: _share(method.figures.accuracy)),
+    ("precision", lambda method: _share(method.figures.precision)),
+    ("recall", lambda method: _share(method.figures.recall)),
+    ("F1", lambda method: _share(method.figures.f1)),
+    ("FPR", lambda method: _share(method.figures.fpr)),
 )
 _RANKED: tuple[Column, ...] = (
-    ("AUC", lambda one: _auc(one.figures.auc)),
+    ("AUC", lambda method: _auc(method.figures.auc)),
     ("TPR at\n1 % FPR", _at(0)),
     ("TPR at\n0.1 % FPR", _at(1)),
 )
@@ -179,14 +156,14 @@ _RANKED: tuple[Column, ...] = (
 
 def _needs(evaluation: Evaluation) -> Iterator[str]:
     """What a dash stands for."""
-    missing: list[AtFpr] = [one for one in evaluation.methods[0].figures.at_fpr if one.tpr is None]
+    missing: list[AtFpr] = [at for at in evaluation.methods[0].figures.at_fpr if at.tpr is None]
     if missing:
-        takes = " and ".join(f"{one.n_needed:,} at {100 * one.fpr:g} %" for one in missing)
+        takes = " and ".join(f"{at.n_needed:,} at {100 * at.fpr:g} %" for at in missing)
         yield (
             f"–: a TPR at so low an FPR takes more non-members: {takes}, and there are "
             f"{evaluation.nonmembers.n:,}."
         )
-    if any(one.figures.precision is None for one in evaluation.methods):
+    if any(method.figures.precision is None for method in evaluation.methods):
         yield "–: no precision, as no picture was called a member."
 
 
@@ -195,8 +172,7 @@ def _histogram(evaluation: Evaluation, width: int) -> Iterator[Text]:
     stretch = max(1, min(80, width - 14) // len(found.members))
     run = evaluation.run
     yield Text(
-        f"Mean {run.similarity} similarity of the views of a picture, to "
-        f"{shown(str(run.encoder.get('spec')))}",
+        f"Mean {run.similarity} similarity of the views of a picture, to {shown(run.encoder.spec)}",
         style="bold",
     )
     most = max(max(counts) / max(1, sum(counts)) for counts in (found.members, found.nonmembers))
@@ -227,60 +203,43 @@ def _axis(found: Histogram, stretch: int) -> str:
 
 def _facts(evaluation: Evaluation) -> Panel:
     run = evaluation.run
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-
-    def fact(name: str, *lines: str) -> None:
-        for index, line in enumerate(lines):
-            facts.add_row("" if index else Text(name), Text(shown(line)))
-
+    facts = Facts()
     called = "potential members" if evaluation.label == "potential-member" else "members"
-    fact(
+    facts.add(
         "Pictures",
         f"{evaluation.members.n:,} {called}, {evaluation.nonmembers.n:,} non-members of "
         f"{evaluation.folder}",
         *_left_out(evaluation),
     )
     if evaluation.label == "potential-member":
-        fact(
+        facts.add(
             "",
             "a potential member was public when the encoder was trained, so perhaps it was used; "
             "those that were not pull every figure down",
         )
     if evaluation.blind is not None and not evaluation.is_confounded:
-        fact("Blind baseline", evaluation.blind.sentence())
+        facts.add("Blind baseline", evaluation.blind.sentence())
     elif evaluation.blind is None:
         why = evaluation.blind_missing or "left out with --no-blind"
-        fact(
+        facts.add(
             "Blind baseline",
             f"none: {why}; so whether the pictures alone give membership away is not known",
         )
-    for encoder, name in (
-        (run.encoder, "Encoder"),
-        *((one, "Reference") for one in run.references),
-    ):
-        fact(
+    for name, encoder in run.named_encoders:
+        facts.add(
             name,
-            f"{encoder.get('spec')}, output {encoder.get('output')}, fingerprint "
-            f"{str(encoder.get('fingerprint'))[:12]}",
+            f"{encoder.spec}, output {encoder.output}, fingerprint {encoder.fingerprint[:12]}",
         )
-    fact("Views", f"{run.n_views} an image by recipe {run.recipe}, seed {run.seed}")
-    fact(
+    facts.add("Views", f"{run.n_views} an image by recipe {run.recipe}, seed {run.seed}")
+    facts.add(
         "Inferrers",
         *(
-            f"{one.inferrer.name}: threshold {one.inferrer.threshold:.4g}, trained on "
-            f"{one.inferrer.trained_on}"
-            for one in evaluation.methods
+            f"{method.inferrer.name}: threshold {method.inferrer.threshold:.4g}, trained on "
+            f"{method.inferrer.trained_on}"
+            for method in evaluation.methods
         ),
     )
-    return Panel(
-        Group(facts, Text(), Text(evaluation.summary, style="italic")),
-        title="Summary",
-        title_align="left",
-        border_style="dim",
-        padding=(1, 2),
-    )
+    return panel("Summary", facts.grid, Text(), Text(evaluation.summary, style="italic"))
 
 
 def _left_out(evaluation: Evaluation) -> Iterator[str]:

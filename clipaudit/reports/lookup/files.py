@@ -8,31 +8,17 @@ from __future__ import annotations
 
 import csv
 from dataclasses import asdict
-from importlib import import_module
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from clipaudit.files import replacing
-from clipaudit.reports.audit.json_document import as_json
-from clipaudit.reports.formats import check_destination
-from clipaudit.results.lookup import SCHEMA_VERSION
-from clipaudit.text.escaping import as_utf8, exact, exact_unless_utf8, in_a_cell
+from clipaudit._version import SCHEMA_VERSION
+from clipaudit.reports.audit.json_document import dump_document, dump_records
+from clipaudit.text.escaping import as_json, as_utf8, exact, exact_unless_utf8, in_a_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from clipaudit.results.lookup import Answer, Lookup
-
-Style = Literal["table", "json", "jsonl", "csv", "parquet"]
-
-ENDINGS: dict[str, Style] = {
-    ".csv": "csv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".parquet": "parquet",
-}
-"""Ending of a file → its format."""
 
 COLUMNS = (
     "asked",
@@ -53,60 +39,19 @@ COLUMNS = (
     "text",
     "bits",
 )
-"""Of the long form; CSV has `schema_version` and `command` too."""
+"""Columns of the long form; CSV has `schema_version` and `command` too."""
 
 _NUMBERS = ("n_matches", "row", "bits")
 
 
-class Dump(Protocol):
-    """What a format is: a function that writes a lookup into an open file."""
-
-    def __call__(self, found: Lookup, file: BinaryIO) -> None:
-        """Write all of it; text is UTF-8 and ends in a line feed."""
-
-
-_FORMATS = {
-    "table": "clipaudit.reports.lookup.table:dump",
-    "json": "clipaudit.reports.lookup.files:dump_json",
-    "jsonl": "clipaudit.reports.lookup.files:dump_json_lines",
-    "csv": "clipaudit.reports.lookup.files:dump_csv",
-    "parquet": "clipaudit.reports.lookup.files:dump_parquet",
-}
-
-
-def dump(found: Lookup, style: Style, file: BinaryIO) -> None:
-    """Write a lookup in one of the formats into an open file."""
-    module, _, function = _FORMATS[style].partition(":")
-    cast("Dump", getattr(import_module(module), function))(found, file)
-
-
-def write(found: Lookup, path: Path) -> None:
-    """Write a lookup into a file, in the format that its ending names.
-
-    Raises:
-        UsageError: As `reports.check_destination`.
-        FileError: The disk is full, or the system says no for another reason.
-    """
-    check_destination(path, ENDINGS)
-    with replacing(path) as file:
-        dump(found, ENDINGS[path.suffix.lower()], file)
-
-
 def dump_json(found: Lookup, file: BinaryIO) -> None:
     """One document, with an answer a line."""
-    opened = as_json(_head(found), indent=2).removesuffix("\n}")
-    file.write(f'{opened},\n  "answers": ['.encode())
-    for index, answer in enumerate(found):
-        file.write((",\n    " if index else "\n    ").encode())
-        file.write(as_json(_record(answer)).encode())
-    file.write(b"\n  ]\n}\n" if len(found) else b"]\n}\n")
+    dump_document(_head(found), "answers", map(_record, found), file)
 
 
 def dump_json_lines(found: Lookup, file: BinaryIO) -> None:
     """The run first, with lists and sites; then an answer a line."""
-    file.write(as_json({"record": "run", **_head(found)}).encode() + b"\n")
-    for answer in found:
-        file.write(as_json({"record": "answer", **_record(answer)}).encode() + b"\n")
+    dump_records("answer", _head(found), map(_record, found), file)
 
 
 def dump_csv(found: Lookup, file: BinaryIO) -> None:
@@ -154,18 +99,15 @@ def _head(found: Lookup) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "run": asdict(found.run),
         "summary": found.summary(),
-        "lists": [asdict(one) for one in found.lists],
-        "sites": [asdict(one) for one in found.sites],
+        "lists": [asdict(list_file) for list_file in found.lists],
+        "sites": [asdict(site) for site in found.sites],
         "notes": list(found.notes),
     }
 
 
 def _record(answer: Answer) -> dict[str, Any]:
-    fields = asdict(answer)
-    asked = {"asked": fields.pop("asked")}
-    if (asked_b64 := exact_unless_utf8(answer.asked)) is not None:
-        asked["asked_b64"] = asked_b64
-    return asked | fields
+    asked = {"asked": answer.asked, "asked_b64": exact_unless_utf8(answer.asked)}
+    return asked | asdict(answer)
 
 
 def _long(found: Lookup) -> Iterator[dict[str, Any]]:

@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from io import StringIO
-from shutil import get_terminal_size
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
-from rich import box
-from rich.console import Console, Group
-from rich.panel import Panel
-from rich.table import Table
+from rich.console import Group
 from rich.text import Text
 
+from clipaudit.reports.tables import Facts, panel, plain_text, titled_table
 from clipaudit.results.lookup import IN_WORDS, MEANING
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
+    from rich.panel import Panel
+    from rich.table import Table
 
     from clipaudit.results.lookup import Answer, Lookup, Match
 
 N_SHOWN = 20
-_WIDTH_OF_A_PIPE = 100
-_MIN_WIDTH = 60
 _MOST_OF_A_WAY = 3
 _LONGEST_CAPTION = 120
 
 
 def dump(found: Lookup, file: BinaryIO) -> None:
     """Write it without colour, as wide as `COLUMNS` or 100."""
-    width = max(get_terminal_size((_WIDTH_OF_A_PIPE, 24)).columns, _MIN_WIDTH)
-    text = StringIO()
-    show(found, Console(file=text, width=width, color_system=None))
-    lines = (line.rstrip() for line in text.getvalue().splitlines())
-    file.write(("\n".join(lines) + "\n").encode())
+    file.write(plain_text(partial(show, found)).encode())
 
 
 def show(found: Lookup, console: Console) -> None:
@@ -45,7 +38,7 @@ def show(found: Lookup, console: Console) -> None:
     if listed := found.with_status("listed"):
         parts.append(_listed(listed))
     for title, status in (("Not listed", "not_listed"), ("Not compared", "not_compared")):
-        if answers := [one for one in found if one.status == status]:
+        if answers := [answer for answer in found if answer.status == status]:
             parts.append(_names(title, answers))
     if skipped := found.with_status("skipped"):
         parts.append(_skipped(skipped))
@@ -116,14 +109,7 @@ def _sites(found: Lookup) -> Table:
 
 
 def _summary(found: Lookup) -> Panel:
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-
-    def fact(name: str, *lines: str) -> None:
-        for index, line in enumerate(lines):
-            facts.add_row("" if index else name, Text(shown(line)))
-
+    facts = Facts()
     if found.answers:
         counts = (
             (len(found), "asked for"),
@@ -132,52 +118,39 @@ def _summary(found: Lookup) -> Panel:
             (len(found.with_status("not_compared")), "not compared"),
             (len(found.with_status("skipped")), "skipped"),
         )
-        fact("Pictures", ", ".join(f"{n:,} {what}" for n, what in counts if n))
-        fact("Found by", *(f"{IN_WORDS[way]}: {n:,}" for way, n in found.n_by_way().items()))
-    fact("Lists", *_lists(found))
-    fact("Columns", *_columns(found))
-    fact("Note", *found.notes, *_notes_of_files(found))
-    fact("Time", f"{found.run.seconds:.1f} s; nothing left this machine")
-    return Panel(
-        Group(facts, Text(), Text(MEANING, style="italic")),
-        title="Summary",
-        title_align="left",
-        border_style="dim",
-        padding=(1, 2),
-    )
+        facts.add("Pictures", ", ".join(f"{n:,} {what}" for n, what in counts if n))
+        facts.add("Found by", *(f"{IN_WORDS[way]}: {n:,}" for way, n in found.n_by_way().items()))
+    facts.add("Lists", *_lists(found))
+    facts.add("Columns", *_columns(found))
+    facts.add("Note", *found.notes, *_notes_of_files(found))
+    facts.add("Time", f"{found.run.seconds:.1f} s; nothing left this machine")
+    return panel("Summary", facts.grid, Text(), Text(MEANING, style="italic"))
 
 
 def _lists(found: Lookup) -> Iterator[str]:
-    for one in found.lists[:3]:
-        yield f"{one.path}, {one.n_rows:,} rows"
+    for list_file in found.lists[:3]:
+        yield f"{list_file.path}, {list_file.n_rows:,} rows"
     if len(found.lists) > 3:
         yield f"… {len(found.lists):,} files, {found.n_rows:,} rows in all"
 
 
 def _columns(found: Lookup) -> Iterator[str]:
     """What columns were taken for; one line for all files that are alike."""
-    kinds = Counter(tuple(sorted(one.columns.items())) for one in found.lists)
+    kinds = Counter(tuple(sorted(list_file.columns.items())) for list_file in found.lists)
     for columns, n_files in kinds.most_common(3):
         of = f" ({n_files:,} of {len(found.lists):,} files)" if len(kinds) > 1 else ""
         yield ", ".join(f"{role}={name}" for role, name in columns) + of
 
 
 def _notes_of_files(found: Lookup) -> Iterator[str]:
-    counts = Counter(note for one in found.lists for note in one.notes)
+    counts = Counter(note for list_file in found.lists for note in list_file.notes)
     for note, n_files in counts.items():
         of = "" if n_files == len(found.lists) else f" ({n_files:,} of {len(found.lists):,} files)"
         yield f"{note[:1].upper()}{note[1:]}{of}."
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(
-        title=Text(title, style="bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        header_style="dim",
-    )
+    table = titled_table(title)
     for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column == "rows" else "left")
     return table

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from clipaudit.reports.wording import can_decide, percent
+from clipaudit.reports.wording import can_decide
+from clipaudit.text.numbers import count, percent
 
 if TYPE_CHECKING:
     from clipaudit.results.audit import Audit, Run
@@ -29,7 +30,7 @@ class Answer:
     Attributes:
         question: On what: the pictures as a set, or each by itself.
         badge: The answer in two words.
-        tone: Its kind.
+        tone: Kind of answer.
         title: The answer in a line.
         lines: What it means.
         quote: The sentence to quote, with its numbers; empty where there is none.
@@ -45,7 +46,7 @@ class Answer:
 
 def question(run: Run) -> str:
     """What the run was to find out."""
-    return f"Were these pictures used to train {run.encoder['spec']}?"
+    return f"Were these pictures used to train {run.encoder.spec}?"
 
 
 def answers(audit: Audit) -> tuple[Answer, ...]:
@@ -111,13 +112,13 @@ def _one_by_one(audit: Audit) -> Answer:
             "what is in them."
         )
         return Answer(_BY_ITSELF, "No verdict", "open", title, (similarity,))
-    if run.levels is None or not run.calibrations:
+    if audit.levels is None or not audit.calibrations:
         return _uncalibrated(audit)
-    return _calibrated(audit, run.calibrations[0], run.levels)
+    return _calibrated(audit, audit.calibrations[0], audit.levels)
 
 
 def _uncalibrated(audit: Audit) -> Answer:
-    counts = [f"{audit.n_predicted(one.name):,} by {one.name}" for one in audit.run.inferrers]
+    counts = [f"{audit.n_predicted(facts.name):,} by {facts.name}" for facts in audit.run.inferrers]
     title = "There is no verdict: how often the method errs on this encoder is not known."
     hints = (
         f"Of {count(len(audit.scored), 'picture')}, this many read as used: {', '.join(counts)}. "
@@ -179,9 +180,9 @@ _UNKNOWN: Literal["can't tell"] = "can't tell"
 def _beside(audit: Audit, facts: CalibrationFacts) -> tuple[str, ...]:
     """What else the run holds that bears on the answer by one inferrer."""
     others = [
-        f"{audit.n_verdicts(one.inferrer)['member']:,} by {one.inferrer}"
-        for one in audit.run.calibrations
-        if one.inferrer != facts.inferrer
+        f"{audit.n_verdicts(other.inferrer)['member']:,} by {other.inferrer}"
+        for other in audit.calibrations
+        if other.inferrer != facts.inferrer
     ]
     same_views = (
         f"Called members by other inferrers: {', '.join(others)}. They read the same views, so "
@@ -199,8 +200,3 @@ def _beside(audit: Audit, facts: CalibrationFacts) -> tuple[str, ...]:
         and audit.n_picked(facts.inferrer) > 0
     )
     return (*([unlike] if is_at_odds else []), *([same_views] if others else []))
-
-
-def count(n: int, word: str) -> str:
-    """A number of things."""
-    return f"1 {word}" if n == 1 else f"{n:,} {word}s"

@@ -2,8 +2,8 @@
 
 It opens offline: no script, no link, nothing that is fetched, which its content security policy
 enforces. Every text goes through `shown` and is escaped by the template engine, whatever it is, so
-no file name breaks out of its place. What is said is in `page_answers` and `page_words`, what is
-drawn in `plots`, what is shown in `thumbnails`; the look is in `templates/`.
+no file name breaks out of its place. What is said is in `answer` and `steps_and_limits`,
+what is drawn in `plots`, what is shown in `thumbnails`; the look is in `templates/`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from clipaudit.reports.audit.json_document import as_json
+from clipaudit._version import SCHEMA_VERSION
 from clipaudit.reports.page import answer as page_answers
 from clipaudit.reports.page import plots
 from clipaudit.reports.page import steps_and_limits as page_words
 from clipaudit.reports.page.thumbnails import MOST_VIEWS, VIEW_PX, Thumbnails, thumbnails
-from clipaudit.text.escaping import common_folder, shown
+from clipaudit.text.escaping import as_json, common_folder, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,11 +62,11 @@ def dump(
     n_pictures: int = N_PICTURES,
     decoded: Mapping[str, Prepared] = MappingProxyType({}),
 ) -> None:
-    """Write it; see `clipaudit.reports.Dump`.
+    """Write it; see `reports.formats.Dump`.
 
     Args:
         audit: What to tell.
-        file: Where.
+        file: An open file.
         n_pictures: Pictures to show at each end of the ranking, none where 0. They are read
             again, unless the store knows how they look, and those that have changed are not shown.
         decoded: What the run made of pictures, by SHA-256; these are not read again. See
@@ -120,6 +120,7 @@ def _context(audit: Audit, n_pictures: int, decoded: Mapping[str, Prepared]) -> 
     ]
     return {
         "run": run,
+        "schema_version": SCHEMA_VERSION,
         "audit": audit,
         "question": page_answers.question(run),
         "notices": page_answers.notices(audit),
@@ -136,7 +137,7 @@ def _context(audit: Audit, n_pictures: int, decoded: Mapping[str, Prepared]) -> 
         "n_left_out": max(0, len(ranked) - _MOST_ROWS),
         "skipped": [(names[row.path], row.error or "unknown") for row in audit.skipped],
         "most_skipped": _MOST_SKIPPED,
-        "encoders": [("Encoder", run.encoder), *(("Reference", one) for one in run.references)],
+        "encoders": run.named_encoders,
         "config": as_json(run.config, indent=2).splitlines(),
     }
 
@@ -184,8 +185,8 @@ def _plots(audit: Audit) -> Iterator[Plot]:
         return
     name = run.inferrers[0].name
     found = _by_inferrer(audit, name)
-    calibration = next((one for one in run.calibrations if one.inferrer == name), None)
-    comparison = run.comparison.by_inferrer[0] if run.comparison else None
+    calibration = next((facts for facts in audit.calibrations if facts.inferrer == name), None)
+    comparison = audit.comparison.by_inferrer[0] if audit.comparison else None
     samples = list(_samples(found, calibration, comparison))
     label = f"score by {name}; higher is more like a member"
     yield plots.histogram(
@@ -250,7 +251,7 @@ def _caption(calibration: CalibrationFacts | None, comparison: InferrerCompariso
 
 def _mark(audit: Audit, calibration: CalibrationFacts | None) -> tuple[float, str] | None:
     """The line that a score must cross: that of the calibration, else that of the inferrer."""
-    levels = audit.run.levels
+    levels = audit.levels
     if calibration is None or levels is None or not calibration.null_scores:
         return audit.run.inferrers[
             0

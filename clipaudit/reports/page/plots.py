@@ -32,7 +32,7 @@ class Sample:
 
     Attributes:
         kind: Whose.
-        name: As the legend calls it.
+        name: Name of the set in the legend.
         values: Finite.
     """
 
@@ -74,11 +74,11 @@ class Panel:
     Attributes:
         kind: Whose numbers.
         name: What stands above it.
-        top: Of its axis.
-        bottom: The same.
+        top: Upper end of its vertical axis.
+        bottom: Lower end of that axis.
         y_ticks: Marks up its side.
-        bars: Of a histogram.
-        points: Of pictures by rank.
+        bars: Bars of a histogram.
+        points: Pictures by rank.
     """
 
     kind: Kind
@@ -97,14 +97,14 @@ class Plot:
     Attributes:
         title: What is shown.
         caption: How to read it.
-        summary: The same in words and numbers, for who cannot see it.
-        height: Of the drawing.
+        summary: What the plot shows in words and numbers, for readers who cannot see it.
+        height: Height of the drawing.
         panels: Below each other, on one horizontal axis; or one on top of another.
         x_ticks: Marks on that axis.
         x_label: What it counts.
         y_label: What the other one counts.
         mark: A line across it with a word, vertical.
-        level: The same, horizontal.
+        level: A horizontal line with a word.
     """
 
     title: str
@@ -130,24 +130,24 @@ def histogram(
 
     Args:
         samples: Sets with a number at least.
-        title: See `Plot`.
-        caption: The same.
-        x_label: The same.
+        title: Title of the plot.
+        caption: How to read it.
+        x_label: What its horizontal axis counts.
         mark: A value to draw a line at, and what it is.
     """
-    every = np.concatenate([np.array(one.values) for one in samples])
+    every = np.concatenate([np.array(sample.values) for sample in samples])
     marked = [mark[0]] if mark else []
     low, high = _range([float(every.min()), float(every.max()), *marked])
     edges = np.linspace(low, high, _BINS + 1)
-    shares = [np.histogram(one.values, edges)[0] / len(one.values) for one in samples]
+    shares = [np.histogram(sample.values, edges)[0] / len(sample.values) for sample in samples]
     most = max(float(share.max()) for share in shares)
     panels = []
-    for index, (one, share) in enumerate(zip(samples, shares, strict=True)):
+    for index, (sample, share) in enumerate(zip(samples, shares, strict=True)):
         top = _TOP + index * (_PANEL + _GAP)
         panels.append(
             Panel(
-                one.kind,
-                f"{one.name}, n = {len(one.values):,}",
+                sample.kind,
+                f"{sample.name}, n = {len(sample.values):,}",
                 top,
                 top + _PANEL,
                 (Tick(top + _PANEL, "0"), Tick(top, f"{100 * most:.0f} %")),
@@ -158,7 +158,7 @@ def histogram(
     return Plot(
         title,
         caption,
-        " ".join(_in_words(one) for one in samples),
+        " ".join(_in_words(sample) for sample in samples),
         bottom + _BOTTOM,
         tuple(panels),
         tuple(Tick(_along(at, low, high), text) for at, text in _ticks(low, high)),
@@ -173,7 +173,7 @@ def by_rank(samples: Sequence[Sample], title: str, caption: str, y_label: str) -
 
     Of more than 300 pictures, 300 at even distances are drawn, the first and the last among them.
     """
-    every = np.concatenate([np.array(one.values) for one in samples])
+    every = np.concatenate([np.array(sample.values) for sample in samples])
     low, high = _range([float(every.min()), float(every.max())])
     top = _NAME * (len(samples) + 1)
     bottom = top + 2 * _PANEL + _GAP
@@ -182,13 +182,13 @@ def by_rank(samples: Sequence[Sample], title: str, caption: str, y_label: str) -
         for at, text in _ticks(low, high)
     )
     panels = []
-    for one in samples:
-        values = np.sort(one.values)[::-1]
+    for sample in samples:
+        values = np.sort(sample.values)[::-1]
         places = np.unique(np.linspace(0, len(values) - 1, min(len(values), _MOST_POINTS)).round())
         panels.append(
             Panel(
-                one.kind,
-                f"{one.name}, n = {len(values):,}",
+                sample.kind,
+                f"{sample.name}, n = {len(values):,}",
                 top,
                 bottom,
                 y_ticks,
@@ -206,7 +206,7 @@ def by_rank(samples: Sequence[Sample], title: str, caption: str, y_label: str) -
     return Plot(
         title,
         caption,
-        " ".join(_in_words(one) for one in samples),
+        " ".join(_in_words(sample) for sample in samples),
         bottom + _BOTTOM,
         tuple(panels),
         tuple(

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clipaudit.reports.page.answer import count
 from clipaudit.reports.wording import control_lines, meaning, uncalibrated_lines, verdict_facts
+from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,16 +80,15 @@ def _encoder(run: Run) -> Step:
             " A reference encoder, which did not see the pictures, looks at the same views: what "
             "both find alike comes from the picture and not from training."
         )
-    named = [("Encoder", run.encoder), *(("Reference", one) for one in run.references)]
     facts = tuple(
         (
             name,
             (
-                f"{one['spec']}, output {one['output']}",
-                f"fingerprint of its weights {one['fingerprint']}",
+                f"{encoder.spec}, output {encoder.output}",
+                f"fingerprint of its weights {encoder.fingerprint}",
             ),
         )
-        for name, one in named
+        for name, encoder in run.named_encoders
     )
     return Step("The encoder looked at every view", text, facts)
 
@@ -106,24 +105,24 @@ def _scores(run: Run) -> Step:
         "own encoders, not on this one."
     )
     facts = []
-    for one in run.inferrers:
-        reference = " and the reference" if one.reads_reference else ""
-        kind = f"kind {one.kind}, reads {one.similarity} similarity{reference}"
-        facts.append((one.name, (kind, f"trained on {one.trained_on}", one.evidence)))
+    for inferrer in run.inferrers:
+        reference = " and the reference" if inferrer.reads_reference else ""
+        kind = f"kind {inferrer.kind}, reads {inferrer.similarity} similarity{reference}"
+        facts.append(
+            (inferrer.name, (kind, f"trained on {inferrer.trained_on}", inferrer.evidence))
+        )
     return Step(title, text, tuple(facts))
 
 
 def _calibration(audit: Audit) -> Step:
-    run = audit.run
-    calibrated = {one.inferrer for one in run.calibrations}
     facts: list[Fact] = []
-    if run.levels:
-        facts += [(name, tuple(lines)) for name, lines in verdict_facts(audit, run.levels)]
-    if others := [one.name for one in run.inferrers if one.name not in calibrated]:
-        facts.append(("Uncalibrated", tuple(uncalibrated_lines(run, others))))
-    if run.calibration_notes:
-        facts.append(("Note", run.calibration_notes))
-    if not calibrated:
+    if audit.levels:
+        facts += [(name, tuple(lines)) for name, lines in verdict_facts(audit, audit.levels)]
+    if others := audit.uncalibrated:
+        facts.append(("Uncalibrated", tuple(uncalibrated_lines(audit.run, others))))
+    if audit.calibration_notes:
+        facts.append(("Note", audit.calibration_notes))
+    if not audit.calibrations:
         text = (
             "Without pictures that the encoder cannot have been trained on there is no telling "
             "how high scores run by chance."
@@ -151,17 +150,16 @@ def _control(audit: Audit) -> Step:
 
 def limits(audit: Audit) -> Iterator[tuple[str, str]]:
     """What the answer cannot prove: a heading, and why."""
-    run = audit.run
     surprise = "A result says at most: this would be surprising if the pictures had not been used."
-    if run.levels:
-        surprise += f" {meaning(run.levels)}"
+    if audit.levels:
+        surprise += f" {meaning(audit.levels)}"
     yield "It does not prove that a picture was used.", surprise
     no_trace = (
         "Many pictures that an encoder was trained on leave no trace that this method sees, the "
         "more so the more pictures it was trained on and the less often it saw each of them."
     )
     yield "It does not prove that a picture was not used.", no_trace
-    yield from _limits_of_calibrations(run)
+    yield from _limits_of_calibrations(audit)
     yield from _limits_of_the_control(audit)
     copies = (
         "Training on another copy of the same picture, from another site or in another size, "
@@ -180,23 +178,21 @@ def limits(audit: Audit) -> Iterator[tuple[str, str]]:
     yield "It is about training, not about law.", law
 
 
-def _limits_of_calibrations(run: Run) -> Iterator[tuple[str, str]]:
-    calibrated = {one.inferrer for one in run.calibrations}
-    others = [one.name for one in run.inferrers if one.name not in calibrated]
-    if others:
-        of_some = f" ({', '.join(others)})" if calibrated else ""
+def _limits_of_calibrations(audit: Audit) -> Iterator[tuple[str, str]]:
+    if others := audit.uncalibrated:
+        which = f" ({', '.join(others)})" if audit.calibrations else ""
         elsewhere = (
             "Where the line between member and non-member lies was learned on other encoders. On "
             "this one it may lie wrong by far, and nobody can tell from this run."
         )
-        yield f"Predictions are not calibrated{of_some}.", elsewhere
-    if calibrated:
+        yield f"Predictions are not calibrated{which}.", elsewhere
+    if audit.calibrations:
         kinds = (
             "The error rates come from the known non-members. If those are of another kind than "
             "these pictures (photographs against drawings, say), the rates do not hold."
         )
         yield "Verdicts hold for pictures of one kind.", kinds
-        if all(one.members is None for one in run.calibrations):
+        if all(facts.members is None for facts in audit.calibrations):
             misses = "No known members took part, so no picture is called a non-member."
             yield "How many members it misses is not known.", misses
 

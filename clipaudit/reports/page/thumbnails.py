@@ -16,7 +16,7 @@ from bisect import insort
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -41,7 +41,7 @@ VIEW_PX = 104
 """Longest side of what is shown; a smaller picture or view keeps its size."""
 
 MOST_VIEWS = 10
-"""Of a picture. The first ten of thirty views are the ten views of a run with ten."""
+"""Views of a picture that are shown: the first ten of thirty are the ten of a run with ten."""
 
 FRAME = Frame(256, "lanczos")
 """Frame that thumbnails are made from."""
@@ -56,8 +56,8 @@ class Drawing:
 
     Attributes:
         uri: `data:image/webp;base64,…`
-        width_px: Of the small picture.
-        height_px: The same.
+        width_px: Width of the small picture.
+        height_px: Height of the small picture.
     """
 
     uri: str = field(repr=False)
@@ -88,10 +88,13 @@ class Gallery:
 
     Attributes:
         decoded: What a run made of them, by SHA-256.
+        frame: Frame that they must have beside the encoder's.
 
     Args:
         n_pictures: Pictures at each end.
     """
+
+    frame = FRAME
 
     def __init__(self, n_pictures: int) -> None:
         self._n_pictures = n_pictures
@@ -125,7 +128,7 @@ def thumbnails(
 
     Args:
         rows: Scored ones; of those with one content, the first.
-        run: Where the views come from: its encoder's input, recipe, number of views and seed.
+        run: The run whose encoder's input, recipe, number of views and seed make the views.
         decoded: What the run made of pictures, by SHA-256, if it was kept; see `Gallery`.
 
     Raises:
@@ -232,8 +235,7 @@ def _decoded(
 
 
 def _encoder_frame(run: Run) -> Frame:
-    image: dict[str, Any] = run.encoder["input"]
-    return Frame(image["size_px"], image["interpolation"])
+    return Frame(run.encoder.input.size_px, run.encoder.input.interpolation)
 
 
 def _frame_of_views(run: Run) -> tuple[Frame | None, str]:

@@ -22,16 +22,8 @@ from clipaudit.errors import SourceError
 from clipaudit_crawlers.base import ImageRecord, SourceFacts
 from clipaudit_crawlers.fetch import DeferredError, RefusedError
 from clipaudit_crawlers.licenses import http_url, plain_text
-from clipaudit_crawlers.sources.services import (
-    Count,
-    Text,
-    quoted,
-    refuse_argument,
-    refuse_dates,
-    refuse_licenses,
-    require_keys,
-    validated,
-)
+from clipaudit_crawlers.sources import services
+from clipaudit_crawlers.sources.services import Count, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,7 +43,7 @@ class Brave:
 
     Attributes:
         web: The way to the network.
-        api_key: Of an account at Brave's dashboard.
+        api_key: Key of an account at Brave's dashboard.
         base_url: The endpoint.
         interval_s: Least time between two requests.
     """
@@ -83,8 +75,8 @@ class Brave:
 
         `CLIPAUDIT_BRAVE_URL` in `environ` names another server, which is asked without pause.
         """
-        refuse_argument(cls.name, argument)
-        require_keys(cls.facts(environ), environ)
+        services.refuse_argument(cls.name, argument)
+        services.require_keys(cls.facts(environ), environ)
         mirror = environ.get("CLIPAUDIT_BRAVE_URL")
         key = environ[KEY].strip()
         if mirror:
@@ -93,14 +85,22 @@ class Brave:
 
     def search(self, query: Query) -> Iterator[ImageRecord]:
         """See `ImageSource.search`."""
-        refuse_dates("Brave", query)
-        refuse_licenses("Brave", query)
+        services.refuse_unknown(self.facts({}), query)
         return islice(self._records(query), query.limit)
 
     def _records(self, query: Query) -> Iterator[ImageRecord]:
         # Always the most there is, so that a kept answer serves the next run, whatever its limit.
         fixed = {"count": str(_MOST), "safesearch": "strict", "spellcheck": "0"}
-        results = self._ask({"q": query.keyword, **fixed}).results
+        params = {"q": query.keyword, **fixed}
+        results = services.ask(
+            self,
+            _TITLE,
+            params,
+            _page,
+            explain=self._why,
+            secret_headers={"X-Subscription-Token": self.api_key},
+            interval_s=self.interval_s,
+        ).results
         records = [record for result in results if (record := _record(result))]
         if results and not records:
             raise SourceError(
@@ -113,23 +113,6 @@ class Brave:
             if record.source_id not in seen:
                 seen.add(record.source_id)
                 yield record
-
-    def _ask(self, params: Mapping[str, str]) -> _Page:
-        def check(answer: Any) -> None:
-            _page(answer)
-
-        try:
-            answer = self.web.get_json(
-                _TITLE,
-                self.base_url,
-                params,
-                secret_headers={"X-Subscription-Token": self.api_key},
-                check=check,
-                interval_s=self.interval_s,
-            )
-        except RefusedError as refused:
-            raise self._why(refused) from refused
-        return _page(answer)
 
     def _why(self, refused: RefusedError) -> SourceError:
         """What a refusal means, and what to do."""
@@ -187,15 +170,15 @@ def _page(answer: Any) -> _Page:
             f"Brave refuses: {_error_of(answer)[0]}",
             f"Look at {KEY} and the keyword, or try another --source.",
         )
-    return validated(_Page, answer, _TITLE)
+    return services.validated(_Page, answer, _TITLE)
 
 
 def _error_of(answer: object) -> tuple[str, str]:
     """What an error says, and its code."""
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict):
-        return quoted(answer), ""
-    return quoted(error.get("detail")), str(error.get("code"))
+        return services.quoted(answer), ""
+    return services.quoted(error.get("detail")), str(error.get("code"))
 
 
 def _record(result: _Result) -> ImageRecord | None:

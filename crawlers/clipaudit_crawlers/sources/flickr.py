@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from urllib.parse import quote
@@ -31,14 +32,8 @@ from clipaudit.errors import SourceError
 from clipaudit_crawlers.base import ImageRecord, SourceFacts
 from clipaudit_crawlers.fetch import TryAgain
 from clipaudit_crawlers.licenses import FREE, License, http_url, one_line, plain_text, read_license
-from clipaudit_crawlers.sources.services import (
-    Count,
-    Text,
-    quoted,
-    refuse_argument,
-    require_keys,
-    validated,
-)
+from clipaudit_crawlers.sources import services
+from clipaudit_crawlers.sources.services import Count, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -77,7 +72,7 @@ class Flickr:
 
     Attributes:
         web: The way to the network.
-        api_key: Of an account at Flickr.
+        api_key: Key of an account at Flickr.
         base_url: The endpoint.
         interval_s: Least time between two requests.
     """
@@ -116,8 +111,8 @@ class Flickr:
 
         `CLIPAUDIT_FLICKR_URL` in `environ` names another server, which is asked without pause.
         """
-        refuse_argument(cls.name, argument)
-        require_keys(cls.facts(environ), environ)
+        services.refuse_argument(cls.name, argument)
+        services.require_keys(cls.facts(environ), environ)
         key = environ[KEY].strip()
         mirror = environ.get("CLIPAUDIT_FLICKR_URL", "")
         if mirror:
@@ -197,23 +192,19 @@ class Flickr:
         """What Flickr's numbers of licences mean; asked once a run."""
         if not self._licenses:
             answer = self._ask(_Licenses, {**_FORMAT, "method": "flickr.photos.licenses.getInfo"})
-            for told in answer.licenses.license:
-                self._licenses[told.id] = read_license(told.name, told.url)
+            for terms in answer.licenses.license:
+                self._licenses[terms.id] = read_license(terms.name, terms.url)
         return self._licenses
 
     def _ask(self, model: type[_Answer], params: Mapping[str, str]) -> _Answer:
-        def check(answer: Any) -> None:
-            _read(model, answer)
-
-        answer = self.web.get_json(
+        return services.ask(
+            self,
             _TITLE,
-            self.base_url,
             params,
+            partial(_read, model),
             secret_params={"api_key": self.api_key},
-            check=check,
             interval_s=self.interval_s,
         )
-        return _read(model, answer)
 
 
 class _Model(BaseModel):
@@ -251,7 +242,7 @@ class _Photo(_Model):
     @model_validator(mode="before")
     @classmethod
     def _with_one_size(cls, raw: Any) -> Any:
-        """Of the sizes, the one that we take, without the letter that its fields end in."""
+        """The size that we take, without the letter that its fields end in."""
         if not isinstance(raw, dict):
             return raw
         size = next((size for size in _SIZES if raw.get(f"url_{size}")), _SIZES[0])
@@ -283,15 +274,15 @@ def _read(model: type[_Answer], answer: Any) -> _Answer:
         TryAgain: The service is busy.
         SourceError: It says that something is wrong, or the answer is something else.
     """
-    status = validated(_Status, answer, _TITLE)
+    status = services.validated(_Status, answer, _TITLE)
     if status.stat == "ok":
-        read = validated(model, answer, _TITLE)
+        read = services.validated(model, answer, _TITLE)
         if isinstance(read, _Search) and not read.photos.photo:
             odd = answer["photos"]["photo"]
             if len(odd) > 1:
-                validated(_Photo, odd[0], _TITLE)
+                services.validated(_Photo, odd[0], _TITLE)
         return read
-    said = quoted(plain_text(status.message))
+    said = services.quoted(plain_text(status.message))
     if status.code in _BUSY or "not currently available" in said:
         raise TryAgain(said)
     if status.code == 100:

@@ -27,18 +27,11 @@ from clipaudit.errors import SourceError
 from clipaudit_crawlers.base import ImageRecord, SourceFacts
 from clipaudit_crawlers.fetch import DeferredError, RefusedError
 from clipaudit_crawlers.licenses import http_url, plain_text
+from clipaudit_crawlers.sources import services
 from clipaudit_crawlers.sources.serpapi import KEY as SERPAPI_KEY
 from clipaudit_crawlers.sources.serpapi import KEY_FROM as SERPAPI_KEY_FROM
 from clipaudit_crawlers.sources.serpapi import SerpApi
-from clipaudit_crawlers.sources.services import (
-    Count,
-    Text,
-    quoted,
-    refuse_argument,
-    refuse_dates,
-    require_keys,
-    validated,
-)
+from clipaudit_crawlers.sources.services import Count, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,7 +84,7 @@ class Google:
 
         `CLIPAUDIT_GOOGLE_URL` and `CLIPAUDIT_SERPAPI_URL` in `environ` name other servers.
         """
-        refuse_argument(cls.name, argument)
+        services.refuse_argument(cls.name, argument)
         return cls(_engine(environ).open(web, environ))
 
     def search(self, query: Query) -> Iterator[ImageRecord]:
@@ -110,8 +103,8 @@ class ProgrammableSearch:
 
     Attributes:
         web: The way to the network.
-        api_key: Of a project of Google Cloud.
-        engine_id: Of a search engine, with search for images turned on.
+        api_key: Key of a project of Google Cloud.
+        engine_id: Id of a search engine, with search for images turned on.
         base_url: The endpoint.
         today: The day, which says whether the API has ended.
     """
@@ -147,7 +140,7 @@ class ProgrammableSearch:
             SourceError: A key is missing.
         """
         try:
-            require_keys(cls.facts(environ), environ)
+            services.require_keys(cls.facts(environ), environ)
         except SourceError as error:
             raise SourceError(
                 str(error),
@@ -160,7 +153,7 @@ class ProgrammableSearch:
 
     def search(self, query: Query) -> Iterator[ImageRecord]:
         """See `ImageSource.search`."""
-        refuse_dates("Google", query)
+        services.refuse_unknown(self.facts({}), query)
         rights = rights_filter(query.licenses) if query.licenses else None
         return islice(self._records(query, rights), query.limit)
 
@@ -171,29 +164,21 @@ class ProgrammableSearch:
         seen: set[str] = set()
         for start in range(1, _DEEPEST, _PAGE_SIZE):
             n_results = min(_PAGE_SIZE, _DEEPEST - start)
-            page = self._ask({**fixed, "start": str(start), "num": str(n_results)})
+            params = {**fixed, "start": str(start), "num": str(n_results)}
+            page = services.ask(
+                self,
+                _TITLE,
+                params,
+                _page,
+                explain=self._why,
+                secret_params={"key": self.api_key, "cx": self.engine_id},
+            )
             for item in page.items:
                 if (record := _record(item)) and record.source_id not in seen:
                     seen.add(record.source_id)
                     yield record
             if not page.has_next:
                 return
-
-    def _ask(self, params: Mapping[str, str]) -> _Page:
-        def check(answer: Any) -> None:
-            _page(answer)
-
-        try:
-            answer = self.web.get_json(
-                _TITLE,
-                self.base_url,
-                params,
-                secret_params={"key": self.api_key, "cx": self.engine_id},
-                check=check,
-            )
-        except RefusedError as refused:
-            raise self._why(refused) from refused
-        return _page(answer)
 
     def _why(self, refused: RefusedError) -> SourceError:
         """What a refusal means, and what to do."""
@@ -291,9 +276,9 @@ def _page(answer: Any) -> _Page:
     """
     if isinstance(answer, dict) and "error" in answer:
         raise SourceError(f"Google refuses: {_error_of(answer)[0]}", f"Take {_OTHERS}.")
-    page = validated(_Page, answer, _TITLE)
+    page = services.validated(_Page, answer, _TITLE)
     if answer.get("items") and not page.items:
-        validated(_Item, answer["items"][0], _TITLE)
+        services.validated(_Item, answer["items"][0], _TITLE)
     return page
 
 
@@ -301,13 +286,13 @@ def _error_of(answer: object) -> tuple[str, frozenset[str]]:
     """What an error says, and its reasons."""
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict):
-        return quoted(answer), frozenset()
+        return services.quoted(answer), frozenset()
     listed = error.get("errors")
     listed = listed if isinstance(listed, list) else []
-    reasons = [one.get("reason") for one in listed if isinstance(one, dict)]
+    reasons = [entry.get("reason") for entry in listed if isinstance(entry, dict)]
     if error.get("status") == "RESOURCE_EXHAUSTED":
         reasons.append("quotaExceeded")
-    return quoted(error.get("message")), frozenset(map(str, reasons))
+    return services.quoted(error.get("message")), frozenset(map(str, reasons))
 
 
 def _record(item: _Item) -> ImageRecord | None:

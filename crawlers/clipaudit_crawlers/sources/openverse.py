@@ -29,14 +29,8 @@ from clipaudit.errors import SourceError
 from clipaudit_crawlers.base import ImageRecord, SourceFacts
 from clipaudit_crawlers.fetch import RefusedError
 from clipaudit_crawlers.licenses import LICENSES, License, http_url, one_line, plain_text
-from clipaudit_crawlers.sources.services import (
-    Count,
-    Text,
-    quoted,
-    refuse_argument,
-    refuse_dates,
-    validated,
-)
+from clipaudit_crawlers.sources import services
+from clipaudit_crawlers.sources.services import Count, Text
 
 if TYPE_CHECKING:
     from clipaudit_crawlers.base import Query
@@ -60,7 +54,7 @@ class Openverse:
 
     Attributes:
         web: The way to the network.
-        base_url: Of the API, with its version, without a slash at its end.
+        base_url: Address of the API, with its version, without a slash at its end.
         interval_s: Least time between two requests.
         token: The header of a registered user; None without an account.
     """
@@ -98,7 +92,7 @@ class Openverse:
 
         `CLIPAUDIT_OPENVERSE_URL` in `environ` names another server, which is asked without pause.
         """
-        refuse_argument(cls.name, argument)
+        services.refuse_argument(cls.name, argument)
         given = [key for key in KEYS if environ.get(key)]
         if len(given) == 1:
             (missing,) = set(KEYS) - set(given)
@@ -118,7 +112,7 @@ class Openverse:
 
     def search(self, query: Query) -> Iterator[ImageRecord]:
         """See `ImageSource.search`."""
-        refuse_dates(_TITLE, query)
+        services.refuse_unknown(self.facts({}), query)
         licenses = [name for name in map(str.lower, query.licenses) if name in LICENSES]
         if query.licenses and not licenses:
             raise SourceError(
@@ -147,26 +141,25 @@ class Openverse:
                 return
 
     def _ask(self, params: Mapping[str, str]) -> _Page:
-        def check(answer: Any) -> None:
-            _page(answer)
-
-        try:
-            answer = self.web.get_json(
-                _TITLE,
-                f"{self.base_url}/images/",
-                params,
-                secret_headers=self.token,
-                check=check,
-                interval_s=self.interval_s,
-            )
-        except RefusedError as refused:
-            if refused.status in {401, 403}:
-                raise _who_are_you(refused, has_account=self.token is not None) from refused
-            raise
-        page = _page(answer)
+        page = services.ask(
+            self,
+            _TITLE,
+            params,
+            _page,
+            path="/images/",
+            explain=self._why,
+            secret_headers=self.token,
+            interval_s=self.interval_s,
+        )
         if page.warnings:
             logger.warning("Openverse warns: %s", one_line(str(page.warnings)))
         return page
+
+    def _why(self, refused: RefusedError) -> SourceError:
+        """What a refusal means, and what to do."""
+        if refused.status in {401, 403}:
+            return _who_are_you(refused, has_account=self.token is not None)
+        return refused
 
 
 class _Token(Mapping[str, str]):
@@ -212,7 +205,7 @@ class _Token(Mapping[str, str]):
             if refused.status in {400, 401, 403}:
                 raise _who_are_you(refused, has_account=True) from refused
             raise
-        return validated(_Granted, answer, _TITLE).access_token
+        return services.validated(_Granted, answer, _TITLE).access_token
 
 
 class _Granted(BaseModel):
@@ -248,16 +241,16 @@ def _page(answer: Any) -> _Page:
     Raises:
         SourceError: The answer is something else.
     """
-    page = validated(_Page, answer, _TITLE)
+    page = services.validated(_Page, answer, _TITLE)
     if len(answer["results"]) > 1 and not page.results:
-        validated(_Result, answer["results"][0], _TITLE)
+        services.validated(_Result, answer["results"][0], _TITLE)
     return page
 
 
 def _who_are_you(refused: RefusedError, *, has_account: bool) -> SourceError:
     answer = refused.answer
     said = answer.get("detail") or answer.get("error") if isinstance(answer, dict) else answer
-    reason = quoted(plain_text(str(said)))
+    reason = services.quoted(plain_text(str(said)))
     if has_account:
         return SourceError(
             f"Openverse does not accept {' with '.join(KEYS)}: {reason}",

@@ -28,15 +28,8 @@ from clipaudit.errors import SourceError
 from clipaudit_crawlers.base import ImageRecord, SourceFacts
 from clipaudit_crawlers.fetch import DeferredError, RefusedError, TryAgain
 from clipaudit_crawlers.licenses import http_url, plain_text
-from clipaudit_crawlers.sources.services import (
-    Count,
-    Text,
-    quoted,
-    refuse_dates,
-    refuse_licenses,
-    require_keys,
-    validated,
-)
+from clipaudit_crawlers.sources import services
+from clipaudit_crawlers.sources.services import Count, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,7 +51,7 @@ class SerpApi:
 
     Attributes:
         web: The way to the network.
-        api_key: Of an account at SerpApi.
+        api_key: Key of an account at SerpApi.
         base_url: The endpoint.
     """
 
@@ -87,21 +80,28 @@ class SerpApi:
         Raises:
             SourceError: The key is missing.
         """
-        require_keys(cls.facts(environ), environ)
+        services.require_keys(cls.facts(environ), environ)
         base_url = environ.get("CLIPAUDIT_SERPAPI_URL") or API
         return cls(web=web, api_key=environ[KEY].strip(), base_url=base_url)
 
     def search(self, query: Query) -> Iterator[ImageRecord]:
         """See `ImageSource.search`."""
-        refuse_dates("SerpApi", query)
-        refuse_licenses("SerpApi", query)
+        services.refuse_unknown(self.facts({}), query)
         return islice(self._records(query), query.limit)
 
     def _records(self, query: Query) -> Iterator[ImageRecord]:
         fixed = {"engine": "google_images", "q": query.keyword, "safe": "active"}
         seen: set[str] = set()
         for number in count():
-            page = self._ask(fixed if number == 0 else {**fixed, "ijn": str(number)})
+            params = fixed if number == 0 else {**fixed, "ijn": str(number)}
+            page = services.ask(
+                self,
+                _TITLE,
+                params,
+                _page,
+                explain=self._why,
+                secret_params={"api_key": self.api_key},
+            )
             records = [record for result in page.images_results if (record := _record(result))]
             if page.images_results and not records:
                 raise SourceError(
@@ -115,25 +115,11 @@ class SerpApi:
             seen.update(new)
             yield from new.values()
 
-    def _ask(self, params: Mapping[str, str]) -> _Page:
-        def check(answer: Any) -> None:
-            _page(answer)
-
-        try:
-            answer = self.web.get_json(
-                _TITLE,
-                self.base_url,
-                params,
-                secret_params={"api_key": self.api_key},
-                check=check,
-            )
-        except RefusedError as refused:
-            raise self._why(refused) from refused
-        return _page(answer)
-
     def _why(self, refused: RefusedError) -> SourceError:
         """What a refusal means, and what to do."""
-        said = quoted(refused.answer.get("error") if isinstance(refused.answer, dict) else None)
+        said = services.quoted(
+            refused.answer.get("error") if isinstance(refused.answer, dict) else None
+        )
         if refused.status == 429:
             return DeferredError(
                 f"SerpApi takes no more searches for now: {said}",
@@ -183,13 +169,14 @@ def _page(answer: Any) -> _Page:
         TryAgain: SerpApi did not get through to Google.
         SourceError: It is an error, or something else.
     """
-    page = validated(_Page, answer, _TITLE)
+    page = services.validated(_Page, answer, _TITLE)
     if page.error is None or _NOTHING in page.error:
         return page
     if page.search_metadata and page.search_metadata.status == "Error":
-        raise TryAgain(quoted(page.error))
+        raise TryAgain(services.quoted(page.error))
     raise SourceError(
-        f"SerpApi: {quoted(page.error)}", f"Look at {KEY} and the keyword, or try another --source."
+        f"SerpApi: {services.quoted(page.error)}",
+        f"Look at {KEY} and the keyword, or try another --source.",
     )
 
 

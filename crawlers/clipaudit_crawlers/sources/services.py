@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from clipaudit.errors import SourceError
+from clipaudit_crawlers import SOURCES, load
+from clipaudit_crawlers.fetch import RefusedError
 from clipaudit_crawlers.licenses import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from clipaudit_crawlers.base import Query, SourceFacts
+    from clipaudit_crawlers.fetch import Web
 
 Answer = TypeVar("Answer", bound=BaseModel)
-
-KEYLESS = (
-    "openverse and folder need no key, and wikimedia only a way to reach you, in CLIPAUDIT_CONTACT."
-)
+Page = TypeVar("Page")
 
 
 def positive(value: object) -> int | None:
@@ -58,7 +58,9 @@ def require_keys(facts: SourceFacts, environ: Mapping[str, str]) -> None:
         raise SourceError(
             f"{facts.title} wants a key, and {' and '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} not set",
-            f"Get one at {facts.keys_from} and put it into the environment; {KEYLESS}",
+            f"Get one at {facts.keys_from} and put it into the environment; or use a source that "
+            f"needs none: {_names(lambda facts: not facts.keys)}, or folder:PATH with pictures of "
+            "your own.",
         )
 
 
@@ -75,30 +77,85 @@ def refuse_argument(name: str, argument: str) -> None:
         )
 
 
-def refuse_dates(title: str, query: Query) -> None:
-    """See that a query leaves the time open.
+def refuse_unknown(facts: SourceFacts, query: Query) -> None:
+    """See that a query asks for nothing that its source does not know.
 
     Raises:
-        SourceError: It does not; the hint names sources that know it.
+        SourceError: It asks for a time or a licence; the hint names sources that know it.
     """
-    if query.uploaded_from or query.uploaded_before:
+    if (query.uploaded_from or query.uploaded_before) and not facts.gives_upload_dates:
         raise SourceError(
-            f"{title} does not say when a picture was put online",
-            "Ask a source that does: --source wikimedia, or --source flickr.",
+            f"{facts.title} does not say when a picture was put online",
+            f"Ask a source that does: {_names(lambda facts: facts.gives_upload_dates)}.",
+        )
+    if query.licenses and not facts.takes_licenses:
+        raise SourceError(
+            f"{facts.title} does not say under which licence a picture is",
+            f"Ask a source that does: {_names(lambda facts: facts.gives_licenses)}.",
         )
 
 
-def refuse_licenses(title: str, query: Query) -> None:
-    """See that a query leaves the licence open.
+def _names(fits: Callable[[SourceFacts], bool]) -> str:
+    """How to choose one of our sources that fits, without a key set."""
+    fitting = [name for name, value in SOURCES.items() if fits(load(value).facts({}))]
+    return ", ".join(f"--source {name}" for name in fitting)
+
+
+class Asker(Protocol):
+    """A source that asks one service."""
+
+    @property
+    def web(self) -> Web:
+        """The way to the network."""
+        ...
+
+    @property
+    def base_url(self) -> str:
+        """The endpoint."""
+        ...
+
+
+def ask(
+    source: Asker,
+    service: str,
+    params: Mapping[str, str],
+    read: Callable[[Any], Page],
+    *,
+    path: str = "",
+    explain: Callable[[RefusedError], SourceError] = lambda refused: refused,
+    secret_params: Mapping[str, str] | None = None,
+    secret_headers: Mapping[str, str] | None = None,
+    interval_s: float = 0.0,
+) -> Page:
+    """One page of a service's answers, read; all else as `Web.get_json`.
+
+    Args:
+        source: Who asks.
+        service: Name of the service, for messages.
+        params: The query.
+        read: Turns the parsed JSON into the page; what it refuses is not kept.
+        path: What is asked below the endpoint.
+        explain: What a refusal means, and what to do about it.
+        secret_params: Keys in the query.
+        secret_headers: Keys in the headers.
+        interval_s: Least time between two requests to this service.
 
     Raises:
-        SourceError: It does not; the hint names sources that know it.
+        SourceError: As `explain` and `read` say, or as `Web.get_json`.
     """
-    if query.licenses:
-        raise SourceError(
-            f"{title} does not say under which licence a picture is",
-            "Ask a source that does: --source openverse, wikimedia or flickr.",
+    try:
+        answer = source.web.get_json(
+            service,
+            f"{source.base_url}{path}",
+            params,
+            secret_params=secret_params,
+            secret_headers=secret_headers,
+            check=read,
+            interval_s=interval_s,
         )
+    except RefusedError as refused:
+        raise explain(refused) from refused
+    return read(answer)
 
 
 def validated(kind: type[Answer], answer: Any, title: str) -> Answer:

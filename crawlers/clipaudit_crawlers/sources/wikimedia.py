@@ -22,6 +22,7 @@ import logging
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
@@ -31,7 +32,8 @@ from clipaudit.errors import SourceError
 from clipaudit_crawlers.base import ImageRecord, SourceFacts
 from clipaudit_crawlers.fetch import TryAgain
 from clipaudit_crawlers.licenses import first_link, http_url, one_line, plain_text, read_license
-from clipaudit_crawlers.sources.services import Count, Text, quoted, refuse_argument, validated
+from clipaudit_crawlers.sources import services
+from clipaudit_crawlers.sources.services import Count, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,7 +111,7 @@ class Wikimedia:
         `CLIPAUDIT_WIKIMEDIA_URL` in `environ` names another server, which is asked without pause.
         `CLIPAUDIT_CONTACT` has to be there; whoever made `web` has put it into its User-Agent.
         """
-        refuse_argument(cls.name, argument)
+        services.refuse_argument(cls.name, argument)
         contact = environ.get("CLIPAUDIT_CONTACT", "").strip()
         if not _CONTACT.fullmatch(contact):
             wrong = f"CLIPAUDIT_CONTACT is {contact!r}" if contact else "CLIPAUDIT_CONTACT is empty"
@@ -151,13 +153,9 @@ class Wikimedia:
                 return
 
     def _ask(self, params: Mapping[str, str]) -> _Answer:
-        def check(answer: Any) -> None:
-            _answer(answer, self.busy_s)
-
-        kept = self.web.get_json(
-            _TITLE, self.base_url, params, check=check, interval_s=self.interval_s
+        answer = services.ask(
+            self, _TITLE, params, partial(_answer, busy_s=self.busy_s), interval_s=self.interval_s
         )
-        answer = _answer(kept, self.busy_s)
         if answer.warnings:
             logger.warning("Wikimedia Commons warns: %s", one_line(str(answer.warnings)))
         return answer
@@ -232,13 +230,13 @@ def _answer(answer: Any, busy_s: float) -> _Answer:
         TryAgain: The service is busy.
         SourceError: It says that something is wrong, or the answer is something else.
     """
-    read = validated(_Answer, answer, _TITLE)
+    read = services.validated(_Answer, answer, _TITLE)
     if not answer.keys() & {"query", "continue", "error"}:
-        validated(_Nothing, answer, _TITLE)
+        services.validated(_Nothing, answer, _TITLE)
     if read.query and len(answer["query"]["pages"]) > 1 and not read.query.pages:
-        validated(_FilePage, answer["query"]["pages"][0], _TITLE)
+        services.validated(_FilePage, answer["query"]["pages"][0], _TITLE)
     if read.error is not None:
-        said = quoted(plain_text(read.error.info))
+        said = services.quoted(plain_text(read.error.info))
         if read.error.code in _BUSY:
             raise TryAgain(said, busy_s)
         raise SourceError(

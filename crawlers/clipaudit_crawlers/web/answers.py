@@ -21,13 +21,13 @@ from clipaudit_crawlers.web.patience import bad_status, status_words
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clipaudit_crawlers.fetch import WebConfig
     from clipaudit_crawlers.web.client import Ask, Client
+    from clipaudit_crawlers.web.config import WebConfig
     from clipaudit_crawlers.web.patience import Patience
     from clipaudit_crawlers.web.redaction import Keys
     from clipaudit_crawlers.web.wire import Clock
 
-    Check = Callable[[Any], None]
+    Check = Callable[[Any], object]
 
 ANSWERS = "answers"
 """The purpose of the lines that these requests stand in."""

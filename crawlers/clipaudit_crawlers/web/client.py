@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from urllib.parse import SplitResult
 
-    from clipaudit_crawlers.fetch import WebConfig
+    from clipaudit_crawlers.web.config import WebConfig
     from clipaudit_crawlers.web.hosts import Turn, Turns
     from clipaudit_crawlers.web.redaction import Keys
 
@@ -55,7 +55,7 @@ class Came:
 
     Attributes:
         url: Who answered, after redirects; keys in it are marked.
-        host: Of that URL.
+        host: Host of that URL.
         status: The HTTP status.
         headers: As they came.
     """
@@ -146,7 +146,7 @@ class Client:
         self._turns = turns
         self._adapters = adapters(config.allow_private)
         # Whoever runs this may be called Łukasz, but headers do not know his name.
-        agent = (one if " " <= one <= "~" else "?" for one in config.user_agent)
+        agent = (char if " " <= char <= "~" else "?" for char in config.user_agent)
         self._user_agent = "".join(agent)
 
     def close(self) -> None:
@@ -224,9 +224,9 @@ class Client:
         return hop.explained(send)
 
 
-def _is_same_place(one: SplitResult, other: SplitResult) -> bool:
+def _is_same_place(first: SplitResult, second: SplitResult) -> bool:
     """Whether what may be said to one may be said to the other; https may follow http."""
-    if one.hostname != other.hostname:
+    if first.hostname != second.hostname:
         return False
-    ports = [parts.port or SCHEMES[parts.scheme] for parts in (one, other)]
+    ports = [parts.port or SCHEMES[parts.scheme] for parts in (first, second)]
     return ports[0] == ports[1] or ports == [SCHEMES["http"], SCHEMES["https"]]

@@ -19,7 +19,7 @@ from clipaudit_crawlers.web.failures import Broken, duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from clipaudit_crawlers.fetch import WebConfig
+    from clipaudit_crawlers.web.config import WebConfig
     from clipaudit_crawlers.web.wire import Clock
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class Hop:
 
     Attributes:
         host: Its name.
-        clock: Of the whole request.
+        clock: Clock of the whole request.
         config: Its limits.
         may_repeat: Whether the request may be sent twice once the host has seen it.
     """
@@ -109,8 +109,13 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     waiting: list[object] = [error]
     seen: set[int] = set()
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, BaseException) and id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            waiting += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
+        cause = waiting.pop()
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            waiting += [
+                *cause.args,
+                getattr(cause, "reason", None),
+                cause.__cause__,
+                cause.__context__,
+            ]

@@ -34,7 +34,7 @@ def opt_out(robots_tags: Iterable[str], reservations: Iterable[str]) -> str | No
             if directive in SAYS_NO and agent in {None, "*", AGENT}:
                 return f"X-Robots-Tag: {directive}"
     for value in reservations:
-        if "1" in {one.strip() for one in value.split(",")}:
+        if "1" in {flag.strip() for flag in value.split(",")}:
             return "tdm-reservation: 1"
     return None
 

@@ -12,8 +12,8 @@ from clipaudit_crawlers.web.wire import Clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clipaudit_crawlers.fetch import WebConfig
     from clipaudit_crawlers.web.client import Came
+    from clipaudit_crawlers.web.config import WebConfig
     from clipaudit_crawlers.web.hosts import Turns
 
 T = TypeVar("T")
@@ -30,8 +30,8 @@ class Patience:
         """What an attempt gives in the end; all attempts go by one clock.
 
         Args:
-            purpose: Of the lines that it stands in: a wait that a host asks for is for all of
-                them who ask that host.
+            purpose: Names the queue, one for each host: a wait that a host asks for holds for all
+                who stand in it.
             attempt: Asks once.
 
         Raises:

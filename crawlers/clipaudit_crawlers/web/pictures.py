@@ -16,8 +16,8 @@ from clipaudit_crawlers.web.patience import bad_status
 from clipaudit_crawlers.web.robots import MOST_BYTES, Robots
 
 if TYPE_CHECKING:
-    from clipaudit_crawlers.fetch import WebConfig
     from clipaudit_crawlers.web.client import Client
+    from clipaudit_crawlers.web.config import WebConfig
     from clipaudit_crawlers.web.patience import Patience
     from clipaudit_crawlers.web.redaction import Keys
     from clipaudit_crawlers.web.wire import Clock

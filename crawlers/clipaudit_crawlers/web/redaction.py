@@ -60,9 +60,9 @@ class Keys:
         if isinstance(answer, str):
             return self.hidden(answer)
         if isinstance(answer, list):
-            return [self.hidden_in(one) for one in answer]
+            return [self.hidden_in(item) for item in answer]
         if isinstance(answer, dict):
-            return {self.hidden(name): self.hidden_in(one) for name, one in answer.items()}
+            return {self.hidden(name): self.hidden_in(item) for name, item in answer.items()}
         is_number = isinstance(answer, int | float) and not isinstance(answer, bool)
         return STRUCK if is_number and str(answer) in self._values else answer
 

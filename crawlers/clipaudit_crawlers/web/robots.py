@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MOST_BYTES = 512_000
-"""Of a robots.txt; the rest is not read. Source: RFC 9309, section 2.5, asks for 500 KiB."""
+"""How much of a robots.txt is read. Source: RFC 9309, section 2.5, asks for 500 KiB."""
 
 
 _AGENT_FIELDS = frozenset({"user-agent", "useragent", "user agent"})

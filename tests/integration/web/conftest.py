@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from clipaudit_crawlers.fetch import Web, WebConfig
+from clipaudit_crawlers.fetch import Web
+from clipaudit_crawlers.web.config import WebConfig
 
 from tests.integration.web.canary import CANARY, assert_no_key
 from tests.services.hostile import HostileServer

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from clipaudit.features.views import ENCODERMI
-from clipaudit.inferrers import Card, Inferrer, Reads, ShadowFacts, save
+from clipaudit.inferrers.base import Card, Inferrer, Reads, ShadowFacts
+from clipaudit.inferrers.library import save
 from clipaudit.inferrers.threshold import MeanRule
 from clipaudit.statistics.metrics import Estimate, Evidence
 

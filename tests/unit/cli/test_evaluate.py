@@ -77,7 +77,7 @@ def test_shared_pictures_are_refused_and_may_be_allowed(run, known, tmp_path):
 def test_what_cannot_be_is_said_before_any_work(run, known, tmp_path):
     code, _, err = run(known, "-o", tmp_path / "result.csv")
     assert code == 2
-    assert "does not end in .json" in " ".join(err.split())
+    assert "End it in .json." in " ".join(err.split())
     code, _, err = run(known, "-o", tmp_path / "missing" / "result.json")
     assert code == 2
     (tmp_path / "file").write_text("in the way")

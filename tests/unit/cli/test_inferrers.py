@@ -1,7 +1,7 @@
 import pytest
 
 from clipaudit.cli.app import main
-from clipaudit.inferrers import list_inferrers
+from clipaudit.inferrers.library import list_inferrers
 
 
 def run(capsys, *arguments):

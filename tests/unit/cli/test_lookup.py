@@ -252,15 +252,21 @@ def test_found_and_not_found_are_both_exit_code_0(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-m", "{list}"], "nothing is asked for"),
+        (["-m", "{list}"], "there is nothing to look up"),
         (["a.jpg"], "metadata"),
         (["a.jpg", "-m", "{list}", "--columns", "url"], "does not say what a column holds"),
         (["a.jpg", "-m", "{list}", "--columns", "picture=URL"], "no column can hold that"),
-        (["a.jpg", "-m", "{list}", "--phash-bits", "17"], "--phash-bits 17"),
-        (["a.jpg", "-m", "{list}", "--phash-bits", "-1"], "--phash-bits -1"),
-        (["a.jpg", "-m", "{list}", "--memory", "5"], "--memory 5"),
-        (["--domain", "nonsense", "-m", "{list}"], "is no domain"),
-        (["--domain", "a b.org", "-m", "{list}"], "is no domain"),
+        (
+            ["a.jpg", "-m", "{list}", "--phash-bits", "17"],
+            "--phash-bits must be between 0 and 16, got 17",
+        ),
+        (
+            ["a.jpg", "-m", "{list}", "--phash-bits", "-1"],
+            "--phash-bits must be between 0 and 16, got -1",
+        ),
+        (["a.jpg", "-m", "{list}", "--memory", "5"], "--memory must be at least 100 MB, got 5"),
+        (["--domain", "nonsense", "-m", "{list}"], "--domain must be the name of a site"),
+        (["--domain", "a b.org", "-m", "{list}"], "--domain must be the name of a site"),
         (["a.jpg", "-m", "{list}", "-o", "out.html"], "names no format"),
         (["a.jpg", "-m", "{list}", "-f", "xml"], "xml"),
     ],

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from clipaudit.cli.progress import _Log, duration, progress
+from clipaudit.cli.progress import Log, _ScoringLog, progress
 from clipaudit.pipelines.score import Progress
 
 
@@ -14,7 +14,7 @@ def console(*, terminal, width=80):
 def test_a_log_gets_a_line_every_half_minute():
     clock = iter([0, 10, 29.9, 31, 40, 62, 100])
     to = console(terminal=False)
-    log = _Log(to, clock=lambda: next(clock))
+    log = _ScoringLog(Log(to, clock=lambda: next(clock)))
     for done, total in ((10, None), (20, None), (31, None), (40, 1000), (93, 1000), (131, 1000)):
         log.advance(Progress(done, total, skipped=done // 30, from_store=0))
     assert to.file.getvalue().splitlines() == [
@@ -43,10 +43,3 @@ def test_a_terminal_gets_a_bar_in_one_line(width):
     text = to.file.getvalue()
     assert "scoring" in text
     assert "1,234" in text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (7261, "2:01:01")]
-)
-def testdurations(seconds, expected):
-    assert duration(seconds) == expected

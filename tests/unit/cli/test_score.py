@@ -47,7 +47,7 @@ def test_every_format_is_printed_and_parses(score, pictures):
     document = json.loads(score(pictures, "--format", "json")[1])
     assert len(document["rows"]) == 5
     lines = [json.loads(line) for line in score(pictures, "-f", "jsonl")[1].splitlines()]
-    assert lines[0]["n_from_store"] == 4
+    assert lines[0]["run"]["n_from_store"] == 4
     assert rows(score(pictures, "-f", "csv")[1]).keys() >= {"picture 0.png", "notes.png"}
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import clipaudit_crawlers
 import pytest
-from clipaudit_crawlers.fetch import REASONS, DeferredError, DownloadFailed, RefusedError, WebConfig
+from clipaudit_crawlers.fetch import REASONS, DeferredError, DownloadFailed, RefusedError
+from clipaudit_crawlers.web.config import WebConfig
 from clipaudit_crawlers.web.failures import duration
 
 PACKAGE = Path(clipaudit_crawlers.__file__).parent

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from clipaudit.encoders.catalog import list_encoders
-from clipaudit.encoders.nearest import nearest
 from clipaudit.encoders.training_data import facts_of
 
 
@@ -70,7 +69,3 @@ def test_notes_say_what_tags_say(every):
         and "/v1" not in entry.spec
         and entry.spec.partition("/")[2] not in ("meta", "mrl")
     )
-
-
-def test_names_far_from_all_have_no_neighbour():
-    assert nearest("qqqqqq", ["ViT-B-32", "RN50"]) == []

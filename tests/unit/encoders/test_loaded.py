@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipaudit.encoders.base import InputSpec
-from clipaudit.encoders.chunks import in_chunks
-from clipaudit.encoders.loaded import embed_or_out_of_memory, normalise, probe
+from clipaudit.encoders.loaded import embed_or_out_of_memory, in_chunks, normalise, probe
 from clipaudit.errors import EncoderError
 
 SPEC = InputSpec(4, (0.5, 0.4, 0.3), (0.2, 0.25, 0.5), "bicubic")

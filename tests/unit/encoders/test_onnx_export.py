@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def tower(seed=0):
 
 def load(backend="onnx", n_views=None, made=None, auto=True):
     options = EncoderOptions(backend=backend, device="cpu", n_views_ahead=n_views)
-    return ready(made or tower(), options, auto_onnx=auto)
+    return ready(replace(made or tower(), auto_onnx=auto), options)
 
 
 def test_both_backends_agree():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from clipaudit.errors import InputError
-from clipaudit.evaluation_sets.folder import SetFolder
+from clipaudit.evaluation_sets.folder import SetFolder, picture_name
 from tests.made.set_pictures import failed, fetched
 
 FACTS = {"keywords": ["otter"], "size_px": 224, "source": "openverse"}
@@ -149,10 +149,67 @@ def test_a_page_is_kept_whole_or_not_at_all(folder):
 
 def test_pictures_that_left_the_set_leave_its_folder(folder):
     with folder.opened(FACTS):
-        for name in ("a.png", "b.png"):
-            folder.write(f"members/{name}", b"png")
-        folder.keep_only("members", {"b.png"})
-    assert [path.name for path in (folder.path / "members").iterdir()] == ["b.png"]
+        names = [picture_name(data) for data in (b"one", b"two")]
+        for name, data in zip(names, (b"one", b"two"), strict=True):
+            folder.write(f"members/{name}", data)
+        folder.keep_only("members", {names[1]})
+    assert [path.name for path in (folder.path / "members").iterdir()] == [names[1]]
+
+
+@pytest.mark.parametrize("name", ["holiday.png", f"{'a' * 32}.png"])
+def test_a_picture_that_the_set_did_not_write_is_never_deleted(folder, name):
+    with folder.opened(FACTS):
+        old = picture_name(b"old")
+        folder.write(f"members/{old}", b"old")
+        foreign = folder.path / "members" / name
+        foreign.write_bytes(b"mine")
+        with pytest.raises(InputError, match=name) as caught:
+            folder.keep_only("members", set())
+        assert "Move" in caught.value.hint
+        assert foreign.read_bytes() == b"mine"
+        foreign.unlink()
+        folder.keep_only("members", set())
+    assert not list((folder.path / "members").iterdir())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("members", "nonmembers", "sources", "sources/pages", "sources/originals"),
+        *("set.json", "manifest.parquet", "manifest.jsonl", "README.md", "ATTRIBUTION.md"),
+        *("sources/.lock", "sources/downloads.jsonl", "sources/pages/a1b2.json"),
+        *("members/a.png", ".clipaudit-0.tmp", "sources/originals/ab"),
+    ],
+)
+def test_a_set_with_a_link_anywhere_in_it_is_not_touched(folder, tmp_path, name):
+    with folder.opened(FACTS):
+        folder.write("members/a.png", b"png")
+    elsewhere, place = tmp_path / "elsewhere", folder.path / name
+    if place.exists():
+        place.rename(elsewhere)
+    else:
+        elsewhere.write_text("mine")
+    place.symlink_to(elsewhere)
+    before = snapshot(elsewhere)
+    with pytest.raises(InputError, match="is a link") as caught, folder.opened(FACTS):
+        pass
+    assert repr(str(place)) in str(caught.value)
+    assert snapshot(elsewhere) == before
+
+
+def test_a_set_may_be_in_a_folder_that_is_a_link(folder, tmp_path):
+    (tmp_path / "disk").mkdir()
+    folder.path.symlink_to(tmp_path / "disk")
+    with folder.opened(FACTS):
+        pass
+    with SetFolder(folder.path).opened(FACTS):
+        folder.write("members/a.png", b"png")
+    assert (tmp_path / "disk" / "members" / "a.png").read_bytes() == b"png"
+
+
+def snapshot(path):
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    return {one: (one.read_bytes(), one.stat().st_mtime_ns) for one in files}
 
 
 def test_a_set_is_finished_by_its_manifest(folder):

@@ -102,7 +102,7 @@ def test_origins_are_all_natural_pictures_each_once_by_keyword_and_rank():
     ]
 
 
-@pytest.mark.parametrize("content", ["{", "[]\n", '{"schema_version": 1}\n', "1\n"])
+@pytest.mark.parametrize("content", ["{", "[]\n", '{"schema_version": "1.0"}\n', "1\n"])
 def test_a_file_that_is_no_manifest_is_named(tmp_path, content):
     (tmp_path / "manifest.jsonl").write_text(content)
     with pytest.raises(InputError, match=r"manifest\.jsonl"):

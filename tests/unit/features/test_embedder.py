@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from clipaudit.encoders.base import EncoderInfo, InputSpec
+from clipaudit.encoders.loaded import is_out_of_memory
 from clipaudit.errors import EncoderError
-from clipaudit.features.embedder import Embedder, ViewMaker, is_out_of_memory, usable
+from clipaudit.features.embedder import Embedder, ViewMaker, usable
 from clipaudit.features.signals import Embeddings, measure
 from clipaudit.features.views import ENCODERMI, draw, make_views, to_unit_range
 

@@ -6,17 +6,18 @@ import pytest
 
 from clipaudit.errors import InferrerError
 from clipaudit.files import FileError
-from clipaudit.inferrers import (
-    Inferrer,
-    Reads,
+from clipaudit.inferrers import find_rule, library
+from clipaudit.inferrers.base import Inferrer, Reads
+from clipaudit.inferrers.library import (
+    CARD,
+    TEXT,
+    WEIGHTS,
     find,
-    library,
     list_inferrers,
     load,
     save,
     shipped_for,
 )
-from clipaudit.inferrers.library import CARD, RULES, TEXT, WEIGHTS
 from clipaudit.inferrers.threshold import MeanRule
 from tests.made.inferrers import EVIDENCE, READS, SHADOW, card, features
 
@@ -185,7 +186,7 @@ def test_of_several_data_sets_the_one_with_most_kinds_is_taken(shipped, kind):
     """Better than `cifar10-t` though that is, where it is alone."""
     name = f"stl10-{kind.lower()}"
     some, is_member = features(0, 20, 20, 1.0)
-    rule = RULES[kind].train(some.values, is_member, 0)
+    rule = find_rule(kind).train(some.values, is_member, 0)
     save(Inferrer(shipped_card(kind, name, 0.5), rule), shipped / name)
     names = [one.card.name for one in shipped_for(READS)]
     assert names == [f"stl10-{one.lower()}" for one in "VST" if one in (kind, "T")]

@@ -10,7 +10,7 @@ from clipaudit.cli.app import main
 from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import UsageError
 from clipaudit.features.signals import first_views
-from clipaudit.inferrers import load
+from clipaudit.inferrers.library import load
 from clipaudit.lab.experiments import look_of
 from clipaudit.lab.export import ExportConfig, export
 from clipaudit.lab.matrix import read_matrix

@@ -4,7 +4,7 @@ import pytest
 
 from clipaudit.errors import UsageError
 from clipaudit.features.views import ENCODERMI
-from clipaudit.inferrers.base import PAPER
+from clipaudit.inferrers import PAPER
 from clipaudit.lab.matrix import (
     COMBINATIONS,
     Experiment,

@@ -11,8 +11,8 @@ from clipaudit.errors import UsageError
 from clipaudit.features.embedder import Embedder, measure_all
 from clipaudit.features.signals import average, first_views
 from clipaudit.features.views import ENCODERMI
-from clipaudit.inferrers import Reads, load
-from clipaudit.inferrers.library import RULES
+from clipaudit.inferrers import find_rule, reads_of
+from clipaudit.inferrers.library import load
 from clipaudit.lab.experiments import fill, is_ready, look_of, truth
 from clipaudit.lab.export import ExportConfig, export
 from clipaudit.lab.matrix import read_matrix
@@ -112,7 +112,7 @@ def test_it_sees_the_very_pictures_and_views_of_the_shadow_encoder(by_role):
 
 def test_features_are_the_targets_and_the_mean_of_the_references(by_role):
     target, references = by_role["target"], by_role["references"]
-    reads = Reads.by("difference", "cosine", 3, VIEWS, "trunk", has_reference=True)
+    reads = reads_of("difference", "cosine", 3, VIEWS, "trunk", has_reference=True)
     values = features(target, look_of(target, "trunk"), reads, references)
     beside = [
         read_signals(one, next(x for x in one.looks if (x.of, x.output) == ("target", "trunk")))[0]
@@ -147,10 +147,10 @@ def test_a_figure_is_that_of_a_rule_fitted_to_the_shadow_with_its_references(
 ):
     """`combined` takes one pass for the picture itself, and the rest for views."""
     target, shadow, references = (by_role[one] for one in ("target", "shadow", "references"))
-    reads = Reads.by("combined", "cosine", n_views, VIEWS, "embedding", has_reference=True)
+    reads = reads_of("combined", "cosine", n_views, VIEWS, "embedding", has_reference=True)
     looks = [replace(look_of(shadow, "embedding"), draw=draw) for draw in (0, 1)]
     values = np.concatenate([features(shadow, look, reads, references) for look in looks])
-    rule = RULES["combined"].train(values, np.tile(truth(shadow), 2), 0)
+    rule = find_rule("combined").train(values, np.tile(truth(shadow), 2), 0)
     scores = rule.score(features(target, look_of(target, "embedding"), reads, references))
     called = scores >= 0
     (outcome,) = (

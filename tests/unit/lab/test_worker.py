@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import EncoderError, InputError
 from clipaudit.features.views import RECIPES, draw, make_views
-from clipaudit.inferrers.library import RULES
+from clipaudit.inferrers import find_rule
 from clipaudit.lab.experiments import facts
 from clipaudit.lab.splits import read_split
 from clipaudit.lab.units import VIEWS, Fit, Look
@@ -278,7 +278,7 @@ def test_a_fit_is_that_of_its_kind_on_the_very_signals(made, kind):
             is_member.append(row < N_MEMBERS)
     values, is_member = np.array(values), np.array(is_member)
     seed = derive(unit.seed, f"{kind} embedding", "lab fit") % 2**63
-    rule = RULES[kind].train(values, is_member, seed)
+    rule = find_rule(kind).train(values, is_member, seed)
     found, threshold = read_fit(unit, Fit("embedding", kind, "euclidean", 2, 2))
     assert type(found) is type(rule)
     assert threshold == rule.threshold(values, is_member)

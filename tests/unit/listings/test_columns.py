@@ -189,7 +189,7 @@ def test_a_name_in_other_letters_counts_unless_one_is_exact():
 
 def test_what_the_user_names_and_is_not_there_is_said():
     given = columns(url="VARCHAR")
-    assert missing(given, {"url": "URL", "sha256": "nothing"}) == {"sha256"}
+    assert missing(["url"], {"url": "URL", "sha256": "nothing"}) == {"sha256"}
     assert roles(assign(given, {}, {"sha256": "nothing"})) == {"url": "url"}
 
 

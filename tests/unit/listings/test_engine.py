@@ -55,7 +55,7 @@ def test_nothing_but_the_named_files_can_be_reached(listed, tmp_path, query):
 def test_a_value_is_never_code(listed):
     with Engine([listed]) as engine:
         evil = "x' OR 1=1; DROP TABLE a; --"
-        found = engine.one(
+        found = engine.row(
             listed, "SELECT count(*) FROM read_parquet($file) WHERE url = $url", url=evil
         )
     assert found == (0,)
@@ -66,7 +66,7 @@ def test_memory_has_a_bound_and_an_overrun_is_said(listed):
     with Engine([listed], memory_mb=50) as engine:
         with pytest.raises(InputError, match="needs more memory") as caught:
             engine.all(listed, query)
-        assert engine.one(listed, "SELECT 7") == (7,)
+        assert engine.row(listed, "SELECT 7") == (7,)
     assert str(listed) in str(caught.value)
 
 
@@ -81,7 +81,7 @@ def test_large_row_groups_are_read_one_after_the_other_where_memory_is_short(tmp
     with Engine([path], memory_mb=80) as engine:
         (table,) = open_tables(engine, [path], {})
         said = details(engine, table, range(0, 400_000, 1000))
-        assert engine.one(path, "SELECT current_setting('threads')") == (1,)
+        assert engine.row(path, "SELECT current_setting('threads')") == (1,)
     assert said[399_000].url == "https://a.example/399000.jpg"
     assert len(said) == 400
 
@@ -97,13 +97,12 @@ def test_ctrl_c_ends_a_query_in_its_midst(listed):
         with pytest.raises(KeyboardInterrupt):
             engine.all(listed, query)
         assert time.monotonic() - began < 10
-        assert engine.one(listed, "SELECT 7") == (7,)
+        assert engine.row(listed, "SELECT 7") == (7,)
 
 
 def test_rows_come_some_at_a_time(listed):
-    batches = []
     with Engine([listed]) as engine:
-        engine.each(listed, batches.append, "SELECT i FROM range(20000) t(i)")
+        batches = list(engine.stream(listed, "SELECT i FROM range(20000) t(i)"))
     assert len(batches) > 1
     assert [row for batch in batches for (row,) in batch] == list(range(20000))
 

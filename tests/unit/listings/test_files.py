@@ -11,6 +11,7 @@ from clipaudit.errors import InputError
 from clipaudit.listings.engine import Engine
 from clipaudit.listings.files import find_lists, open_tables, quoted
 from clipaudit.listings.matching import Asked, find
+from clipaudit.listings.rows import all_rows
 from tests.made import lists
 
 
@@ -41,6 +42,20 @@ def test_published_lists_are_opened_as_they_are(tmp_path, make, name, kind, url,
     assert (table.kind, table.n_rows) == (kind, 7)
     assert roles(table)["url"] == url
     assert extra in roles(table)
+
+
+def test_plain_text_that_is_named_is_an_address_a_line(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("\ufeffhttps://a.org/1.jpg\r\n\nhttps://a.org/2,3.jpg#x\nnone\n")
+    (table,) = opened(path)
+    assert (table.kind, roles(table)) == ("txt", {"url": "url"})
+    with Engine([path]) as engine:
+        found = [cells["url"] for cells in all_rows(engine, table)]
+        assert found == ["https://a.org/1.jpg", "https://a.org/2,3.jpg#x", "none"]
+        asked = [Asked(url="https://a.org/2,3.jpg")]
+        assert {way for _, way in find(engine, table, asked)} == {"normalised_url"}
+    with pytest.raises(InputError, match="holds no file"):
+        opened(tmp_path)  # a folder of lists may hold texts of any kind
 
 
 def test_openais_subset_of_yfcc_has_photo_ids_and_no_hash(tmp_path):

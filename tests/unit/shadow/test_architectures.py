@@ -209,7 +209,7 @@ def test_a_head_that_is_unknown_is_an_error_of_ours(tmp_path, head, claimed):
     on_card(tmp_path, head=claimed)
     with pytest.raises(EncoderError, match="no shadow encoder that can be read") as caught:
         load(str(tmp_path), EncoderOptions(device="cpu"))
-    assert f"head {claimed}" in str(caught.value)
+    assert f"got {claimed!r}" in str(caught.value)
     assert caught.value.hint
 
 

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import math
 
 import numpy as np
@@ -9,7 +8,6 @@ from hypothesis import strategies as st
 
 from clipaudit.errors import InferrerError
 from clipaudit.statistics.calibration import (
-    FORMAT,
     Calibration,
     KnownScores,
     ScoredBy,
@@ -146,71 +144,3 @@ def test_no_reference_is_called_none():
     alone = dataclasses.replace(BY, references=())
     with pytest.raises(InferrerError, match="reference encoders none, and the scores with a"):
         require_fit(dataclasses.replace(WHOLE, scored_by=alone), BY)
-
-
-# Whether it survives a file
-
-
-@pytest.mark.parametrize("whole", [WHOLE, Calibration(BY, 2**70, NULL)])
-def test_it_comes_back_from_json_as_it_was(whole):
-    document = json.loads(json.dumps(whole.to_dict(), allow_nan=False))
-    assert document["format"] == FORMAT
-    assert Calibration.from_dict(document) == whole
-    assert Calibration.from_dict(whole.to_dict()) == whole
-
-
-def test_a_newer_format_asks_for_an_update():
-    with pytest.raises(InferrerError, match="has format 2, and this clipaudit reads 1") as caught:
-        Calibration.from_dict({"format": 2, "anything": 1})
-    assert "Update clipaudit" in caught.value.hint
-
-
-PLACES = [
-    ("format",),
-    ("scored_by",),
-    ("scored_by", "encoder"),
-    ("scored_by", "n_views"),
-    ("scored_by", "references"),
-    ("seed",),
-    ("null",),
-    ("null", "scores"),
-    ("null", "image_ids"),
-    ("members",),
-    ("members", "scores"),
-]
-
-
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize(
-    "value", [[], {}, "\x1b[2J", 1.5, True, [[]], [math.nan] * 3, ["a", 1, 2], [10**400]]
-)
-def test_a_broken_document_is_an_error_with_advice(place, value):
-    document = json.loads(json.dumps(WHOLE.to_dict()))
-    record = document
-    for name in place[:-1]:
-        record = record[name]
-    if (place, value) == (("scored_by", "references"), []):
-        return  # none is fine
-    record[place[-1]] = value
-    with pytest.raises(InferrerError) as caught:
-        Calibration.from_dict(document)
-    assert "\x1b" not in str(caught.value)
-    assert caught.value.hint
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_a_field_that_is_missing_or_unknown_is_an_error(place):
-    document = json.loads(json.dumps(WHOLE.to_dict()))
-    record = document
-    for name in place[:-1]:
-        record = record[name]
-    for change in (record.pop(place[-1]), None):
-        with pytest.raises(InferrerError, match="this is no calibration that can be read"):
-            Calibration.from_dict(document)
-        record |= {place[-1]: change, "surprise": 1}
-
-
-@pytest.mark.parametrize("document", [None, [], "calibration", 3, {}])
-def test_what_is_no_document_is_an_error(document):
-    with pytest.raises(InferrerError, match="this is no calibration that can be read"):
-        Calibration.from_dict(document)

@@ -92,7 +92,7 @@ def test_ties_are_decided_as_if_every_picture_had_drawn_one_lot():
     ("ids", "scores"), [(["a"], [math.nan]), (["a"], [math.inf]), (["a"], [1.0, 2.0]), (["a"], [])]
 )
 def test_p_values_need_one_finite_score_a_picture(ids, scores):
-    with pytest.raises(ValueError, match="one finite score a picture"):
+    with pytest.raises(ValueError, match="one finite score per picture"):
         p_values(KnownScores(("n",), (0.0,)), ids, np.array(scores), 0)
 
 

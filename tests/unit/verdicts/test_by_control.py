@@ -7,7 +7,10 @@ import pytest
 from clipaudit.blind.baseline import BlindCheck
 from clipaudit.errors import InputError
 from clipaudit.results.audit import Finding, Row
-from clipaudit.verdicts.by_control import against_control, namesakes, overlaps, require_apart
+from clipaudit.results.evidence import Overlap
+from clipaudit.verdicts.by_control import against_control, find_namesakes
+from clipaudit.verdicts.sentences import comparison_sentence
+from clipaudit.verdicts.shared_pictures import scored_paths, split
 from tests.made.audits import INFERRERS, audit_of, sha256
 
 ALIKE = BlindCheck("alike", "AUC 0.500")
@@ -31,7 +34,8 @@ def audit(folder, scores, contents=None):
 
 
 def compared(suspects, control, hashes=(), blind=ALIKE, named=(["s"], ["c"]), **how):
-    return against_control(suspects, control, dict(hashes), blind, named, **how)
+    pair = split(scored_paths(suspects), scored_paths(control), dict(hashes))
+    return against_control(suspects, control, pair, blind, named, **how)
 
 
 def test_p_is_the_share_of_all_ways_to_deal_the_scores():
@@ -52,19 +56,17 @@ def test_copies_and_near_duplicates_count_once():
     assert got.n_near_duplicates == 2
 
 
-def test_pictures_on_both_sides_are_named_and_refused():
+def test_what_overlaps_is_named_and_left_out_of_the_control():
     suspects = audit("s", [1, 2, 3], ["a", "b", "c"])
     control = audit("c", [1, 2, 3], ["x", "b", "twin of c"])
     hashes = {sha256("c"): 2**50 - 1, sha256("twin of c"): 2**50 - 3}
-    both = overlaps(suspects, control, hashes)
-    with pytest.raises(InputError, match=r"'c/1.png' is a copy of 's/1.png'") as caught:
-        require_apart(both)
-    assert "'c/2.png' is a near-duplicate of 's/2.png'" in str(caught.value)
-    assert "--allow-overlap" in caught.value.hint
-    allowed = compared(suspects, control, hashes)
-    assert [one.kind for one in allowed.overlaps] == ["copy", "near-duplicate"]
-    assert allowed.by_inferrer[0].unpaired.n_control == 1
-    require_apart(overlaps(suspects, audit("d", [1]), {}))
+    got = compared(suspects, control, hashes)
+    assert got.overlaps == (
+        Overlap("s/1.png", "c/1.png", "copy"),
+        Overlap("s/2.png", "c/2.png", "near-duplicate"),
+    )
+    assert got.by_inferrer[0].unpaired.n_suspects == 3
+    assert got.by_inferrer[0].unpaired.n_control == 1
 
 
 def test_a_control_that_is_all_overlap_leaves_nothing_to_compare():
@@ -78,7 +80,7 @@ def test_namesakes_are_compared_in_pairs_beside_the_other_test():
     got = compared(suspects, control).by_inferrer[0]
     assert got.paired.p == 1 / 32  # all five differences are positive
     assert not got.unpaired.paired
-    assert got.sentence == got.unpaired.sentence()
+    assert got.sentence == comparison_sentence(got.unpaired)
 
 
 def paths(*names):
@@ -87,7 +89,7 @@ def paths(*names):
 
 def test_names_are_those_within_the_folder_without_their_ending():
     ours, theirs = paths("s/x/1.png", "s/y/1.png"), paths("c/d/y/1.jpg", "c/d/x/1.jpg", "c/d/z.jpg")
-    couples = namesakes(ours, theirs, (["s"], ["c/d/"]))
+    couples = find_namesakes(ours, theirs, (["s"], ["c/d/"]))
     assert {ours[one]: theirs[other] for one, other in couples.items()} == {
         "s/x/1.png": "c/d/x/1.jpg",
         "s/y/1.png": "c/d/y/1.jpg",
@@ -104,7 +106,7 @@ def test_names_are_those_within_the_folder_without_their_ending():
 )
 def test_there_are_no_pairs_unless_every_suspect_has_just_one_namesake(ours, theirs):
     ours, theirs = paths(*ours), paths(*theirs)
-    assert namesakes(ours, theirs, (["s"], ["c"])) is None
+    assert find_namesakes(ours, theirs, (["s"], ["c"])) is None
 
 
 def test_too_few_pictures_say_how_many_are_needed():

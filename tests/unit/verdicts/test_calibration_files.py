@@ -1,6 +1,7 @@
 """Calibrations as files: what was kept comes back, and what was tampered with does not."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -23,21 +24,21 @@ def example(inferrer=INFERRERS[0], **facts):
 
 def test_what_was_kept_comes_back_to_the_bit():
     made = example()
-    path = store.keep(made)
+    path = store.save(made)
     assert store.load(path) == made
-    assert store.kept_calibrations() == (made,)
+    assert store.read_calibrations() == (made,)
     assert [one.name for one in path.parent.iterdir()] == [f"{made.name}.json"]
 
 
 def test_one_for_the_same_scores_takes_the_place_of_the_old_and_others_stay():
-    store.keep(example())
+    store.save(example())
     newer = kept(run(), INFERRERS[0], [5.0])
-    store.keep(newer)
-    assert store.kept_calibrations() == (newer,)
+    store.save(newer)
+    assert store.read_calibrations() == (newer,)
     others = [example(INFERRERS[1]), example(n_views=4), example(recipe="paper/2")]
     for other in others:
-        store.keep(other)
-    assert len(store.kept_calibrations()) == 4
+        store.save(other)
+    assert len(store.read_calibrations()) == 4
 
 
 def test_another_seed_does_not_make_another_calibration():
@@ -62,7 +63,7 @@ def test_another_seed_does_not_make_another_calibration():
     ],
 )
 def test_a_file_that_was_changed_is_refused_with_its_name_and_a_hint(change):
-    path = store.keep(example())
+    path = store.save(example())
     document = json.loads(path.read_bytes())
     change(document)
     path.write_text(json.dumps(document))
@@ -71,14 +72,63 @@ def test_a_file_that_was_changed_is_refused_with_its_name_and_a_hint(change):
     assert caught.value.hint
 
 
+PLACES = [
+    ("format",),
+    ("calibration",),
+    ("calibration", "scored_by"),
+    ("calibration", "scored_by", "encoder"),
+    ("calibration", "scored_by", "n_views"),
+    ("calibration", "seed"),
+    ("calibration", "null"),
+    ("calibration", "null", "scores"),
+    ("calibration", "null", "image_ids"),
+    ("calibration", "members", "scores"),
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("value", [[], {}, 1.5, True, [[]], [math.nan] * 3, ["a", 1, 2], [10**400]])
+def test_a_value_of_another_kind_is_refused(place, value):
+    path = store.keep(example())
+    document = record = json.loads(path.read_bytes())
+    for name in place[:-1]:
+        record = record[name]
+    record[place[-1]] = value
+    path.write_text(json.dumps(document))
+    with pytest.raises(InferrerError, match=path.name) as caught:
+        store.load(path)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_field_that_is_missing_or_unknown_is_refused(place):
+    path = store.keep(example())
+    document = record = json.loads(path.read_bytes())
+    for name in place[:-1]:
+        record = record[name]
+    for field in (record.pop(place[-1]), None):
+        path.write_text(json.dumps(document))
+        with pytest.raises(InferrerError, match="it is no calibration"):
+            store.load(path)
+        record |= {place[-1]: field, "surprise": 1}
+
+
+def test_a_newer_format_asks_for_an_update():
+    path = store.keep(example())
+    path.write_text('{"format": 2, "anything": 1}')
+    with pytest.raises(InferrerError, match="has format 2, and this clipaudit reads 1") as caught:
+        store.load(path)
+    assert "Update clipaudit" in caught.value.hint
+
+
 @pytest.mark.parametrize("content", [b"", b"no json", b"[]", b"null", b"\xff", b'{"format": 1}'])
 def test_what_is_no_calibration_is_refused_and_passed_over_in_the_list(content, caplog):
     good = example()
-    broken = store.keep(good).with_name("broken.json")
+    broken = store.save(good).with_name("broken.json")
     broken.write_bytes(content)
     with pytest.raises(InferrerError, match="broken"):
         store.load(broken)
-    assert store.kept_calibrations() == (good,)
+    assert store.read_calibrations() == (good,)
     assert "passed over" in caplog.text
     assert "broken.json" in caplog.text
 
@@ -89,19 +139,19 @@ def test_a_file_that_is_not_there_is_said(tmp_path):
 
 
 def test_calibrations_are_found_by_the_start_of_their_name_and_removed():
-    path = store.keep(example())
+    path = store.save(example())
     assert store.find(path.stem[:4]) == path
     for wrong in ("zzzz", "", "*", "../" + path.stem):
         with pytest.raises(InferrerError, match="no calibration is called"):
             store.find(wrong)
     assert store.remove(path.stem) == path
-    assert store.kept_calibrations() == ()
+    assert store.read_calibrations() == ()
     with pytest.raises(InferrerError, match="no calibration"):
         store.remove(path.stem)
 
 
 def test_a_name_that_several_share_is_refused():
-    path = store.keep(example())
+    path = store.save(example())
     path.with_name(f"{path.stem}0.json").write_bytes(path.read_bytes())
     with pytest.raises(InferrerError, match="several calibrations"):
         store.find(path.stem)

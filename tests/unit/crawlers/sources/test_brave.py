@@ -2,8 +2,9 @@
 
 import pytest
 from clipaudit_crawlers.base import Query
-from clipaudit_crawlers.fetch import DeferredError, RefusedError, Web, WebConfig
+from clipaudit_crawlers.fetch import DeferredError, RefusedError, Web
 from clipaudit_crawlers.sources.brave import Brave
+from clipaudit_crawlers.web.config import WebConfig
 
 from clipaudit.errors import SourceError
 from tests.services.brave import THUMBNAIL_PX, BraveService

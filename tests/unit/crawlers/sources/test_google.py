@@ -6,9 +6,10 @@ from itertools import chain, combinations
 
 import pytest
 from clipaudit_crawlers.base import Query
-from clipaudit_crawlers.fetch import DeferredError, RefusedError, Web, WebConfig
+from clipaudit_crawlers.fetch import DeferredError, RefusedError, Web
 from clipaudit_crawlers.sources.google import Google, ProgrammableSearch, rights_filter
 from clipaudit_crawlers.sources.serpapi import SerpApi
+from clipaudit_crawlers.web.config import WebConfig
 
 from clipaudit.errors import SourceError
 from tests.services.google import GoogleService, allows, error

@@ -9,7 +9,7 @@ import ssl
 import pytest
 import requests
 import urllib3
-from clipaudit_crawlers.fetch import WebConfig
+from clipaudit_crawlers.web.config import WebConfig
 from clipaudit_crawlers.web.failures import Broken
 from clipaudit_crawlers.web.mishaps import Hop
 from clipaudit_crawlers.web.wire import Clock

@@ -9,10 +9,10 @@ import jsonschema
 import pandas as pd
 import pytest
 
+from clipaudit._version import SCHEMA_VERSION
 from clipaudit.errors import UsageError
 from clipaudit.files import FileError, replacing
-from clipaudit.reports.formats import ENDINGS, check_destination, dump, render, write
-from clipaudit.results.audit import SCHEMA_VERSION
+from clipaudit.reports.formats import AUDIT, check_destination, dump, endings, render, write
 from tests.contracts.test_every_report import nasty_audit
 from tests.made.audits import (
     audit_of,
@@ -55,11 +55,8 @@ def strict(schema):
 
 def closed_schema(ref=None):
     schema = strict(SCHEMA)
-    for name in ("run", "row"):  # `allOf` adds to these two
-        schema["$defs"][f"open_{name}"] = SCHEMA["$defs"][name]
-        schema["$defs"][f"{name}_line" if name == "run" else "image_line"]["allOf"] = [
-            {"$ref": f"#/$defs/open_{name}"}
-        ]
+    schema["$defs"]["open_row"] = SCHEMA["$defs"]["row"]  # `allOf` adds to it
+    schema["$defs"]["image_line"]["allOf"] = [{"$ref": "#/$defs/open_row"}]
     return {"$ref": ref, "$defs": schema["$defs"]} if ref else schema
 
 
@@ -132,12 +129,13 @@ def test_every_record_of_a_csv_is_one_line():
     assert len(render(audit, "csv").splitlines()) == len(audit.to_dicts()) + 1
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_the_ending_names_the_format(tmp_path, ending):
+@pytest.mark.parametrize("style", [style for style in AUDIT if AUDIT[style].ending])
+def test_the_ending_names_the_format(tmp_path, style):
+    ending = AUDIT[style].ending
     for name in (f"out{ending}", f"OUT2{ending.upper()}"):
         write(realistic(3), tmp_path / name)
         file = io.BytesIO()
-        dump(realistic(3), ENDINGS[ending], file)
+        dump(realistic(3), style, file)
         assert (tmp_path / name).read_bytes() == file.getvalue()
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -146,7 +144,7 @@ def test_the_ending_names_the_format(tmp_path, ending):
 def test_an_unknown_ending_lists_the_known_ones(tmp_path, name):
     with pytest.raises(UsageError) as caught:
         check_destination(tmp_path / name)
-    for ending in ENDINGS:
+    for ending in endings(AUDIT):
         assert ending in caught.value.hint
     assert "\x1b" not in str(caught.value)
 
@@ -188,21 +186,23 @@ def test_the_file_keeps_its_rights_and_a_new_one_gets_the_usual_ones(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
-def test_a_link_stays_a_link(tmp_path):
+def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path):
     real = tmp_path / "elsewhere" / "real.csv"
     real.parent.mkdir()
     link = tmp_path / "link.csv"
     link.symlink_to(real)
+    real.write_text("mine")
     write(realistic(1), link)
-    assert link.is_symlink()
-    assert real.read_text().startswith("path,")
+    assert not link.is_symlink()
+    assert link.read_text().startswith("path,")
+    assert real.read_text() == "mine"
 
 
 FULL = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from clipaudit.reports import write
+from clipaudit.reports.formats import write
 from clipaudit.files import FileError
 from tests.made.audits import realistic
 audit = realistic(500)
@@ -215,7 +215,7 @@ except FileError as error:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", endings(AUDIT))
 def test_a_full_disk_is_one_clear_error_and_no_half_file(tmp_path, ending):
     path = tmp_path / f"out{ending}"
     path.write_text("old")

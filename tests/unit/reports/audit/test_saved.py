@@ -111,8 +111,8 @@ def test_what_is_no_result_is_refused_with_the_place(name, tmp_path):
         (("rows",), "rows: Field required"),
         (("run", "seed"), "run.seed: Field required"),
         (("rows", 0, "findings", 0, "score"), "rows.0.findings.0.score: Field required"),
-        (("run", "encoder", "fingerprint"), "run.encoder.fingerprint is missing"),
-        (("run", "encoder", "input", "size_px"), "run.encoder.input.size_px is missing"),
+        (("run", "encoder", "fingerprint"), "run.encoder.fingerprint: Field required"),
+        (("run", "encoder", "input", "size_px"), "run.encoder.input.size_px: Field required"),
     ],
 )
 def test_what_is_missing_is_named(place, words, tmp_path):

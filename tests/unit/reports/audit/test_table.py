@@ -1,12 +1,14 @@
 import io
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from clipaudit.reports.audit.table import as_text, show
+from clipaudit.reports.audit.table import show
 from clipaudit.reports.formats import render
+from clipaudit.reports.tables import plain_text
 from tests.made.audits import (
     INFERRERS,
     audit_of,
@@ -16,6 +18,10 @@ from tests.made.audits import (
     scored,
     skipped,
 )
+
+
+def as_text(result, width):
+    return plain_text(partial(show, result), width)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
@@ -188,6 +194,6 @@ def test_an_unfair_control_is_said_before_anything_else():
 
 def test_why_a_calibration_was_not_used_is_said_whether_or_not_others_were():
     audit = calibrated(realistic(40, INFERRERS[:2]))
-    for some in (audit, realistic(40)):
-        run = replace(some.run, calibration_notes=("cifar10-t: made with 8 views",))
-        assert "Note cifar10-t: made with 8 views" in joined(as_text(replace(some, run=run), 100))
+    for judged in (audit, realistic(40)):
+        noted = replace(judged, calibration_notes=("cifar10-t: made with 8 views",))
+        assert "Note cifar10-t: made with 8 views" in joined(as_text(noted, 100))

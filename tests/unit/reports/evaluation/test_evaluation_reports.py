@@ -4,6 +4,7 @@ import io
 import json
 import unicodedata
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jsonschema
@@ -13,11 +14,17 @@ from referencing import Registry, Resource
 
 from clipaudit.reports.evaluation import figures as evaluation_figures
 from clipaudit.reports.evaluation import json_document as evaluation_document
-from clipaudit.reports.evaluation.table import as_text
+from clipaudit.reports.evaluation.table import show
+from clipaudit.reports.tables import plain_text
 from clipaudit.results.evaluation import SharedPicture
 from tests.made.audits import INFERRERS
 from tests.made.evaluations import evaluation
 from tests.unit.reports.audit.test_files import strict
+
+
+def as_text(result, width):
+    return plain_text(partial(show, result), width)
+
 
 SCHEMAS = Path(__file__).parents[4] / "docs/schemas"
 

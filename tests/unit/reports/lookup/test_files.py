@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipaudit.errors import UsageError
-from clipaudit.reports.lookup.files import COLUMNS, dump, write
+from clipaudit.reports.formats import dump, write
+from clipaudit.reports.lookup.files import COLUMNS
 from clipaudit.results.lookup import Answer, Host, ListFile, Lookup, Match, Run, Site
 
 SCHEMA = json.loads(

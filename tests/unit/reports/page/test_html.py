@@ -92,22 +92,25 @@ def hostile():
     nasty = HOSTILE[0]
     audit = controlled(calibrated(audit_of(rows)), outcome="different")
     run = audit.run
-    comparison = replace(run.comparison, control=nasty)
     run = replace(
         run,
         command=" ".join(HOSTILE),
         config={name: name for name in HOSTILE},
         versions={name: name for name in HOSTILE},
-        encoder={**ENCODER, "spec": nasty, "backend": nasty, "device": HOSTILE[2]},
+        encoder=replace(ENCODER, spec=nasty, backend=nasty, device=HOSTILE[2]),
         inferrers=tuple(replace(one, trained_on=nasty, evidence=nasty) for one in run.inferrers),
         recipe=nasty,
+    )
+    return replace(
+        audit,
+        run=run,
         calibrations=tuple(
-            replace(one, nonmembers=replace(one.nonmembers, name=nasty)) for one in run.calibrations
+            replace(facts, nonmembers=replace(facts.nonmembers, name=nasty))
+            for facts in audit.calibrations
         ),
         calibration_notes=(nasty,),
-        comparison=comparison,
+        comparison=replace(audit.comparison, control=nasty),
     )
-    return replace(audit, run=run)
 
 
 AUDITS = {
@@ -239,7 +242,7 @@ def test_with_a_calibration_it_counts_verdicts_and_what_chance_alone_would_give(
     audit = calibrated(realistic(300))
     text = page(audit).text
     k = audit.n_verdicts("cifar10-v")["member"]
-    fpr = audit.run.calibrations[0].fpr
+    fpr = audit.calibrations[0].fpr
     assert f"{k} are called members, of 300 pictures." in text
     assert f"about {300 * fpr.value:.1f} would be called members all the same" in text
     assert f"interval {300 * fpr.low:.1f} to {300 * fpr.high:.1f}, by 150 pictures" in text
@@ -267,7 +270,7 @@ def test_a_run_that_was_stopped_says_so_before_the_answer():
 
 def test_references_are_told_and_their_signals_shown():
     rows = [replace(scored(f"p/{i}"), reference=ReferenceSignals(0.5, 9.0)) for i in range(3)]
-    text = page(audit_of(rows, references=({**ENCODER, "spec": "RN50/yfcc15m"},))).text
+    text = page(audit_of(rows, references=(replace(ENCODER, spec="RN50/yfcc15m"),))).text
     assert "RN50/yfcc15m" in text
     assert "of the reference 0.5000" in text
 
@@ -278,13 +281,13 @@ def test_it_holds_what_it_takes_to_repeat_the_run():
     for fact in (
         run.command,
         *(f"{name} {version}" for name, version in run.versions.items()),
-        run.encoder["fingerprint"],
+        run.encoder.fingerprint,
         *(one.sha256 for one in run.inferrers),
-        *(one.nonmembers.sha256 for one in run.calibrations),
+        *(one.nonmembers.sha256 for one in audit.calibrations),
         "seed 0",
         run.recipe,
         '"n_views": 10',
-        "schema_version 1.1",
+        "schema_version 1.0",
     ):
         assert fact in text
 

@@ -28,8 +28,8 @@ def saved(folder, size=(120, 90), name="a.jpg", **saving):
 
 
 def a_run(size_px=32, **changes):
-    image = {**ENCODER["input"], "size_px": size_px}
-    return run(encoder={**ENCODER, "input": image}, recipe=ENCODERMI.id, **changes)
+    image = replace(ENCODER.input, size_px=size_px)
+    return run(encoder=replace(ENCODER, input=image), recipe=ENCODERMI.id, **changes)
 
 
 def content(drawing):

@@ -1,4 +1,4 @@
-"""The table of sources, and those that other packages add to it."""
+"""The tables of sources, and those that other packages add to it."""
 
 import os
 import subprocess
@@ -6,11 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from clipaudit_crawlers import SOURCES, source_names, source_type
+from clipaudit_crawlers import SOURCES
 
 from clipaudit.errors import SourceError, UsageError
+from clipaudit.evaluation_sets.sources import LOCAL, source_names, source_type
 
 ROOT = Path(__file__).parents[3]
+
+OURS = (*SOURCES, *LOCAL)
 
 MODULE = """
 class Museum:
@@ -35,7 +38,7 @@ def installed(tmp_path, monkeypatch):
 
 
 def test_every_line_of_the_table_leads_to_a_source_of_that_name():
-    for name in SOURCES:
+    for name in OURS:
         kind = source_type(name)
         assert kind.name == name
         assert callable(kind.open)
@@ -45,19 +48,20 @@ def test_every_line_of_the_table_leads_to_a_source_of_that_name():
 
 def test_the_default_comes_first():
     assert source_names()[0] == "openverse"
-    assert set(SOURCES) <= set(source_names())
+    assert set(OURS) <= set(source_names())
 
 
 def test_a_module_is_imported_when_it_is_asked_for_and_not_before():
     code = (
-        "import sys, clipaudit_crawlers as c\n"
+        "import sys\n"
+        "import clipaudit.evaluation_sets.sources as c\n"
         "c.source_names()\n"
-        "ours = lambda: {m for m in sys.modules if m.startswith('clipaudit_crawlers.')}\n"
+        "ours = lambda: {m for m in sys.modules if m.startswith('clipaudit_crawlers.sources.')}\n"
         "assert not ours(), ours()\n"
         "c.source_type('folder')\n"
         "assert 'clipaudit_crawlers.sources.brave' not in ours()\n"
         "heavy = {'PIL', 'pyarrow', 'numpy', 'torch'}\n"
-        "for name in c.SOURCES: c.source_type(name).facts({})\n"
+        "for name in (*c.SOURCES, *c.LOCAL): c.source_type(name).facts({})\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     done = subprocess.run(
@@ -83,7 +87,7 @@ def test_an_unknown_name_suggests_the_nearest(typed, meant):
 def test_a_name_that_is_near_to_none_lists_them_all():
     with pytest.raises(UsageError) as caught:
         source_type("bing-image-search")
-    for name in SOURCES:
+    for name in OURS:
         assert name in caught.value.hint
 
 

@@ -10,10 +10,10 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 from clipaudit_crawlers.base import Query
-from clipaudit_crawlers.sources.folder import Folder
 from PIL import Image
 
-from clipaudit.errors import SourceError
+from clipaudit.errors import InputError
+from clipaudit.evaluation_sets.picture_folder import PictureFolder
 
 NOT_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 
@@ -32,7 +32,7 @@ def write(folder, *names):
 
 
 def open_folder(path):
-    return Folder.open(None, {}, str(path))
+    return PictureFolder.open(None, {}, str(path))
 
 
 def search(source, keyword="otter", limit=1000):
@@ -134,7 +134,7 @@ def test_pipes_and_dead_links_are_passed_over_without_waiting(tmp_path, caplog):
     os.mkfifo(tmp_path / "2.jpg")
     (tmp_path / "4.jpg").symlink_to(tmp_path / "nowhere")
     assert ids(open_folder(tmp_path)) == ["1.jpg", "3.jpg"]
-    assert "4.jpg cannot be read: no such file or directory" in caplog.text
+    assert "4.jpg is passed over: the link points to nothing" in caplog.text
 
 
 def test_a_file_that_goes_away_meanwhile_is_passed_over(tmp_path, caplog):
@@ -143,7 +143,7 @@ def test_a_file_that_goes_away_meanwhile_is_passed_over(tmp_path, caplog):
     assert next(records).source_id == "1.jpg"
     (tmp_path / "2.jpg").unlink()
     assert [record.source_id for record in records] == ["3.jpg"]
-    assert "2.jpg cannot be read" in caplog.text
+    assert "2.jpg is passed over: no such file or directory" in caplog.text
 
 
 @NOT_ROOT
@@ -310,7 +310,7 @@ def test_a_folder_that_is_none_is_an_error(tmp_path, monkeypatch, argument, said
     (tmp_path / "empty").mkdir()
     (tmp_path / "loop").symlink_to("loop")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SourceError) as caught:
+    with pytest.raises(InputError) as caught:
         open_folder(argument)
     assert said in str(caught.value).lower()
     assert caught.value.hint.endswith(".")
@@ -320,6 +320,6 @@ def test_a_folder_that_is_none_is_an_error(tmp_path, monkeypatch, argument, said
 def test_a_folder_that_may_not_be_read_is_an_error(tmp_path):
     write(tmp_path, "shut/1.jpg")
     (tmp_path / "shut").chmod(0)
-    with pytest.raises(SourceError, match="permission denied"):
+    with pytest.raises(InputError, match="permission denied"):
         open_folder(tmp_path / "shut")
     (tmp_path / "shut").chmod(0o700)

@@ -1,0 +1,91 @@
+"""What a run is made of, as plain values that go into every result."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from clipaudit._version import __version__
+from clipaudit.pipelines.inferrer_choice import shown_similarity
+from clipaudit.results.audit import InferrerFacts, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from clipaudit.encoders.base import Encoder
+    from clipaudit.inferrers.base import Inferrer
+    from clipaudit.pipelines.config import ScoreConfig
+
+_LIBRARIES = ("numpy", "PIL", "torch", "torchvision", "open_clip", "timm", "onnxruntime")
+
+
+def run_facts(
+    config: ScoreConfig,
+    encoders: Sequence[Encoder],
+    inferrers: Sequence[Inferrer],
+    started: datetime,
+    seconds: float,
+) -> Run:
+    """The facts of a run that is over.
+
+    Args:
+        config: With every default resolved.
+        encoders: The target, then the references.
+        inferrers: What it scored with.
+        started: When it began.
+        seconds: How long it took.
+    """
+    encoder, *references = (encoder.info for encoder in encoders)
+    return Run(
+        command=config.command,
+        config=_plain_options(config),
+        versions=_versions(),
+        encoder=encoder,
+        recipe=config.recipe,
+        n_views=config.n_views,
+        similarity=shown_similarity(config, inferrers),
+        seed=config.seed,
+        inferrers=tuple(map(_inferrer_facts, inferrers)),
+        started_at=started.isoformat(timespec="seconds"),
+        seconds=seconds,
+        references=tuple(references),
+    )
+
+
+def _inferrer_facts(inferrer: Inferrer) -> InferrerFacts:
+    card = inferrer.card
+    accuracy, fpr = card.evidence.accuracy, card.evidence.fpr
+    return InferrerFacts(
+        name=card.name,
+        kind=card.kind,
+        threshold=card.threshold,
+        trained_on=str(card.shadow),
+        evidence=(f"on {card.judged_on}: accuracy {accuracy}; non-members called members {fpr}"),
+        sha256=card.weights_sha256,
+        similarity=card.reads.similarity,
+        reads_reference=card.reads.has_reference,
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Of this package, of the system, and of every library that may have touched a number."""
+    libraries = {name: sys.modules[name] for name in _LIBRARIES if name in sys.modules}
+    return {
+        "clipaudit": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: str(module.__version__) for name, module in libraries.items()},
+    }
+
+
+def _plain_options(config: ScoreConfig) -> dict[str, Any]:
+    """The resolved options as plain values, those of encoders together, without the command."""
+    plain = asdict(config)
+    options = asdict(config.options)
+    first = {"encoder": config.encoder, "options": options}
+    first |= {name: plain[name] for name in ("references", "inferrers", "every_data_set")}
+    others = plain.keys() - options.keys() - {"command"}
+    return first | {name: value for name, value in plain.items() if name in others}

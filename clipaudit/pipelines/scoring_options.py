@@ -1,0 +1,224 @@
+"""Options of scoring: name, default and help of each, for the command line and for Python.
+
+A field of `ScoringOptions` is an option of `clipaudit score`, `calibrate` and `evaluate`, a keyword
+of `clipaudit.score` and its siblings, and an attribute of the `ScoreConfig` that pipelines read.
+There is no second place to name it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from clipaudit.encoders.base import InputOverrides, Output
+from clipaudit.errors import UsageError
+from clipaudit.features.signals import Similarity
+from clipaudit.features.views import ENCODERMI
+from clipaudit.pictures.base import Limits
+
+ENCODER = "Encoder"
+VIEWS = "Views and inferrers"
+RUN = "Run"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How the command line and `help()` present a field.
+
+    Attributes:
+        help: A sentence or two.
+        panel: Heading that it stands below in `--help`.
+        name: Name on the command line; None takes the field's own.
+        is_typed: Whether the command line has it at all.
+        variables: Environment variables that give its value.
+        default: Words for a default that is not a plain value.
+        minimum: Lowest value.
+        unit: Of a number that is typed in a larger unit, how many make one.
+        parts: Options of the fields of a field that is a dataclass, by their names.
+        meaning: Sentence for Python, where the one for the command line does not serve.
+    """
+
+    help: str
+    panel: str | None = None
+    name: str | None = None
+    is_typed: bool = True
+    variables: tuple[str, ...] = ()
+    default: str | None = None
+    minimum: float | None = None
+    unit: float | None = None
+    parts: Mapping[str, Option] = field(default_factory=dict)
+    meaning: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoringOptions:
+    """What to score with; each field's `Option` says what it means."""
+
+    encoder: Annotated[
+        str,
+        Option(
+            "The encoder that is audited: MODEL/TAG of open_clip, or SCHEME:NAME; "
+            "`clipaudit encoders` lists them.",
+            ENCODER,
+            variables=("CLIPAUDIT_ENCODER",),
+        ),
+    ] = "ViT-B-32/openai"
+    references: Annotated[
+        tuple[str, ...],
+        Option(
+            "An encoder like it that was not trained on these pictures. It sees the very same "
+            "views, and inferrers that read both tell more; may be repeated.",
+            ENCODER,
+            "--reference",
+            default="none",
+            meaning="Specs of encoders like it that were not trained on these pictures. They see "
+            "the very same views, for inferrers that read both; of several, the mean of their "
+            "signals is read.",
+        ),
+    ] = ()
+    output: Annotated[
+        Output | None,
+        Option("Which output of the encoder to read.", ENCODER, default="what its loss saw"),
+    ] = None
+    device: Annotated[
+        str,
+        Option("auto, cpu, cuda, cuda:1 or mps.", ENCODER, variables=("CLIPAUDIT_DEVICE",)),
+    ] = "auto"
+    backend: Annotated[
+        Literal["auto", "torch", "onnx"],
+        Option("What runs the encoder.", ENCODER, variables=("CLIPAUDIT_BACKEND",)),
+    ] = "auto"
+    offline: Annotated[
+        bool,
+        Option(
+            "Open no connection; take the weights that are on this machine.",
+            ENCODER,
+            variables=("CLIPAUDIT_OFFLINE", "HF_HUB_OFFLINE"),
+        ),
+    ] = False
+    allow_code: Annotated[
+        bool,
+        Option("Load a file that is a program (TorchScript). Only from people you trust.", ENCODER),
+    ] = False
+    architecture: Annotated[
+        str | None,
+        Option(
+            "Architecture of a file that is a bare state dict: ViT-B-32, timm:NAME, "
+            "torchvision:NAME.",
+            ENCODER,
+        ),
+    ] = None
+    input: Annotated[
+        InputOverrides,
+        Option(
+            "Input of the encoder, for files that carry no preprocessing.",
+            parts={
+                "size_px": Option(
+                    "Side of the encoder's input in pixels; this and the next three are for files "
+                    "that carry no preprocessing.",
+                    ENCODER,
+                    "--input-size",
+                    minimum=1,
+                ),
+                "mean": Option("Mean of its input: three numbers, R G B.", ENCODER),
+                "std": Option("Standard deviation of its input: three numbers.", ENCODER),
+                "interpolation": Option("How its input is resized.", ENCODER),
+            },
+        ),
+    ] = InputOverrides()
+    inferrers: Annotated[
+        tuple[str, ...],
+        Option(
+            "A shipped inferrer, or the folder of another; may be repeated. "
+            "`clipaudit inferrers` lists them.",
+            VIEWS,
+            "--inferrer",
+            default="all shipped ones that fit",
+            meaning="Names of shipped inferrers, or folders of others.",
+        ),
+    ] = ()
+    n_views: Annotated[int, Option("Views an image.", VIEWS, "--views", minimum=2)] = 10
+    similarity: Annotated[
+        Similarity | None,
+        Option("How two views are compared.", VIEWS, default="what the inferrers read"),
+    ] = None
+    recipe: Annotated[str, Option("Recipe of the views, by name and version.", is_typed=False)] = (
+        ENCODERMI.id
+    )
+    seed: Annotated[int, Option("Seed of the views.", VIEWS)] = 0
+    batch_size: Annotated[
+        int | None,
+        Option(
+            "Images a forward pass; no score depends on it.",
+            RUN,
+            variables=("CLIPAUDIT_BATCH_SIZE",),
+            default="what suits the device",
+            minimum=1,
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        Option(
+            "Processes that decode pictures.",
+            RUN,
+            variables=("CLIPAUDIT_WORKERS",),
+            default="one a core",
+            minimum=0,
+        ),
+    ] = None
+    limit: Annotated[
+        int | None, Option("Stop after this many files.", default="all", minimum=1)
+    ] = None
+    use_store: Annotated[
+        bool,
+        Option(
+            "Neither read nor keep features; see `clipaudit cache`.",
+            RUN,
+            "--no-cache",
+            variables=("CLIPAUDIT_NO_CACHE",),
+            meaning="Keep features, and take those that are known.",
+        ),
+    ] = True
+    strict: Annotated[bool, Option("Stop at the first file that gives no picture.")] = False
+    include_hidden: Annotated[bool, Option("Hidden files and folders too.")] = False
+    limits: Annotated[
+        Limits,
+        Option(
+            "How much one file may cost.",
+            parts={
+                "max_pixels": Option(
+                    "Skip larger pictures, which may be decompression bombs.",
+                    name="--max-megapixels",
+                    minimum=0.001,
+                    unit=1e6,
+                )
+            },
+        ),
+    ] = Limits()
+
+    def __post_init__(self) -> None:
+        if self.n_views < 2:
+            raise UsageError(
+                f"a pair needs two views, got --views {self.n_views}", "Pass --views 2 or more."
+            )
+        for option, value, least in (
+            ("--batch-size", self.batch_size, 1),
+            ("--workers", self.workers, 0),
+            ("--limit", self.limit, 1),
+        ):
+            if value is not None and value < least:
+                raise UsageError(
+                    f"{option} must be at least {least}, got {value}", f"Pass {least} or more."
+                )
+
+
+def described_fields(options: type[ScoringOptions]) -> dict[str, tuple[Any, Option]]:
+    """Field → its type and its `Option`, for every field that has one, in their order."""
+    hints = get_type_hints(options, include_extras=True)
+    annotated = {known.name: get_args(hints[known.name]) for known in fields(options)}
+    return {
+        name: (arguments[0], arguments[1])
+        for name, arguments in annotated.items()
+        if len(arguments) == 2 and isinstance(arguments[1], Option)
+    }
