@@ -17,9 +17,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from clipaudit.blind import blind_baseline, image_statistics, random_embedding
+from clipaudit.blind.baseline import blind_baseline
 from clipaudit.evaluation_sets.joining import join
-from clipaudit.pictures.decoding import Limits, decode
+from clipaudit.pictures.base import Limits
+from clipaudit.pictures.decoding import decode
+from clipaudit.pictures.image_statistics import image_statistics
+from clipaudit.pictures.random_embedding import random_embedding
 from clipaudit.seeding import stream
 
 N = 500

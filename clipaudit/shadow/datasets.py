@@ -19,16 +19,11 @@ import numpy.typing as npt
 
 from clipaudit.errors import InputError, SourceError
 from clipaudit.files import make_folder
-from clipaudit.pictures.decoding import (
-    BadImage,
-    Limits,
-    content_id,
-    decode,
-    find_images,
-    read_file,
-    resize_to_square,
-)
-from clipaudit.pictures.near_duplicates import perceptual_hash
+from clipaudit.pictures.base import BadImage, Limits
+from clipaudit.pictures.decoding import decode, resize_to_square
+from clipaudit.pictures.finding import find_images
+from clipaudit.pictures.hashing import perceptual_hash
+from clipaudit.pictures.reading import content_id, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
