@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from clipaudit.errors import InputError
@@ -74,8 +75,11 @@ class Engine:
 
     def close(self) -> None:
         """End it; safe to repeat."""
+        import duckdb
+
         self._executor.shutdown()
-        self._connection.close()
+        with suppress(duckdb.Error):  # what Ctrl-C cut short may still hold it; only memory is lost
+            self._connection.close()
 
     def all(self, path: Path, query: str, **values: object) -> list[tuple[Any, ...]]:
         """All rows that a query gives; `$file` in it is the path.
