@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from clipaudit.features.store import FeatureKey, FeatureStore
+from tests.made.present import present
 from tests.unit.features.test_store import FIELDS, signals_of
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.integration.test_store_killed import KEY, N_BATCHES, batch_of
 from clipaudit.features.store import FeatureStore
+
 signals = [batch_of(int(sys.argv[3]), number) for number in range(N_BATCHES)]
 print("ready", flush=True)
 with FeatureStore(Path(sys.argv[2])) as store:
@@ -48,7 +50,7 @@ def start(path, writer):
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, ROOT, path, str(writer)], stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout.readline() == "ready\n"
+    assert present(process.stdout).readline() == "ready\n"
     return process
 
 

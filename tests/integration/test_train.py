@@ -36,6 +36,7 @@ from clipaudit.shadow.pretrain import PretrainConfig, pretrain
 from clipaudit.shadow.procedural import draw_picture
 from clipaudit.statistics.metrics import auc
 from tests.made.inferrers import card
+from tests.made.present import present
 
 ROOT = Path(__file__).parents[2]
 
@@ -313,10 +314,10 @@ def test_a_killed_run_continues_to_the_same_weights(pictures, tmp_path, algorith
     while n_lines(folder / "log.jsonl") < 6:
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.01)
-            pytest.fail(process.stderr.read().decode())
+            pytest.fail(present(process.stderr).read().decode())
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    process.stderr.close()
+    present(process.stderr).close()
     n_done = n_lines(folder / "log.jsonl")
     assert 6 <= n_done < 40, "killed too late"
     assert not (folder / "encoder").exists()
@@ -478,6 +479,7 @@ def test_an_output_that_is_no_folder_is_an_error_of_ours(pictures, tmp_path):
 FULL = """
 import resource, sys
 from clipaudit.cli.app import main
+
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 main(sys.argv[1:])
 """

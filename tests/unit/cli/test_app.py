@@ -14,6 +14,7 @@ from clipaudit import errors
 from clipaudit._version import __version__
 from clipaudit.cli.app import COMMANDS, EXIT_CODES, main
 from clipaudit.features import store
+from tests.made.present import present
 
 ROOT = Path(clipaudit.__file__).parents[1]
 CLIPAUDIT = [sys.executable, "-m", "clipaudit"]
@@ -125,7 +126,7 @@ def test_a_signal_ends_it_with_its_code(number, code):
         stderr=subprocess.PIPE,
         cwd=ROOT,
     )
-    stdin = process.stdin.fileno()
+    stdin = present(process.stdin).fileno()
     while not _reads(process.pid):
         assert process.poll() is None
         time.sleep(0.05)

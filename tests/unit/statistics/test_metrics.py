@@ -18,6 +18,7 @@ from clipaudit.statistics.metrics import (
     proportion,
     roc,
 )
+from tests.made.present import present
 
 Z = 1.959963984540054
 
@@ -190,7 +191,7 @@ def test_a_score_equal_to_the_threshold_reads_as_member():
     evidence = judge(scores, is_member, 1.0)
     assert (evidence.tpr.value, evidence.fpr.value, evidence.accuracy.value) == (1, 0.5, 0.75)
     told = figures(scores, is_member, 1.0, np.random.default_rng(0))
-    assert (told.precision.value, told.f1.value) == (2 / 3, 0.8)
+    assert (present(told.precision).value, told.f1.value) == (2 / 3, 0.8)
 
 
 def test_a_threshold_that_is_no_number_is_refused():
@@ -224,8 +225,8 @@ def test_figures_are_those_of_scikit_learn(case, threshold):
     assert told.recall.value == pytest.approx(recall_score(is_member, called))
     assert told.f1.value == pytest.approx(f1_score(is_member, called))
     if called.any():
-        assert told.precision.value == pytest.approx(precision_score(is_member, called))
-        assert told.precision.n == called.sum()
+        assert present(told.precision).value == pytest.approx(precision_score(is_member, called))
+        assert present(told.precision).n == called.sum()
     else:
         assert told.precision is None
     evidence = judge(scores, is_member, threshold)
@@ -258,7 +259,7 @@ def test_figures_do_not_depend_on_the_order_of_scores(case, threshold):
 def test_the_generator_decides_the_replicates():
     told = [figures(*sample(0, 300, 300), 0.3, numbers(seed)) for seed in (0, 0, 1)]
     assert told[0] == told[1] != told[2]
-    assert told[0].precision.low == pytest.approx(told[2].precision.low, abs=0.01)
+    assert present(told[0].precision).low == pytest.approx(told[2].precision.low, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +279,7 @@ def test_intervals_of_precision_and_f1_hold_the_truth_as_often_as_they_say(
         told = figures(scores, np.arange(len(rates)) < n_members, 0.5, generator, fprs=())
         held.append(
             (
-                told.precision.low <= precision <= told.precision.high,
+                present(told.precision).low <= precision <= present(told.precision).high,
                 told.f1.low <= f1 <= told.f1.high,
             )
         )
@@ -305,8 +306,8 @@ def test_members_at_an_fpr_are_counted_by_the_definition(case, fpr):
         assert told.tpr is None
         assert told.held_out is None
     else:
-        assert told.tpr.value == slow_tpr(scores[is_member], scores[~is_member], fpr)
-        assert told.tpr.n == is_member.sum()
+        assert present(told.tpr).value == slow_tpr(scores[is_member], scores[~is_member], fpr)
+        assert present(told.tpr).n == is_member.sum()
 
 
 @pytest.mark.parametrize("n_others", [1999, 2000, 2001])
@@ -323,16 +324,16 @@ def test_the_held_out_threshold_keeps_the_fpr_on_the_half_that_chose_it():
     held_out = at_fpr(scores, is_member, 0.05, numbers()).held_out
     over = [
         (scores[~is_member] >= t).sum()
-        for t in (held_out.threshold, np.nextafter(held_out.threshold, -9))
+        for t in (present(held_out).threshold, np.nextafter(held_out.threshold, -9))
     ]
-    judged = round(held_out.fpr.value * held_out.fpr.n)
-    assert held_out.fpr == proportion(judged, 200)
+    judged = round(present(held_out).fpr.value * held_out.fpr.n)
+    assert present(held_out).fpr == proportion(judged, 200)
     assert over[0] - judged == 10  # of the 200 that chose, 5 %
     assert over[1] == over[0] + 1
-    found = int((scores[is_member] >= held_out.threshold).sum())
-    assert held_out.tpr == proportion(found, 300)
+    found = int((scores[is_member] >= present(held_out).threshold).sum())
+    assert present(held_out).tpr == proportion(found, 300)
     other = at_fpr(scores, is_member, 0.05, numbers(1)).held_out
-    assert other.threshold != held_out.threshold
+    assert present(other).threshold != held_out.threshold
 
 
 def slow_replicates(members, others, fpr, generator, n=4000):
@@ -351,8 +352,8 @@ def test_the_interval_at_an_fpr_is_that_of_resampling(levels):
     told = at_fpr(scores, is_member, 0.02, numbers()).tpr
     slow = slow_replicates(scores[is_member], scores[~is_member], 0.02, numbers(9))
     low, high = np.quantile(slow, [0.025, 0.975])
-    assert told.low == pytest.approx(low, abs=0.02)
-    assert told.high == pytest.approx(high, abs=0.02)
+    assert present(told).low == pytest.approx(low, abs=0.02)
+    assert present(told).high == pytest.approx(high, abs=0.02)
 
 
 @pytest.mark.parametrize(("n_others", "least"), [(200, 0.84), (1000, 0.92)])
@@ -361,13 +362,13 @@ def test_intervals_at_an_fpr_hold_the_truth_as_often_as_documented(n_others, lea
     held = []
     for seed in range(300):
         told = at_fpr(*sample(seed, 200, n_others, gap=2), 0.01, numbers(seed))
-        of_threshold = stats.norm.sf(told.held_out.threshold - 2)
-        let_through = stats.norm.sf(told.held_out.threshold)
+        of_threshold = stats.norm.sf(present(told.held_out).threshold - 2)
+        let_through = stats.norm.sf(present(told.held_out).threshold)
         held.append(
             (
-                told.tpr.low <= truth <= told.tpr.high,
-                told.held_out.tpr.low <= of_threshold <= told.held_out.tpr.high,
-                told.held_out.fpr.low <= let_through <= told.held_out.fpr.high,
+                present(told.tpr).low <= truth <= present(told.tpr).high,
+                present(told.held_out).tpr.low <= of_threshold <= told.held_out.tpr.high,
+                present(told.held_out).fpr.low <= let_through <= told.held_out.fpr.high,
             )
         )
     whole, tpr, fpr = np.mean(held, axis=0)
