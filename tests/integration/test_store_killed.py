@@ -78,7 +78,7 @@ def test_a_process_that_is_killed_at_random_moments_never_breaks_the_store(tmp_p
     rng = random.Random(0)
     fresh = [tmp_path / f"fresh-{i}.sqlite" for i in range(N_KILLS // 2)]  # killed while creating
     shared = [tmp_path / "shared.sqlite"] * (N_KILLS - len(fresh))
-    acknowledged = {path: {} for path in {*fresh, *shared}}
+    acknowledged: dict[Path, dict[int, int]] = {path: {} for path in {*fresh, *shared}}
     for writer, path in enumerate([*fresh, *shared]):
         process = start(path, writer)
         time.sleep(rng.uniform(0, 0.02 if path in fresh else 0.08))

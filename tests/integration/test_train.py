@@ -32,7 +32,7 @@ from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.score import score
 from clipaudit.pipelines.train import TrainConfig, read_split, train
 from clipaudit.seeding import stream
-from clipaudit.shadow.pretrain import PretrainConfig, pretrain
+from clipaudit.shadow.pretrain import Epoch, PretrainConfig, pretrain
 from clipaudit.shadow.procedural import draw_picture
 from clipaudit.statistics.metrics import auc
 from tests.made.inferrers import card
@@ -104,7 +104,7 @@ def files_of(folder):
 def run(pictures, tmp_path_factory):
     """A finished run of all kinds on both outputs, and its result."""
     folder = tmp_path_factory.mktemp("run") / "run"
-    seen = []
+    seen: list[Epoch] = []
     everything = config(
         pictures, folder, similarities=("euclidean",), outputs=("embedding", "trunk")
     )
@@ -150,7 +150,7 @@ def test_the_log_has_a_line_for_every_epoch(run):
 
 def test_every_card_says_what_was_done(run):
     folder, trained, _, _ = run
-    fingerprints = {}
+    fingerprints: dict[str, set[str]] = {}
     for inferrer in trained.inferrers:
         card = load(folder / "inferrers" / inferrer.card.name).card
         assert card == inferrer.card

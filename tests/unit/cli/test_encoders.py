@@ -42,7 +42,7 @@ def test_nonsense_exits_4_with_a_hint(command):
 
 def facts(out):
     """Name → the texts of its lines."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for line in out.splitlines():
         name, _, text = line.partition(": ")
         found.setdefault(name, []).append(text)

@@ -8,7 +8,9 @@ from scipy import stats
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score, roc_curve
 
 from clipaudit.statistics.metrics import (
+    BoolArray,
     Estimate,
+    FloatArray,
     at_fpr,
     auc,
     fewest_for,
@@ -23,7 +25,7 @@ from tests.made.present import present
 Z = 1.959963984540054
 
 
-def sample(seed, n_members=20, n_others=30, gap=0.7, levels=None):
+def sample(seed, n_members=20, n_others=30, gap=0.7, levels=None) -> tuple[FloatArray, BoolArray]:
     """Normal scores; rounded to so many levels, they have ties."""
     numbers = np.random.default_rng(seed)
     is_member = numbers.permutation(np.arange(n_members + n_others) < n_members)
@@ -111,7 +113,7 @@ def test_scores_turned_round_turn_the_area_and_its_interval_round(case):
 @pytest.mark.parametrize(("n_members", "n_others"), [(2, 2), (5, 40), (40, 5), (1000, 1000)])
 def test_perfect_separation_is_no_certainty(n_members, n_others):
     is_member = np.arange(n_members + n_others) < n_members
-    best, worst = auc(1.0 * is_member, is_member), auc(-1.0 * is_member, is_member)
+    best, worst = auc(is_member.astype(float), is_member), auc(-1.0 * is_member, is_member)
     assert (best.value, best.high) == (1, 1)
     assert (worst.value, worst.low) == (0, 0)
     assert best.low < 1 - 1 / (n_members * n_others)
@@ -123,7 +125,7 @@ def test_the_interval_at_perfect_separation_is_hanley_and_mcneils():
     area = 1 - 1 / 200
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     variance = (area * (1 - area) + 9 * (q1 - area**2) + 19 * (q2 - area**2)) / 200
-    assert auc(1.0 * is_member, is_member).low == pytest.approx(1 - Z * math.sqrt(variance))
+    assert auc(is_member.astype(float), is_member).low == pytest.approx(1 - Z * math.sqrt(variance))
 
 
 def test_scores_that_are_all_equal_say_nothing():
@@ -196,15 +198,20 @@ def test_a_score_equal_to_the_threshold_reads_as_member():
 
 def test_a_threshold_that_is_no_number_is_refused():
     with pytest.raises(ValueError, match="a threshold must be a number"):
-        judge(*sample(0), math.nan)
-    assert judge(*sample(0), math.inf).tpr.value == 0
+        judge(*sample(0), threshold=math.nan)
+    assert judge(*sample(0), threshold=math.inf).tpr.value == 0
 
 
 @pytest.mark.parametrize(
     "is_member", [np.arange(10) % 2, np.arange(9) < 5, np.zeros((10, 1), dtype=bool)]
 )
 def test_membership_is_a_boolean_a_score(is_member):
-    for measure in (auc, roc, lambda s, m: judge(s, m, 0.0), lambda s, m: at_fpr(s, m, 0.1, None)):
+    for measure in (
+        auc,
+        roc,
+        lambda s, m: judge(s, m, 0.0),
+        lambda s, m: at_fpr(s, m, 0.1, numbers()),
+    ):
         with pytest.raises(ValueError, match="of one length, and is_member of booleans"):
             measure(np.arange(10.0), is_member)
 
@@ -259,7 +266,7 @@ def test_figures_do_not_depend_on_the_order_of_scores(case, threshold):
 def test_the_generator_decides_the_replicates():
     told = [figures(*sample(0, 300, 300), 0.3, numbers(seed)) for seed in (0, 0, 1)]
     assert told[0] == told[1] != told[2]
-    assert present(told[0].precision).low == pytest.approx(told[2].precision.low, abs=0.01)
+    assert present(told[0].precision).low == pytest.approx(present(told[2].precision).low, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -321,19 +328,19 @@ def test_a_claim_at_a_tenth_of_a_percent_takes_two_thousand_non_members(n_others
 
 def test_the_held_out_threshold_keeps_the_fpr_on_the_half_that_chose_it():
     scores, is_member = sample(4, 300, 400, gap=2)
-    held_out = at_fpr(scores, is_member, 0.05, numbers()).held_out
+    held_out = present(at_fpr(scores, is_member, 0.05, numbers()).held_out)
     over = [
         (scores[~is_member] >= t).sum()
-        for t in (present(held_out).threshold, np.nextafter(held_out.threshold, -9))
+        for t in (held_out.threshold, np.nextafter(held_out.threshold, -9))
     ]
-    judged = round(present(held_out).fpr.value * held_out.fpr.n)
-    assert present(held_out).fpr == proportion(judged, 200)
+    judged = round(held_out.fpr.value * held_out.fpr.n)
+    assert held_out.fpr == proportion(judged, 200)
     assert over[0] - judged == 10  # of the 200 that chose, 5 %
     assert over[1] == over[0] + 1
-    found = int((scores[is_member] >= present(held_out).threshold).sum())
-    assert present(held_out).tpr == proportion(found, 300)
-    other = at_fpr(scores, is_member, 0.05, numbers(1)).held_out
-    assert present(other).threshold != held_out.threshold
+    found = int((scores[is_member] >= held_out.threshold).sum())
+    assert held_out.tpr == proportion(found, 300)
+    other = present(at_fpr(scores, is_member, 0.05, numbers(1)).held_out)
+    assert other.threshold != held_out.threshold
 
 
 def slow_replicates(members, others, fpr, generator, n=4000):
@@ -362,13 +369,14 @@ def test_intervals_at_an_fpr_hold_the_truth_as_often_as_documented(n_others, lea
     held = []
     for seed in range(300):
         told = at_fpr(*sample(seed, 200, n_others, gap=2), 0.01, numbers(seed))
-        of_threshold = stats.norm.sf(present(told.held_out).threshold - 2)
-        let_through = stats.norm.sf(present(told.held_out).threshold)
+        held_out = present(told.held_out)
+        of_threshold = stats.norm.sf(held_out.threshold - 2)
+        let_through = stats.norm.sf(held_out.threshold)
         held.append(
             (
                 present(told.tpr).low <= truth <= present(told.tpr).high,
-                present(told.held_out).tpr.low <= of_threshold <= told.held_out.tpr.high,
-                present(told.held_out).fpr.low <= let_through <= told.held_out.fpr.high,
+                held_out.tpr.low <= of_threshold <= held_out.tpr.high,
+                held_out.fpr.low <= let_through <= held_out.fpr.high,
             )
         )
     whole, tpr, fpr = np.mean(held, axis=0)
