@@ -17,9 +17,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from clipaudit.blind import blind_baseline, image_statistics, random_embedding
+from clipaudit.blind.baseline import blind_baseline
 from clipaudit.evaluation_sets.joining import join
-from clipaudit.pictures.decoding import Limits, decode
+from clipaudit.pictures.base import Limits
+from clipaudit.pictures.decoding import decode
+from clipaudit.pictures.image_statistics import image_statistics
+from clipaudit.pictures.random_embedding import random_embedding
 from clipaudit.seeding import stream
 
 N = 500
@@ -35,7 +38,7 @@ def main() -> None:
     args = parser.parse_args()
     cifar = read(args.cifar10, 3 * N)
     tiny = read(args.tiny_imagenet, N)
-    parents = [resized(one) for one in cifar[N:]]
+    parents = [resized(picture) for picture in cifar[N:]]
     joined = [
         png(join(np.stack([parents[2 * i], parents[2 * i + 1]]), "horizontal")) for i in range(N)
     ]
@@ -43,10 +46,13 @@ def main() -> None:
         "random split of CIFAR-10": (cifar[:N], cifar[N : 2 * N]),
         "CIFAR-10, Tiny-ImageNet": (cifar[:N], tiny),
         "the same, all PNG of 32 × 32": (
-            [png(resized(one, 32)) for one in cifar[:N]],
-            [png(resized(one, 32)) for one in tiny],
+            [png(resized(picture, 32)) for picture in cifar[:N]],
+            [png(resized(picture, 32)) for picture in tiny],
         ),
-        "CIFAR-10, joined from pairs of it": ([png(resized(one)) for one in cifar[:N]], joined),
+        "CIFAR-10, joined from pairs of it": (
+            [png(resized(picture)) for picture in cifar[:N]],
+            joined,
+        ),
     }
     print(
         f"| members, non-members ({N} each) | AUC (95 % interval) | most of all by |\n|---|---|---|"

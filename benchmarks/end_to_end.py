@@ -146,7 +146,7 @@ def report(
     print(f"{arguments.images} pictures, {n_views} views, {arguments.backend}, ", end="")
     print(f"{torch.get_num_threads()} threads, {arguments.rounds} rounds")
     for name, seconds in times.items():
-        ratios = [one / base for one, base in zip(seconds, times["forward"], strict=True)]
+        ratios = [taken / base for taken, base in zip(seconds, times["forward"], strict=True)]
         print(
             f"{name:8} {statistics.median(seconds):7.2f} s  "
             f"{1e3 * statistics.median(seconds) / n_views:6.1f} ms a view  "

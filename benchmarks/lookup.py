@@ -95,8 +95,8 @@ def make_list(path: Path, columns: str, pictures: Sequence[Path], n_rows: int) -
     places = [number * n_rows // len(pictures) for number in range(len(pictures))]
     planted = {
         "i": places,
-        "sha256": [hashlib.sha256(one.read_bytes()).hexdigest() for one in pictures],
-        "phash": [str(imagehash.phash(Image.open(one))) for one in pictures],
+        "sha256": [hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures],
+        "phash": [str(imagehash.phash(Image.open(path))) for path in pictures],
     }
     temporary = path.with_suffix(".part")
     with duckdb.connect(config={"memory_limit": "2GB"}) as database:
@@ -115,15 +115,15 @@ def make_list(path: Path, columns: str, pictures: Sequence[Path], n_rows: int) -
 def report(scratch: Path, pictures: Sequence[Path], lists: Sequence[Path]) -> None:
     hashes, looks = lists
     addresses = planted_addresses(hashes, len(pictures))
-    one, many = scratch / "one.txt", scratch / "many.txt"
+    single, many = scratch / "one.txt", scratch / "many.txt"
     changed = [address.replace("https://", "http://www.") + "#top" for address in addresses]
-    one.write_text(changed[0])
+    single.write_text(changed[0])
     many.write_text("\n".join(changed))
     folder = scratch / "pictures"
     cases: list[tuple[str, list[str | Path], Path, int]] = [
         ("1 picture, by SHA-256", [pictures[0]], hashes, 1),
         (f"{len(pictures)} pictures, by SHA-256", [folder], hashes, len(pictures)),
-        ("1 address", ["--urls", one], hashes, 1),
+        ("1 address", ["--urls", single], hashes, 1),
         (f"{len(pictures)} addresses", ["--urls", many], hashes, len(pictures)),
         ("1 picture, by pHash", [pictures[0]], looks, 1),
         (f"{len(pictures)} pictures, by pHash", [folder], looks, len(pictures)),
@@ -167,9 +167,9 @@ def held(process: psutil.Process) -> int:
     """Bytes in memory of a process and all below it."""
     total = 0
     try:
-        for one in [process, *process.children(recursive=True)]:
-            total += one.memory_info().rss
-    except psutil.Error:  # one has just ended
+        for member in [process, *process.children(recursive=True)]:
+            total += member.memory_info().rss
+    except psutil.Error:  # it has just ended
         pass
     return total
 

@@ -16,8 +16,10 @@ import numpy as np
 import torch
 
 from clipaudit.shadow.architectures import ARCHITECTURES
-from clipaudit.shadow.datasets import draw_groups, open_data
-from clipaudit.shadow.pretrain import ALGORITHMS, Epoch, PretrainConfig, pretrain
+from clipaudit.shadow.config import ALGORITHMS, PretrainConfig
+from clipaudit.shadow.datasets import open_data
+from clipaudit.shadow.pretrain import Epoch, pretrain
+from clipaudit.shadow.splits import draw_groups
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 

@@ -14,7 +14,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
-from clipaudit.pictures.decoding import AnyPath
+from clipaudit.pictures.base import AnyPath
 from clipaudit.pipelines.audit import audit
 from clipaudit.pipelines.calibrate import Calibrated
 from clipaudit.pipelines.calibrate import calibrate as run_calibrate

@@ -63,8 +63,9 @@ def known_truth(tmp_path_factory):
 
     from clipaudit.encoders.base import InputSpec
     from clipaudit.seeding import stream
+    from clipaudit.shadow.config import PretrainConfig
     from clipaudit.shadow.encoder import save
-    from clipaudit.shadow.pretrain import PretrainConfig, pretrain
+    from clipaudit.shadow.pretrain import pretrain
     from clipaudit.shadow.procedural import draw_picture
 
     torch.set_num_threads(1)

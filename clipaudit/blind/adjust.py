@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipaudit.blind.cross_validation import IntArray, numbered
-from clipaudit.blind.interval import interval
+from clipaudit.blind.cross_validation import IntArray, interval, numbered
 from clipaudit.statistics.metrics import BoolArray, Estimate, FloatArray, auc
 
 if TYPE_CHECKING:
@@ -29,11 +28,11 @@ class AdjustedAuc:
     """An inferrer's AUC as it is, and what is left of it after adjusting.
 
     Attributes:
-        raw: As it is, over all pictures.
-        adjusted: Among pictures of like blind scores; its n is that of the pictures it rests on.
-            None where nothing can be said.
-        n_matched: How many members have counterparts among the non-members.
-        n_members: How many there are.
+        raw: AUC as it is, over all pictures.
+        adjusted: AUC among pictures of like blind scores; its n is that of the pictures it rests
+            on. None where nothing can be said.
+        n_matched: Members that have counterparts among the non-members.
+        n_members: Members in all.
         reason: Why nothing can be said; None where something can.
     """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from clipaudit.blind.cross_validation import (
     groups_of_each,
     numbered,
 )
-from clipaudit.blind.features import STATISTICS
+from clipaudit.pictures.image_statistics import STATISTICS
 from clipaudit.statistics.metrics import BoolArray, Estimate, FloatArray
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ class Telling:
     """One statistic that differs between the two kinds by more than chance.
 
     Attributes:
-        name: Of the statistic.
-        words: For people.
+        name: Name of the statistic.
+        words: Name for people.
         share_right: How often the best single threshold on it is right, on these very pictures,
             members and non-members weighing the same; 0.5 to 1.
-        is_higher_in_members: On which side of the threshold members are.
+        is_higher_in_members: Whether members are above the threshold.
     """
 
     name: str
@@ -68,7 +68,7 @@ class BlindReport:
         scores: Shape (n,), in the order given, 0 to 1: mean probability of being a member, by
             classifiers that did not see the picture. For `adjusted_auc`.
         between: What the two kinds are called, members first.
-        n: How many there are of each, members first.
+        n: Pictures of each kind, members first.
     """
 
     overall: Estimate
@@ -85,20 +85,34 @@ class BlindReport:
 
     def sentence(self) -> str:
         """One line for people."""
-        one, other = self.between
+        first, second = self.between
         found = f"AUC {self.overall}"
         if self.is_confounded:
             mostly = f", most of all by {self.telling[0].words}" if self.telling else ""
             return (
-                f"Confounded: without the encoder, classifiers tell {one} from {other}: "
+                f"Confounded: without the encoder, classifiers tell {first} from {second}: "
                 f"{found}{mostly}. What an inferrer says of them proves nothing by itself."
             )
         if self.overall.high < 0.5:
             return (
-                f"Without the encoder, classifiers do worse than chance at telling {one} from "
-                f"{other}: {found}. That happens where near-duplicates stand on both sides."
+                f"Without the encoder, classifiers do worse than chance at telling {first} from "
+                f"{second}: {found}. That happens where near-duplicates stand on both sides."
             )
-        return f"Without the encoder, nothing was found to tell {one} from {other}: {found}."
+        return f"Without the encoder, nothing was found to tell {first} from {second}: {found}."
+
+
+@dataclass(frozen=True, slots=True)
+class BlindCheck:
+    """Whether a baseline that never sees the encoder tells suspects and control apart.
+
+    Attributes:
+        outcome: `different` where it does, so that the control is no fair one; `alike` where it
+            does not, which does not prove that it is; `too few` where it could not be tried.
+        text: What was found: figure, interval, n.
+    """
+
+    outcome: Literal["different", "alike", "too few"]
+    text: str
 
 
 def blind_baseline(
@@ -129,7 +143,7 @@ def blind_baseline(
         groups: Shape (n,): what pictures of one parent have in common, such as near-duplicates or
             crops of one photograph. They stay in one fold, and count as one in the interval.
         between: What to call the two kinds.
-        seed: Of the folds.
+        seed: Seed of the folds.
 
     Raises:
         ValueError: Fewer than MIN_OF_EACH of a kind, or groups with them; shapes that do not fit;
@@ -155,17 +169,18 @@ def blind_baseline(
     ]
     folds = np.stack([deal_folds(truth, grouping, seed, i) for i in range(N_REPETITIONS)])
     with _one_thread():
-        judged = {
+        probabilities = {
             name: np.stack([_out_of_fold(make, values, truth, dealt) for dealt in folds])
             for name, make, values in tried
         }
-    vote = np.mean(list(judged.values()), axis=0)
+    vote = np.mean(list(probabilities.values()), axis=0)
     scores = np.empty(len(truth))
     scores[order] = vote.mean(axis=0)
     return BlindReport(
         overall=cross_validated_auc(vote, folds, truth, grouping),
         by_classifier={
-            name: cross_validated_auc(one, folds, truth, grouping) for name, one in judged.items()
+            name: cross_validated_auc(values, folds, truth, grouping)
+            for name, values in probabilities.items()
         },
         telling=_telling(inputs[0], truth),
         scores=scores,

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipaudit.blind import MIN_OF_EACH, blind_baseline, image_statistics, random_embedding
+from clipaudit.blind.baseline import MIN_OF_EACH, BlindCheck, blind_baseline
 from clipaudit.blind.cross_validation import groups_of_each
-from clipaudit.pictures.decoding import BadImage, Limits, content_id, decode, read_file
-from clipaudit.results.evidence import BlindCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from clipaudit.blind import BlindReport
+    from clipaudit.blind.baseline import BlindReport
+    from clipaudit.pictures.preparing import Appearance
     from clipaudit.statistics.metrics import BoolArray
 
 MOST_OF_EACH = 1_000
-"""Pictures that are looked at; of more, those whose SHA-256 comes first, which is as good as
-random."""
+"""Pictures that are looked at on each side; of more, those whose SHA-256 comes first, which is as
+good as random."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,42 +39,38 @@ class BlindTrial:
     reason: str = ""
 
 
+def looked_at(image_ids: Iterable[str]) -> list[str]:
+    """The pictures of a set that a trial looks at, by SHA-256."""
+    return sorted(image_ids)[:MOST_OF_EACH]
+
+
 def blind_trial(
-    first: Mapping[str, str],
-    second: Mapping[str, str],
-    limits: Limits,
+    first: Iterable[str],
+    second: Iterable[str],
+    appearances: Mapping[str, Appearance],
     seed: int,
     between: tuple[str, str],
     families: Mapping[str, object] | None = None,
 ) -> BlindTrial:
     """Let classifiers that never see the encoder try to tell one set from another.
 
-    Every picture was decoded by a worker before and did not crash it, so it is decoded here.
-
     Args:
-        first: Paths by SHA-256, different pictures all.
-        second: The same.
-        limits: How much one file may cost.
-        seed: Of the folds.
+        first: SHA-256 of pictures, different ones all.
+        second: SHA-256 of others.
+        appearances: What is known of those that are `looked_at`, by SHA-256; a picture without an
+            entry is passed over.
+        seed: Seed of the folds.
         between: What to call the two sets.
         families: What pictures have in common that are not independent, by SHA-256; those that
             stand alone need no entry.
     """
-    statistics, embeddings, is_first = [], [], []
-    image_ids: list[str] = []
-    for paths in (first, second):
-        for one in sorted(paths)[:MOST_OF_EACH]:
-            with suppress(BadImage):  # it has changed since, or is gone
-                data = read_file(paths[one], limits)
-                if content_id(data) != one:
-                    continue
-                pixels = decode(data, limits).pixels
-                statistics.append(image_statistics(data, pixels))
-                embeddings.append(random_embedding(pixels))
-                is_first.append(paths is first)
-                image_ids.append(one)
-    truth = np.array(is_first, dtype=bool)
-    groups = [(families or {}).get(one, one) for one in image_ids]
+    sides = [
+        [image_id for image_id in looked_at(image_ids) if image_id in appearances]
+        for image_ids in (first, second)
+    ]
+    image_ids = [*sides[0], *sides[1]]
+    truth = np.arange(len(image_ids)) < len(sides[0])
+    groups = [(families or {}).get(image_id, image_id) for image_id in image_ids]
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     n_independent = groups_of_each(truth, np.array([numbers[group] for group in groups], dtype=int))
     if n_independent < MIN_OF_EACH:
@@ -87,9 +81,9 @@ def blind_trial(
             reason += f" with no photograph in common, and on one there are {n_independent:,}"
         return BlindTrial(tuple(image_ids), truth, None, reason)
     report = blind_baseline(
-        np.stack(statistics),
+        np.stack([appearances[image_id].statistics for image_id in image_ids]),
         truth,
-        embeddings=np.stack(embeddings),
+        embeddings=np.stack([appearances[image_id].embedding for image_id in image_ids]),
         groups=groups if families else None,
         between=between,
         seed=seed,
@@ -98,17 +92,13 @@ def blind_trial(
 
 
 def blind_check(
-    suspects: Mapping[str, str], control: Mapping[str, str], limits: Limits, seed: int
+    suspects: Iterable[str],
+    control: Iterable[str],
+    appearances: Mapping[str, Appearance],
+    seed: int,
 ) -> BlindCheck:
-    """Whether suspects can be told from control without the encoder; see `blind_trial`.
-
-    Args:
-        suspects: Paths by SHA-256, different pictures all.
-        control: The same.
-        limits: How much one file may cost.
-        seed: Of the folds.
-    """
-    trial = blind_trial(suspects, control, limits, seed, ("suspects", "control"))
+    """Whether suspects can be told from control without the encoder; see `blind_trial`."""
+    trial = blind_trial(suspects, control, appearances, seed, ("suspects", "control"))
     if trial.report is None:
         return BlindCheck("too few", trial.reason)
     is_different = trial.report.is_confounded

@@ -15,7 +15,7 @@ import typer
 
 from clipaudit.cli.words import command_line
 from clipaudit.errors import InputError
-from clipaudit.pictures.decoding import read_path_list
+from clipaudit.pictures.finding import read_path_list
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.scoring_options import RUN, Option, described_fields
 

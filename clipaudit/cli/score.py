@@ -143,9 +143,10 @@ def score(
     )
     named = _named(paths or [], from_file)
     console = messages.set_up(quiet=quiet, verbosity=verbose)
+    gallery = reports.gallery_for(out)
     with progress(console, quiet=quiet) as advance:
-        audit = run(named, scoring, how, on_progress=advance)
-    deliver(audit, style, [partial(reports.write, audit, out)] if out else [])
+        audit = run(named, scoring, how, on_progress=advance, gallery=gallery)
+    deliver(audit, style, [partial(reports.write, audit, out, gallery=gallery)] if out else [])
     if audit.run.interrupted:
         raise typer.Exit(130)
     if not audit.scored:

@@ -20,7 +20,8 @@ from clipaudit.inferrers import RULES, forms
 from clipaudit.pipelines import train as pipeline
 from clipaudit.pipelines.train import TrainConfig
 from clipaudit.shadow.architectures import Architecture
-from clipaudit.shadow.pretrain import Algorithm, Epoch, Precision, PretrainConfig
+from clipaudit.shadow.config import Algorithm, Precision, PretrainConfig
+from clipaudit.shadow.pretrain import Epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
-from clipaudit.pictures.decoding import Interpolation
+from clipaudit.pictures.base import Interpolation
 
 if TYPE_CHECKING:
     from torch import Tensor, device

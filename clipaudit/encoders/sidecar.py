@@ -17,7 +17,7 @@ from typing import Any, get_args
 from clipaudit.encoders.base import EncoderOptions, InputSpec, Output
 from clipaudit.errors import EncoderError
 from clipaudit.files import load_json
-from clipaudit.pictures.decoding import Interpolation
+from clipaudit.pictures.base import Interpolation
 
 _KEYS = {
     "size_px": ("input_size", "--input-size 224"),

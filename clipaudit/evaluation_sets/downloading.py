@@ -12,8 +12,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from clipaudit_crawlers.fetch import Download, DownloadFailed
 
 from clipaudit.evaluation_sets.folder import Failed, Fetched, Outcome
-from clipaudit.pictures.decoding import BadImage, Limits, content_id, read_file
-from clipaudit.pictures.near_duplicates import perceptual_hash
+from clipaudit.pictures.base import BadImage, Limits
+from clipaudit.pictures.reading import content_id, read_file
 
 if TYPE_CHECKING:
     from clipaudit_crawlers.base import ImageRecord
@@ -30,7 +30,7 @@ class Downloader:
     Attributes:
         folder: Where they are kept; what came before is not asked for again.
         web: The way to the network.
-        pool: Decodes in processes of their own, at the size of the set.
+        pool: Decodes in processes of their own.
         limits: How much one file may cost.
         ask_robots: Whether robots.txt of each host is honoured.
         retry_transient: Whether what failed before for a passing reason is tried again.
@@ -96,7 +96,7 @@ class Downloader:
             format=picture.format,
             width_px=picture.width_px,
             height_px=picture.height_px,
-            phash=f"{perceptual_hash(picture.image):016x}",
+            phash=f"{picture.facts.phash:016x}",
             final_url=came.url,
             status=came.status or None,
             content_type=came.content_type,

@@ -33,7 +33,7 @@ from clipaudit.files import (
     remove_leftovers,
     replace_file,
 )
-from clipaudit.pictures.decoding import content_id
+from clipaudit.pictures.reading import content_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -47,7 +47,7 @@ class PictureFolder:
         Raises:
             InputError: It is no folder, cannot be read, or holds nothing.
         """
-        from clipaudit.pictures.decoding import find_images
+        from clipaudit.pictures.finding import find_images
 
         if not path.is_dir():
             raise InputError(
@@ -120,7 +120,7 @@ class PictureFolder:
 
 def _subfolders(folder: Path) -> list[str]:
     """The names of a folder's own folders; none where no picture lies in any of them."""
-    from clipaudit.pictures.decoding import find_images
+    from clipaudit.pictures.finding import find_images
 
     if all(Path(found.path).parent == folder for found in find_images([folder])):
         return []
@@ -137,7 +137,7 @@ def _is_subfolder(entry: os.DirEntry[str]) -> bool:
 
 def _files(folders: list[Path]) -> Iterator[tuple[Path, int]]:
     """Every regular file below the folders, by name, and its size in bytes."""
-    from clipaudit.pictures.decoding import find_images
+    from clipaudit.pictures.finding import find_images
 
     for found in find_images(folders):
         path = Path(found.path)

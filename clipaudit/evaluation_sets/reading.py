@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from clipaudit.errors import InputError
 from clipaudit.evaluation_sets.manifest import JSON_LINES
 from clipaudit.files import load_json
-from clipaudit.pictures.decoding import find_images
+from clipaudit.pictures.finding import find_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from clipaudit.pictures.decoding import AnyPath
+    from clipaudit.pictures.base import AnyPath
     from clipaudit.results.evaluation import MemberLabel
 
 MEMBERS, NONMEMBERS = "members", "nonmembers"

@@ -27,13 +27,13 @@ _IMAGES_AT_ONCE = 64
 
 
 class ViewMaker:
-    """Makes the views of pictures, and the pictures themselves as views beside them.
+    """Views of pictures, and the pictures themselves as further views.
 
     Attributes:
-        recipe: Of the views.
+        recipe: Recipe of the views.
         n_views: Views an image.
-        seed: Of the views.
-        keep_last: Whether to keep what was made last, for another encoder that wants the same.
+        seed: Seed of the views.
+        keep_last: Whether to hold on to what was made last, for another encoder that wants it.
     """
 
     def __init__(self, recipe: Recipe, n_views: int, seed: int, *, keep_last: bool = False) -> None:
@@ -44,20 +44,20 @@ class ViewMaker:
         self._last: tuple[tuple[str, ...], Tensor] | None = None
 
     def __call__(
-        self, image_ids: Sequence[str], images: npt.NDArray[np.uint8], where: device
+        self, image_ids: Sequence[str], images: npt.NDArray[np.uint8], on: device
     ) -> Tensor:
         """Shape (n_images, n_views + 1, 3, size_px, size_px): the views, then the image itself.
 
         Args:
             image_ids: SHA-256 of each image file, in hex.
             images: Shape (n_images, 3, size_px, size_px), uint8 RGB.
-            where: The device; with `keep_last`, always the same one, and images of one size.
+            on: Device of the views; with `keep_last`, always the same one, and images of one size.
         """
         import torch
 
         if self._last is not None and self._last[0] == tuple(image_ids):
             return self._last[1]
-        on_device = torch.from_numpy(images).to(where)
+        on_device = torch.from_numpy(images).to(on)
         changes = draw(image_ids, self.recipe, self.n_views, images.shape[-1], self.seed)
         views = torch.cat(
             [make_views(on_device, changes), to_unit_range(on_device).unsqueeze(1)], dim=1
@@ -80,12 +80,12 @@ class Embedder:
 
     Attributes:
         encoder: Target, shadow or reference encoder.
-        recipe: Of the views.
+        recipe: Recipe of the views.
         n_views: Views an image.
-        seed: Of the views.
+        seed: Seed of the views.
 
     Args:
-        view_maker: Makes them, where several encoders share one.
+        view_maker: Maker of the views, where several encoders share one.
     """
 
     def __init__(
@@ -118,11 +118,11 @@ class Embedder:
         n_done = 0
         while n_done < len(image_ids):
             most = self._most_views or len(image_ids) * views_an_image
-            some = slice(n_done, min(n_done + max(1, most // views_an_image), len(image_ids)))
-            at_once = min(most, (some.stop - n_done) * views_an_image)
+            part = slice(n_done, min(n_done + max(1, most // views_an_image), len(image_ids)))
+            at_once = min(most, (part.stop - n_done) * views_an_image)
             try:
-                parts.append(self._embed(image_ids[some], images[some], at_once))
-                n_done = some.stop
+                parts.append(self._embed(image_ids[part], images[part], at_once))
+                n_done = part.stop
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -174,8 +174,8 @@ def measure_all(
     """
     batches, plain = [], []
     for start in range(0, len(image_ids), _IMAGES_AT_ONCE):
-        some = slice(start, start + _IMAGES_AT_ONCE)
-        embeddings = embedder(image_ids[some], images[some])
+        part = slice(start, start + _IMAGES_AT_ONCE)
+        embeddings = embedder(image_ids[part], images[part])
         if not usable(embeddings).all():
             info = embedder.encoder.info
             raise EncoderError(

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from clipaudit.encoders.spec import load_encoder
 from clipaudit.errors import UsageError
 from clipaudit.features.embedder import Embedder, ViewMaker
-from clipaudit.features.store import FeatureKey
+from clipaudit.features.stored_signals import FeatureKey
 from clipaudit.features.views import RECIPES
+from clipaudit.pictures.base import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clipaudit.encoders.base import Encoder, EncoderInfo, EncoderOptions
-    from clipaudit.pictures.decoding import Interpolation
-
-
-class Frame(NamedTuple):
-    """How a picture is decoded for an encoder; encoders of one frame share pixels and views."""
-
-    size_px: int
-    interpolation: Interpolation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,9 +23,9 @@ class Observer:
     """An encoder, and all that its signals depend on.
 
     Attributes:
-        encoder: Target or reference.
-        key: Of its signals in the store.
-        embed: It, with what its views depend on.
+        encoder: Target or reference encoder.
+        key: Key of its signals in the store.
+        embed: Embedder: the encoder, with what its views depend on.
     """
 
     encoder: Encoder
@@ -41,7 +34,7 @@ class Observer:
 
     @property
     def frame(self) -> Frame:
-        """What it wants pictures decoded to."""
+        """What it wants pictures resized to; encoders of one frame share pixels and views."""
         wants = self.encoder.info.input
         return Frame(wants.size_px, wants.interpolation)
 
@@ -54,7 +47,8 @@ def observers(
     Where they do not, the same changes are made to the picture at the other size.
     """
     places = [
-        (one.info.input.size_px, one.info.input.interpolation, one.device) for one in encoders
+        (encoder.info.input.size_px, encoder.info.input.interpolation, encoder.device)
+        for encoder in encoders
     ]
     makers = {
         place: ViewMaker(RECIPES[recipe], n_views, seed, keep_last=places.count(place) > 1)

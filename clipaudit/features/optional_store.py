@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from clipaudit.features.store import FeatureStore, StoreUnavailable
+from clipaudit.features.database import StoreUnavailable
+from clipaudit.features.store import FeatureStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from clipaudit.features.signals import Signals
-    from clipaudit.features.store import FeatureKey, StoredSignals
+    from clipaudit.features.stored_signals import FeatureKey, StoredSignals
+    from clipaudit.pictures.preparing import PictureFacts
+
+Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
 
@@ -31,26 +35,44 @@ class OptionalStore:
         self._store = store
         self._lock = threading.Lock()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it keeps anything."""
+        return self._store is not None
+
     def get(self, key: FeatureKey, image_id: str) -> StoredSignals | None:
         """The signals of an image, where they are known."""
-        store = self._store
-        if store is None:
-            return None
-        try:
-            return store.get_many(key, [image_id]).get(image_id)
-        except StoreUnavailable as error:
-            self._give_up(error)
-            return None
+        return self._ask(lambda store: store.get_many(key, [image_id]).get(image_id), None)
 
     def put(self, key: FeatureKey, signals: Signals, notes: Sequence[Sequence[str]]) -> None:
         """Keep a batch; see `FeatureStore.put_many`."""
+        self._ask(lambda store: store.put_many(key, signals, notes), None)
+
+    def get_facts(self, image_ids: Sequence[str]) -> dict[str, PictureFacts]:
+        """The facts of those images that are known; the others are absent."""
+        return self._ask(lambda store: store.get_facts(image_ids), {})
+
+    def put_facts(self, facts: Mapping[str, PictureFacts]) -> None:
+        """Keep facts by image; see `FeatureStore.put_facts`."""
+        self._ask(lambda store: store.put_facts(facts), None)
+
+    def get_looks(self, kind: str, image_ids: Sequence[str]) -> dict[str, bytes]:
+        """What a report showed of those images; see `FeatureStore.get_looks`."""
+        return self._ask(lambda store: store.get_looks(kind, image_ids), {})
+
+    def put_looks(self, kind: str, looks: Mapping[str, bytes]) -> None:
+        """Keep what a report shows of images."""
+        self._ask(lambda store: store.put_looks(kind, looks), None)
+
+    def _ask(self, question: Callable[[FeatureStore], Answer], otherwise: Answer) -> Answer:
         store = self._store
         if store is None:
-            return
+            return otherwise
         try:
-            store.put_many(key, signals, notes)
+            return question(store)
         except StoreUnavailable as error:
             self._give_up(error)
+            return otherwise
 
     def _give_up(self, error: StoreUnavailable) -> None:
         with self._lock:  # two threads may find out at once

@@ -42,8 +42,8 @@ class Signals:
         image_ids: SHA-256 of each image file, in hex; n_images of them.
         cosine: Shape (n_images, n_views * (n_views - 1) / 2), float32, in [-1, 1];
             pairs of views in the order (0, 1), (0, 2), …, (1, 2), …
-        pearson: The same shape, in [-1, 1]: correlation of the two embeddings.
-        euclidean: The same shape, in [-2, 0]: minus the distance of the two embeddings, each
+        pearson: Same shape, in [-1, 1]: correlation of the two embeddings.
+        euclidean: Same shape, in [-2, 0]: minus the distance of the two embeddings, each
             divided by its length first. As they are, members' longer embeddings would lie
             farther apart, which undoes what the distance is there to show.
         norms: Shape (n_images, n_views), float32, above 0: Euclidean length of each embedding.
@@ -126,12 +126,12 @@ def first_views(signals: Signals, n_views: int) -> Signals:
     if not 2 <= n_views <= n_there:
         raise ValueError(f"cannot take {n_views} of {n_there} views")
     first, second = np.triu_indices(n_there, k=1)
-    kept = np.flatnonzero((first < n_views) & (second < n_views))
+    within = np.flatnonzero((first < n_views) & (second < n_views))
     return replace(
         signals,
-        cosine=signals.cosine[:, kept],
-        pearson=signals.pearson[:, kept],
-        euclidean=signals.euclidean[:, kept],
+        cosine=signals.cosine[:, within],
+        pearson=signals.pearson[:, within],
+        euclidean=signals.euclidean[:, within],
         norms=signals.norms[:, :n_views],
     )
 
@@ -145,21 +145,21 @@ def average(several: Sequence[Signals]) -> Signals:
     Raises:
         ValueError: There is none, or they saw other images or other numbers of views.
     """
-    if len({(one.image_ids, one.norms.shape) for one in several}) != 1:
+    if len({(signals.image_ids, signals.norms.shape) for signals in several}) != 1:
         raise ValueError("needs one encoder or more, with the same images and views")
 
     if len(several) == 1:
         return several[0]
 
-    def mean(some: Sequence[Float32Array]) -> npt.NDArray[np.float64]:
-        means: npt.NDArray[np.float64] = np.stack(some).mean(axis=0, dtype=np.float64)
+    def mean(arrays: Sequence[Float32Array]) -> npt.NDArray[np.float64]:
+        means: npt.NDArray[np.float64] = np.stack(arrays).mean(axis=0, dtype=np.float64)
         return means
 
     lengths = [
-        np.exp(mean([np.log(getattr(one, name)) for one in several]))
+        np.exp(mean([np.log(getattr(signals, name)) for signals in several]))
         for name in ("norms", "plain_norm")
     ]
-    pairs = [mean([one.pairs(name) for one in several]) for name in SIMILARITIES]
+    pairs = [mean([signals.pairs(name) for signals in several]) for name in SIMILARITIES]
     columns = (column.astype(np.float32) for column in (*pairs, *lengths))
     return Signals(several[0].image_ids, *columns)
 

@@ -170,7 +170,10 @@ def draw(
         seed: The user's seed.
     """
     purpose = f"views/{recipe.id}"
-    rows = [stream(seed, one, purpose).random((n_views, recipe.n_uniforms)) for one in image_ids]
+    rows = [
+        stream(seed, image_id, purpose).random((n_views, recipe.n_uniforms))
+        for image_id in image_ids
+    ]
     return interpret(np.stack(rows), recipe, size_px)
 
 
@@ -312,10 +315,10 @@ def _change_colours(views: Tensor, parameters: ViewParameters) -> Tensor:
     return views
 
 
-def _positions(mask: npt.NDArray[np.bool_], where: device) -> Tensor:
+def _positions(mask: npt.NDArray[np.bool_], on: device) -> Tensor:
     import torch
 
-    return torch.from_numpy(np.flatnonzero(mask)).to(where)
+    return torch.from_numpy(np.flatnonzero(mask)).to(on)
 
 
 def _luma(rgb: Tensor) -> Tensor:

@@ -28,12 +28,13 @@ from clipaudit.inferrers.base import (
     card_name,
 )
 from clipaudit.inferrers.library import save
-from clipaudit.lab.experiments import judged, look_of, truth
-from clipaudit.lab.matrix import FULL, Matrix
-from clipaudit.lab.plan import Cell, Plan, setting_of
+from clipaudit.lab.cells import Cell, Plan
+from clipaudit.lab.judging import judge_scores, look_of, truth
+from clipaudit.lab.knowledge import FULL, setting_of
+from clipaudit.lab.matrix import Matrix
+from clipaudit.lab.measurements import features
 from clipaudit.lab.results import accuracy, fpr, mean_over_seeds, over_seeds, recall
 from clipaudit.lab.units import VIEWS, Unit
-from clipaudit.lab.worker import features
 from clipaudit.seeding import derive
 from clipaudit.shadow.training_folder import ENCODER
 from clipaudit.statistics.metrics import Estimate, Evidence
@@ -46,12 +47,12 @@ class ExportConfig:
     Attributes:
         data: Name of the data set in the matrix.
         into: Folder that gets a folder for each inferrer.
-        similarities: For each, inferrers of every kind and for every output of the matrix.
-        n_views: That they read.
-        kinds: Of the inferrers; None takes those of the matrix.
+        similarities: Similarities, for each of which every kind is made on every output.
+        n_views: Views that they read.
+        kinds: Kinds of the inferrers; None takes those of the matrix.
         has_reference: Whether they read the lab's reference encoders too.
-        usual_views: Number of views that their names need not tell; None tells none.
-        command: For the cards.
+        usual_views: Number of views that their names leave out; None leaves out any.
+        command: Command that the cards name.
     """
 
     data: str
@@ -69,7 +70,7 @@ class ExportConfig:
         Raises:
             UsageError: One of that kind does not exist with or without a reference.
         """
-        some = []
+        inferrers = []
         for output in matrix.outputs:
             for similarity in self.similarities:
                 for kind in self.kinds or matrix.kinds:
@@ -82,8 +83,8 @@ class ExportConfig:
                         )
                     views = self.n_views, VIEWS, output
                     reads = reads_of(kind, similarity, *views, has_reference=self.has_reference)
-                    some.append((kind, reads))
-        return tuple(dict.fromkeys(some))
+                    inferrers.append((kind, reads))
+        return tuple(dict.fromkeys(inferrers))
 
 
 def export(plan: Plan, matrix: Matrix, config: ExportConfig) -> tuple[Inferrer, ...]:
@@ -97,9 +98,9 @@ def export(plan: Plan, matrix: Matrix, config: ExportConfig) -> tuple[Inferrer, 
     wanted = config.wanted(matrix)
     cells = _cells(plan, config)
     if not cells:
-        what = "reference" if config.has_reference else "background with full knowledge"
+        kind = "reference" if config.has_reference else "background with full knowledge"
         raise UsageError(
-            f"the matrix {matrix.name} has no experiment of kind {what} on {config.data}",
+            f"the matrix {matrix.name} has no experiment of kind {kind} on {config.data}",
             "Pass --data-set with a data set that has one.",
         )
     units = [
@@ -136,24 +137,24 @@ def _export(
         [plan.units[key] for key in cell.references * reads.has_reference] for cell in cells
     ]
     examples = [
-        (_values(unit, reads, draw, beside), truth(unit))
-        for unit, beside in zip(shadows, references, strict=True)
-        for draw in sorted({look.draw for look in unit.looks})
+        (_values(unit, reads, draw, others), truth(unit))
+        for unit, others in zip(shadows, references, strict=True)
+        for draw in unit.draws
     ]
-    values = np.concatenate([some for some, _ in examples])
-    is_member = np.concatenate([who for _, who in examples])
+    values = np.concatenate([part for part, _ in examples])
+    is_member = np.concatenate([labels for _, labels in examples])
     rule = find_rule(kind).train(values, is_member, derive(0, kind, "lab export") % 2**63)
     threshold = rule.threshold(values, is_member)
     found = []
-    for cell, beside in zip(cells, references, strict=True):
+    for cell, others in zip(cells, references, strict=True):
         target = plan.units[cell.target]
-        scores = rule.score(_values(target, reads, 0, beside))
-        found.append(judged(cell, reads.output, kind, scores, truth(target), threshold))
+        scores = rule.score(_values(target, reads, 0, others))
+        found.append(judge_scores(cell, reads.output, kind, scores, truth(target), threshold))
     evidence = Evidence(
         accuracy=_known(over_seeds(map(accuracy, found))),
         tpr=_known(over_seeds(map(recall, found))),
         fpr=_known(over_seeds(map(fpr, found))),
-        auc=_known(mean_over_seeds((one.auc, one.n) for one in found)),
+        auc=_known(mean_over_seeds((outcome.auc, outcome.n) for outcome in found)),
     )
     first = shadows[0]
     encoders = [_info(unit, reads.output) for unit in shadows]
@@ -198,10 +199,10 @@ def _info(unit: Unit, output: Output) -> EncoderInfo:
 
 
 def _fingerprint(encoders: Sequence[EncoderInfo]) -> str:
-    """Of one, its own; of several, SHA-256 over theirs."""
+    """Fingerprint of one encoder, or SHA-256 over those of several."""
     if len(encoders) == 1:
         return encoders[0].fingerprint
-    return hashlib.sha256("".join(one.fingerprint for one in encoders).encode()).hexdigest()
+    return hashlib.sha256("".join(encoder.fingerprint for encoder in encoders).encode()).hexdigest()
 
 
 def _known(figure: Estimate | None) -> Estimate:

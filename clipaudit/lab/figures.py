@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from clipaudit.files import make_folder, replacing
 from clipaudit.inferrers import RULES, find_rule
-from clipaudit.lab.experiments import WITH_REFERENCE
-from clipaudit.lab.tables import DOWNSTREAM, SETTINGS, SPOKEN, TITLES, ResultTable
+from clipaudit.lab.judging import WITH_REFERENCE
+from clipaudit.lab.tables import DOWNSTREAM, SPOKEN, ResultTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,22 +22,15 @@ if TYPE_CHECKING:
 
 FOLDER = "figures"
 
-_COLOURS = {
-    "embedding alone": "#8d6a9f",
-    "image alone": "#c28f2c",
-    "downstream classifier": "#5f7470",
-    DOWNSTREAM: "#999999",
-}
-"""Of what is no inferrer; a `Rule` has its own, darker where it reads a reference."""
-_LOGARITHMIC = {"target-size", "shadow-size", "epochs", "reference"}
+_GREY, _DARK_GREY = "#999999", "#444444"
 
 
 def draw_all(found: Results, tables: Sequence[ResultTable], folder: Path) -> list[Path]:
-    """A figure an experiment, with a panel an output; PNG and SVG.
+    """Draw a figure an experiment, with a panel an output, as PNG and SVG.
 
     Args:
         found: The results.
-        tables: Of them, as `tables` makes them.
+        tables: Their tables, as `tables` makes them.
         folder: Where the files go.
 
     Returns:
@@ -64,58 +57,62 @@ def draw_all(found: Results, tables: Sequence[ResultTable], folder: Path) -> lis
 
 
 def draw(found: Results, panels: Sequence[ResultTable]) -> Figure:
-    """The figure of one experiment, which is on no screen.
+    """Draw the figure of an experiment, on no screen.
 
     Args:
-        found: The results; for the scale.
-        panels: Its tables, one an output.
+        found: The results, which tell the scale.
+        panels: Tables of the experiment, one an output.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     first = panels[0]
     with rc_context({"font.size": 9, "axes.titlesize": 9}):
-        height = 3.6 if first.is_numeric else 2.2 + 0.32 * len(first.rows)
+        height = 3.6 if first.facts.is_numeric else 2.2 + 0.32 * len(first.rows)
         figure = Figure(figsize=(4.6 * len(panels), height), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for ax, table in zip(axes, panels, strict=True):
-            (_lines if table.is_numeric else _points)(ax, table)
+            (_lines if table.facts.is_numeric else _points)(ax, table)
             ax.set_title(f"{table.output} output")
         n_seeds = max(row.n_seeds for row in first.rows)
         scale = f"scale {found.scale}, mean of {n_seeds} repetitions with 95 % intervals"
-        figure.suptitle(f"{TITLES[first.kind]}, {first.data}\n{scale}", fontsize=9)
-        seen: dict[str, Artist] = {}
+        figure.suptitle(f"{first.facts.title}, {first.data}\n{scale}", fontsize=9)
+        by_label: dict[str, Artist] = {}
         for ax in axes:
             for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-                seen.setdefault(label, handle)
+                by_label.setdefault(label, handle)
         figure.legend(
-            list(seen.values()), list(seen), loc="outside lower center", ncols=4, frameon=False
+            list(by_label.values()),
+            list(by_label),
+            loc="outside lower center",
+            ncols=4,
+            frameon=False,
         )
     return figure
 
 
 def _lines(ax: Axes, table: ResultTable) -> None:
-    """Figures against a number."""
+    """Draw figures against a number."""
     xs = [float(row.setting) for row in table.rows]
     for method in table.methods:
-        _errors(ax, xs, [row.figures[method] for row in table.rows], method, joined=True)
+        _errors(ax, table, xs, [row.figures[method] for row in table.rows], method, joined=True)
     if any(row.downstream for row in table.rows):
-        _errors(ax, xs, [row.downstream for row in table.rows], DOWNSTREAM, joined=True)
+        _errors(ax, table, xs, [row.downstream for row in table.rows], DOWNSTREAM, joined=True)
     for x, row in zip(xs, table.rows, strict=True):
         for method, reported in row.paper.items():
-            _report(ax, [x, x], [reported.low, reported.high], method)
-    if table.kind in _LOGARITHMIC:
+            _report(ax, table, [x, x], [reported.low, reported.high], method)
+    if table.facts.is_logarithmic:
         ax.set_xscale("log")
         ax.minorticks_off()
     ax.set_xticks(xs, [row.setting for row in table.rows])
-    ax.set_xlabel(SETTINGS[table.kind])
+    ax.set_xlabel(table.facts.setting)
     ax.set_ylabel(SPOKEN.get(table.quantity, table.quantity))
     ax.axhline(0.5, color="#cccccc", linewidth=0.8, zorder=0)
     ax.grid(axis="y", color="#eeeeee", zorder=0)
 
 
 def _points(ax: Axes, table: ResultTable) -> None:
-    """Figures of settings that are words, from top to bottom."""
+    """Draw figures of settings that are words, from top to bottom."""
     names = [*table.methods]
     if any(row.downstream for row in table.rows):
         names.append(DOWNSTREAM)
@@ -123,11 +120,11 @@ def _points(ax: Axes, table: ResultTable) -> None:
         offset = (place - (len(names) - 1) / 2) * 0.8 / max(len(names), 3)
         ys = [position + offset for position in range(len(table.rows))]
         found = [row.downstream if name == DOWNSTREAM else row.figures[name] for row in table.rows]
-        _errors(ax, ys, found, name, across=True)
+        _errors(ax, table, ys, found, name, across=True)
         for y, row in zip(ys, table.rows, strict=True):
             if name in row.paper:
                 reported = row.paper[name]
-                _report(ax, [reported.low, reported.high], [y, y], name)
+                _report(ax, table, [reported.low, reported.high], [y, y], name)
     ax.set_yticks(range(len(table.rows)), [row.setting for row in table.rows])
     if not ax.yaxis_inverted():
         ax.invert_yaxis()
@@ -136,8 +133,20 @@ def _points(ax: Axes, table: ResultTable) -> None:
     ax.grid(axis="x", color="#eeeeee", zorder=0)
 
 
+def _style(table: ResultTable, method: str) -> tuple[str, str]:
+    """Colour and mark of a method: those of its rule, or what the experiment says."""
+    kind = method.removesuffix(WITH_REFERENCE)
+    if kind in RULES:
+        rule = find_rule(kind)
+        return (rule.colour if kind == method else rule.reference_colour), rule.mark
+    if method == DOWNSTREAM:
+        return _GREY, "."
+    return table.facts.colours.get(method, _DARK_GREY), "."
+
+
 def _errors(
     ax: Axes,
+    table: ResultTable,
     at: Sequence[float],
     found: Sequence[Estimate | None],
     name: str,
@@ -145,17 +154,17 @@ def _errors(
     joined: bool = False,
     across: bool = False,
 ) -> None:
-    """Means with their intervals."""
-    there = [(x, one) for x, one in zip(at, found, strict=True) if one is not None]
-    if not there:
+    """Draw means with their intervals."""
+    known = [(place, figure) for place, figure in zip(at, found, strict=True) if figure]
+    if not known:
         return
-    places = [x for x, _ in there]
-    values = [one.value for _, one in there]
+    places = [place for place, _ in known]
+    values = [figure.value for _, figure in known]
     reach = [
-        [one.value - one.low for _, one in there],
-        [one.high - one.value for _, one in there],
+        [figure.value - figure.low for _, figure in known],
+        [figure.high - figure.value for _, figure in known],
     ]
-    colour, mark = _style(name)
+    colour, mark = _style(table, name)
     ax.errorbar(
         values if across else places,
         places if across else values,
@@ -171,23 +180,16 @@ def _errors(
     )
 
 
-def _style(method: str) -> tuple[str, str]:
-    """Colour and mark of a method."""
-    kind = method.removesuffix(WITH_REFERENCE)
-    if kind not in RULES:
-        return _COLOURS[method], "."
-    rule = find_rule(kind)
-    return (rule.colour if kind == method else rule.reference_colour), rule.mark
-
-
-def _report(ax: Axes, x: Sequence[float], y: Sequence[float], method: str) -> None:
-    """What the paper reports, as hollow diamonds."""
+def _report(
+    ax: Axes, table: ResultTable, x: Sequence[float], y: Sequence[float], method: str
+) -> None:
+    """Draw what the paper reports, as hollow diamonds."""
     ax.plot(
         x,
         y,
         "D",
         markerfacecolor="none",
-        markeredgecolor=_style(method)[0],
+        markeredgecolor=_style(table, method)[0],
         markersize=7,
         label=f"{method} in the paper",
     )

@@ -9,8 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from clipaudit.lab.paper import IN_WORDS
-from clipaudit.lab.tables import DOWNSTREAM, SETTINGS, costs
+from clipaudit.lab.tables import DOWNSTREAM, costs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +39,7 @@ def print_tables(console: Console, results: Results, tables: Sequence[ResultTabl
             grid.add_row(*map(_stacked, line))
         console.print()
         console.print(grid)
-        if (words := IN_WORDS.get(table.kind)) and table.output == tables[0].output:
+        if (words := table.facts.remark) and table.output == tables[0].output:
             console.print(Text(words, style="dim"))
     console.print()
     console.print(Text(_FOOTNOTE, style="dim"))
@@ -54,7 +53,7 @@ def print_markdown(console: Console, results: Results, tables: Sequence[ResultTa
     for table in tables:
         columns = _columns(table)
         say(f"\n### {table.title}\n")
-        if (words := IN_WORDS.get(table.kind)) and table.output == tables[0].output:
+        if (words := table.facts.remark) and table.output == tables[0].output:
             say(f"{words}\n")
         say(f"| {' | '.join(columns)} |")
         say(f"|{'---|' * len(columns)}")
@@ -84,7 +83,7 @@ def _print_costs(console: Console, results: Results) -> None:
 
 
 def _columns(table: ResultTable) -> list[str]:
-    columns = [SETTINGS[table.kind], *table.methods]
+    columns = [table.facts.setting, *table.methods]
     if any(row.downstream for row in table.rows):
         columns.append(DOWNSTREAM)
     if any(row.paper for row in table.rows):

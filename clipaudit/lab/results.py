@@ -13,7 +13,7 @@ import numpy as np
 from clipaudit.encoders.base import Output
 from clipaudit.errors import InputError
 from clipaudit.files import make_folder, read_json, replace_file
-from clipaudit.lab.matrix import NAME
+from clipaudit.lab.scale import NAME
 from clipaudit.statistics.metrics import Estimate, proportion
 
 FORMAT = 1
@@ -26,10 +26,10 @@ class Outcome:
 
     Attributes:
         experiment: Name of the experiment.
-        setting: Which cell of it.
-        output: Of the encoder.
+        setting: Setting of the cell.
+        output: Output of the encoder.
         method: V, S, T, or the name of a baseline.
-        seed: Of the repetition.
+        seed: Seed of the repetition.
         found: Members that were called members.
         missed: Members that were not.
         accused: Non-members that were called members.
@@ -53,7 +53,7 @@ class Outcome:
 
     @property
     def n(self) -> int:
-        """Pictures."""
+        """Number of pictures."""
         return self.found + self.missed + self.accused + self.spared
 
 
@@ -63,8 +63,8 @@ class Downstream:
 
     Attributes:
         experiment: Name of the experiment.
-        setting: Which cell of it.
-        seed: Of the repetition.
+        setting: Setting of the cell.
+        seed: Seed of the repetition.
         right: Test pictures whose class was found.
         n: Test pictures.
     """
@@ -81,18 +81,18 @@ class EncoderFacts:
     """An encoder that was trained for the results.
 
     Attributes:
-        key: Its folder in the lab.
+        key: Key of the encoder, which names its folder.
         data: Name of its data set.
-        role: Target or shadow.
-        seed: Of the repetition.
-        n_members: Pictures that it saw.
-        architecture: Of it.
-        algorithm: That pre-trained it.
+        role: Target, shadow or reference.
+        seed: Seed of the repetition.
+        n_members: Pictures that it was trained on.
+        architecture: Its architecture.
+        algorithm: Algorithm that pre-trained it.
         recipe: Its augmentations.
         epochs: Passes over the members.
         seconds: Wall time of the pre-training.
         seconds_outside: The part of it outside forward and backward pass.
-        loss: In its last epoch.
+        loss: Loss in its last epoch.
     """
 
     key: str
@@ -114,16 +114,16 @@ class Results:
     """All that is known of a matrix at one scale.
 
     Attributes:
-        matrix: Its name.
+        matrix: Name of the matrix.
         scale: Name of the scale.
         about: What that scale is for.
-        experiments: Kind and data set of each, in order, by name.
+        experiments: Kind and data sets of each experiment, in order, by name.
         n_cells: How many cells there are to be filled.
-        outcomes: Of inferrers and baselines.
-        downstream: Of downstream classifiers.
-        encoders: That were trained.
-        device: Where.
-        clipaudit_version: The package that made them.
+        outcomes: Outcomes of inferrers and baselines.
+        downstream: Figures of downstream classifiers.
+        encoders: Encoders that were trained.
+        device: Where they were trained.
+        clipaudit_version: Version of the package that made them.
     """
 
     matrix: str
@@ -142,34 +142,35 @@ Measure = Callable[[Outcome], tuple[int, int]]
 """A share of an outcome: how many, of how many."""
 
 
-def accuracy(one: Outcome) -> tuple[int, int]:
+def accuracy(outcome: Outcome) -> tuple[int, int]:
     """Right predictions, of all pictures."""
-    return one.found + one.spared, one.n
+    return outcome.found + outcome.spared, outcome.n
 
 
-def precision(one: Outcome) -> tuple[int, int]:
+def precision(outcome: Outcome) -> tuple[int, int]:
     """Members, of the pictures that were called members."""
-    return one.found, one.found + one.accused
+    return outcome.found, outcome.found + outcome.accused
 
 
-def recall(one: Outcome) -> tuple[int, int]:
+def recall(outcome: Outcome) -> tuple[int, int]:
     """Members that were found, of all members."""
-    return one.found, one.found + one.missed
+    return outcome.found, outcome.found + outcome.missed
 
 
-def fpr(one: Outcome) -> tuple[int, int]:
+def fpr(outcome: Outcome) -> tuple[int, int]:
     """Non-members that were called members, of all non-members."""
-    return one.accused, one.accused + one.spared
+    return outcome.accused, outcome.accused + outcome.spared
 
 
-def recall_at_1_percent(one: Outcome) -> tuple[int, int]:
+def recall_at_1_percent(outcome: Outcome) -> tuple[int, int]:
     """Members that are found where at most 1 % of the non-members may be accused, of all members.
 
-    The threshold is one that only the truth of these very pictures tells: what the order of the
+    Only the truth about these very pictures gives that threshold: it shows what the order of the
     scores is worth, not what an inferrer's own threshold does.
     """
-    known = one.found_at_1_percent is not None
-    return one.found_at_1_percent or 0, (one.found + one.missed) * known
+    if outcome.found_at_1_percent is None:
+        return 0, 0
+    return outcome.found_at_1_percent, outcome.found + outcome.missed
 
 
 def over_seeds(shares: Iterable[tuple[int, int]]) -> Estimate | None:
@@ -224,24 +225,25 @@ def _student(values: list[float]) -> tuple[float, float, float]:
 
 
 def with_earlier(results: Results, earlier: Results, names: Collection[str]) -> Results:
-    """Results together with those that an earlier run has of other experiments, by name."""
-    keys = {one.key for one in results.encoders}
-    outcomes = tuple(one for one in earlier.outcomes if one.experiment in names)
-    cells = {(one.experiment, one.setting, one.seed) for one in outcomes}
-    what = {name: told for name, told in earlier.experiments.items() if name in names}
+    """Results together with those of other experiments, by name, from an earlier run."""
+    keys = {encoder.key for encoder in results.encoders}
+    outcomes = tuple(item for item in earlier.outcomes if item.experiment in names)
+    downstream = tuple(item for item in earlier.downstream if item.experiment in names)
+    encoders = tuple(encoder for encoder in earlier.encoders if encoder.key not in keys)
+    cells = {(item.experiment, item.setting, item.seed) for item in outcomes}
+    experiments = {name: earlier.experiments[name] for name in earlier.experiments if name in names}
     return replace(
         results,
-        experiments=results.experiments | what,
+        experiments=results.experiments | experiments,
         n_cells=results.n_cells + len(cells),
         outcomes=results.outcomes + outcomes,
-        downstream=results.downstream
-        + tuple(one for one in earlier.downstream if one.experiment in names),
-        encoders=results.encoders + tuple(one for one in earlier.encoders if one.key not in keys),
+        downstream=results.downstream + downstream,
+        encoders=results.encoders + encoders,
     )
 
 
 def results_file(lab: Path, results: Results) -> Path:
-    """Where the results of a matrix at one scale are kept."""
+    """File for the results of a matrix at one scale."""
     return lab / FOLDER / f"{results.matrix}-{results.scale}.json"
 
 
@@ -259,7 +261,7 @@ def write_results(lab: Path, results: Results) -> Path:
 
 
 def read_results(path: Path) -> Results:
-    """What `write_results` wrote.
+    """Results that `write_results` wrote.
 
     Raises:
         InputError: It cannot be read.

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 
-from clipaudit._version import __version__
 from clipaudit.encoders.devices import resolve
 from clipaudit.errors import ClipAuditError, InputError, UsageError, nearest
 from clipaudit.files import cache_dir, make_folder, refuse_links, replace_file
-from clipaudit.lab.experiments import facts, fill, is_ready
-from clipaudit.lab.plan import Plan, data_sets, make_plan
+from clipaudit.lab.collecting import collect, is_ready
+from clipaudit.lab.plan import data_sets, make_plan
 from clipaudit.lab.results import (
     Results,
     read_results,
@@ -28,7 +27,6 @@ from clipaudit.lab.results import (
     write_results,
 )
 from clipaudit.lab.splits import make_split, read_split, split_folder
-from clipaudit.lab.units import Unit
 from clipaudit.lab.worker import ERROR
 from clipaudit.shadow.datasets import ShadowData, open_data
 from clipaudit.shadow.training_folder import LOG
@@ -36,8 +34,11 @@ from clipaudit.shadow.training_folder import LOG
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from clipaudit.lab.matrix import Matrix, Scale
+    from clipaudit.lab.cells import Plan
+    from clipaudit.lab.matrix import Matrix
+    from clipaudit.lab.scale import Scale
     from clipaudit.lab.splits import LabSplit
+    from clipaudit.lab.units import Unit
 
 State = Literal["there", "waiting", "running", "done", "failed"]
 
@@ -53,9 +54,9 @@ class LabConfig:
 
     Attributes:
         matrix: What is to be run.
-        scale: Name of one of its scales.
+        scale: Name of one of the matrix's scales.
         lab: Folder for all that is made; what is there is not made again.
-        data: Paths of data sets by name, in the place of those that the matrix names.
+        data: Paths of data sets by name, in place of those that the matrix names.
         jobs: Encoders at a time; None takes one a processor core, or one in all on a GPU.
         device: Where encoders are trained.
         only: Experiments to run, by name or kind; empty runs all.
@@ -76,10 +77,10 @@ class Progress:
 
     Attributes:
         unit: The encoder.
-        state: `there`: it needs nothing. `done`: it was made in this run.
+        state: State of the encoder: `there` needs nothing, `done` was made in this run.
         epoch: Epochs done.
-        loss: In the last of them; None before the first.
-        since: When it was started, by `time.monotonic`.
+        loss: Loss in the last of them; None before the first.
+        since: Time at which it was started, by `time.monotonic`.
         seconds: How long it took or has been taking.
         error: What went wrong, and what to do.
     """
@@ -98,12 +99,12 @@ class Ran:
     """What a run of a matrix came to.
 
     Attributes:
-        results: Of all cells that could be filled.
+        results: Results of all cells that could be filled.
         file: Where they are written.
-        n_filled: How many those are.
+        n_filled: How many cells could be filled.
         n_encoders: How many encoders the matrix needs.
-        failed: Those that could not be made.
-        exit_code: Of the first of them; 0 where there is none.
+        failed: Encoders that could not be made.
+        exit_code: Exit code of the first that failed; 0 where none did.
     """
 
     results: Results
@@ -121,11 +122,11 @@ def run_lab(
 ) -> Ran:
     """Run all that a matrix names, and is not there yet.
 
-    An encoder that fails is told of and does not keep the others from being made.
+    An encoder that fails is reported and does not keep the others from being made.
 
     Args:
         config: What, how large and where.
-        on_split: Called for every split that was drawn or found.
+        on_split: Called for every split, new or found.
         on_progress: Called about twice a second with the state of every encoder.
 
     Raises:
@@ -152,11 +153,12 @@ def run_lab(
         splits = _splits(config, matrix, scale, on_split)
         plan = make_plan(matrix, scale, config.lab, splits)
         progress, exit_code = _make_all(plan, config, on_progress)
-        results = collect(plan, matrix, config)
+        device = str(resolve(config.device))
+        results = collect(plan, matrix, config.scale, device)
         file = _write(config, results)
     finally:
         lock.release()
-    failed = tuple(one for one in progress if one.state == "failed")
+    failed = tuple(encoder for encoder in progress if encoder.state == "failed")
     n_filled = sum(is_ready(cell, plan) for cell in plan.cells)
     return Ran(results, file, n_filled, len(plan.units), failed, exit_code)
 
@@ -178,7 +180,7 @@ def read_plan(config: LabConfig) -> Plan:
 
 
 def _chosen(config: LabConfig) -> tuple[Matrix, Scale]:
-    """The experiments and the scale that were asked for."""
+    """Pick the experiments and the scale that were asked for."""
     matrix = config.matrix
     if config.scale not in matrix.scale:
         raise UsageError(
@@ -191,7 +193,7 @@ def _chosen(config: LabConfig) -> tuple[Matrix, Scale]:
                 f"the matrix {matrix.name} has no data set {name}",
                 f"It has {', '.join(matrix.data)}: --data {next(iter(matrix.data))}=PATH.",
             )
-    names = {one.name for one in matrix.experiment} | {one.kind for one in matrix.experiment}
+    names = {name for entry in matrix.experiment for name in (entry.name, entry.kind)}
     for name in config.only:
         if name not in names:
             near = nearest(name, sorted(names), limit=3) or sorted(names)
@@ -200,10 +202,10 @@ def _chosen(config: LabConfig) -> tuple[Matrix, Scale]:
                 f"Choose among {', '.join(near)}.",
             )
     if config.only:
-        wanted = [
-            one for one in matrix.experiment if one.name in config.only or one.kind in config.only
-        ]
-        matrix = matrix.model_copy(update={"experiment": tuple(wanted)})
+        wanted = tuple(
+            entry for entry in matrix.experiment if {entry.name, entry.kind} & set(config.only)
+        )
+        matrix = matrix.model_copy(update={"experiment": wanted})
     return matrix, matrix.scale[config.scale]
 
 
@@ -235,11 +237,11 @@ def _splits(
 def _make_all(
     plan: Plan, config: LabConfig, on_progress: Callable[[list[Progress]], None]
 ) -> tuple[list[Progress], int]:
-    """Every unit that is not done, each in a process of its own."""
+    """Make every unit that is not done, each in a process of its own."""
     progress = [
         Progress(unit, "there" if unit.is_done else "waiting") for unit in plan.units.values()
     ]
-    waiting = [one for one in progress if one.state == "waiting"]
+    waiting = [encoder for encoder in progress if encoder.state == "waiting"]
     jobs = config.jobs or _jobs(config.device)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     running: dict[str, tuple[Progress, subprocess.Popen[bytes]]] = {}
@@ -247,17 +249,17 @@ def _make_all(
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                one = waiting.pop(0)
-                one.state, one.since = "running", time.monotonic()
-                running[one.unit.key] = one, _start(one.unit, threads, config.device)
+                encoder = waiting.pop(0)
+                encoder.state, encoder.since = "running", time.monotonic()
+                running[encoder.unit.key] = encoder, _start(encoder.unit, threads, config.device)
             time.sleep(_POLL_S)
-            for key, (one, process) in list(running.items()):
-                _follow(one)
+            for key, (encoder, process) in list(running.items()):
+                _follow(encoder)
                 code = process.poll()
                 if code is not None:
                     del running[key]
-                    _finish(one, process, code)
-                    if one.state == "failed":
+                    _finish(encoder, process, code)
+                    if encoder.state == "failed":
                         exit_code = exit_code or _exit_code(code)
             on_progress(progress)
     finally:
@@ -267,7 +269,7 @@ def _make_all(
 
 
 def _exit_code(code: int) -> int:
-    """Of the lab, by that of a worker: 1 is a traceback, so a bug, and below 0 is a signal."""
+    """Exit code of the lab, by a worker's: 1 is a traceback, so a bug, and below 0 is a signal."""
     if code == 1:
         return ClipAuditError.exit_code
     return code if code > 0 else 4
@@ -278,7 +280,7 @@ def _jobs(device: str) -> int:
 
 
 def _start(unit: Unit, threads: int, device: str) -> subprocess.Popen[bytes]:
-    """A worker. It hears no Ctrl-C of the terminal: the lab ends it, after an epoch."""
+    """Start a worker. It hears no Ctrl-C of the terminal: the lab ends it, after an epoch."""
     make_folder(unit.folder)
     (unit.folder / ERROR).unlink(missing_ok=True)
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
@@ -301,33 +303,33 @@ def _start(unit: Unit, threads: int, device: str) -> subprocess.Popen[bytes]:
     return process
 
 
-def _follow(one: Progress) -> None:
+def _follow(encoder: Progress) -> None:
     """Read how far a worker is from the end of its log."""
-    one.seconds = time.monotonic() - one.since
+    encoder.seconds = time.monotonic() - encoder.since
     try:
-        with (one.unit.folder / LOG).open("rb") as file:
+        with (encoder.unit.folder / LOG).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             lines = file.read().splitlines()
         last = json.loads(lines[-1])
-        one.epoch, one.loss = last["number"], last["loss"]
+        encoder.epoch, encoder.loss = last["number"], last["loss"]
     except (OSError, ValueError, IndexError, KeyError):
         return  # there is no whole line yet
 
 
-def _finish(one: Progress, process: subprocess.Popen[bytes], code: int) -> None:
+def _finish(encoder: Progress, process: subprocess.Popen[bytes], code: int) -> None:
     if code == 0:
-        one.state = "done"
+        encoder.state = "done"
         return
-    one.state = "failed"
+    encoder.state = "failed"
     try:
-        said = json.loads((one.unit.folder / ERROR).read_text(encoding="utf-8"))
-        one.error = said["message"], said["hint"]
+        report = json.loads((encoder.unit.folder / ERROR).read_text(encoding="utf-8"))
+        encoder.error = report["message"], report["hint"]
     except (OSError, ValueError, KeyError):
         how = f"it was killed by signal {-code}" if code < 0 else f"it ended with code {code}"
-        log = one.unit.folder / _WORKER_LOG
+        log = encoder.unit.folder / _WORKER_LOG
         advice = f"Its checkpoint is kept: run the same command again. {log} has its last words"
-        one.error = (
-            f"the worker of {one.unit.folder} is gone: {how}",
+        encoder.error = (
+            f"the worker of {encoder.unit.folder} is gone: {how}",
             f"{advice}; if memory was short, lower --jobs.",
         )
 
@@ -356,35 +358,10 @@ def _write(config: LabConfig, results: Results) -> Path:
     if not results.outcomes:
         return path
     with suppress(InputError):  # of another version, or broken: replaced
-        order = [one.name for one in config.matrix.experiment]
+        order = [entry.name for entry in config.matrix.experiment]
         others = [name for name in order if name not in results.experiments]
         results = with_earlier(results, read_results(path), others)
-        told = {name: results.experiments[name] for name in order if name in results.experiments}
-        results = replace(results, experiments=told)
+        experiments = results.experiments
+        experiments = {name: experiments[name] for name in order if name in experiments}
+        results = replace(results, experiments=experiments)
     return write_results(config.lab, results)
-
-
-def collect(plan: Plan, matrix: Matrix, config: LabConfig) -> Results:
-    """The results of all cells whose encoders are there.
-
-    Raises:
-        EncoderError: A file of the lab cannot be read.
-    """
-    ready = [cell for cell in plan.cells if is_ready(cell, plan)]
-    found = [fill(cell, plan, matrix.outputs, matrix.kinds) for cell in ready]
-    encoders = [facts(unit) for unit in plan.units.values() if unit.is_trained]
-    return Results(
-        matrix=matrix.name,
-        scale=config.scale,
-        about=matrix.scale[config.scale].about,
-        experiments={
-            one.name: {"kind": one.kind, "data": one.data, "unknown_data": one.unknown_data or ""}
-            for one in matrix.experiment
-        },
-        n_cells=len(plan.cells),
-        outcomes=tuple(outcome for one in found for outcome in one.outcomes),
-        downstream=tuple(one for some in found for one in some.downstream),
-        encoders=tuple(encoders),
-        device=str(resolve(config.device)),
-        clipaudit_version=__version__,
-    )

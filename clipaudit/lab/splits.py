@@ -17,20 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from clipaudit.errors import InputError
-from clipaudit.files import (
-    as_type,
-    load_json,
-    make_folder,
-    of_format,
-    replace_file,
-    replacing,
-)
-from clipaudit.shadow.datasets import draw_groups
+from clipaudit.files import as_type, load_json, make_folder, of_format, replace_file, replacing
+from clipaudit.shadow.splits import draw_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clipaudit.lab.matrix import SplitSizes
+    from clipaudit.lab.scale import SplitSizes
     from clipaudit.shadow.datasets import ShadowData
 
 Role = Literal["target", "shadow", "reference"]
@@ -51,14 +44,14 @@ class LabSplit:
     """The pictures of one data set for one seed.
 
     Attributes:
-        folder: Where it is written down.
+        folder: Folder that it is written down in.
         data: Name of the data set.
-        groups: SHA-256 in hex by group: members and non-members of `target` and `shadow`, and
-            those that train and test the downstream classifier. No picture and no near-duplicate
-            is in two of them.
+        groups: SHA-256 of pictures in hex, by group: members and non-members of `target` and
+            `shadow`, and those that train and test the downstream classifier. No picture and no
+            near-duplicate is in two of them.
         labels: Classes of the pictures of `probe-train` and `probe-test`; None if there are none,
-            or all pictures to train with are of one.
-        n_near_duplicates: Pictures that were passed over for that reason.
+            or all pictures to train with are of a single class.
+        n_near_duplicates: Near-duplicates that were passed over.
     """
 
     folder: Path
@@ -72,12 +65,12 @@ class LabSplit:
 
         Args:
             role: Whose pictures.
-            n_members: How many.
-            number: Which of several references; no two have a picture in common.
+            n_members: How many members.
+            number: Number of a reference; no two have a picture in common.
         """
         if role == "reference":
-            some = slice(number * n_members, (number + 1) * n_members)
-            members, others = self.groups["probe-train"][some], self.groups["probe-test"][some]
+            part = slice(number * n_members, (number + 1) * n_members)
+            members, others = self.groups["probe-train"][part], self.groups["probe-test"][part]
         else:
             members = self.groups[f"{role}-members"][:n_members]
             others = self.groups[f"{role}-nonmembers"][:n_members]
@@ -92,19 +85,19 @@ class LabSplit:
         path = self.folder / _PIXELS
         try:
             everything = np.load(path, mmap_mode="r")
-            row_of = {one: row for row, one in enumerate(self._ids())}
-            return np.ascontiguousarray(everything[[row_of[one] for one in ids]])
+            row_of = {picture: row for row, picture in enumerate(self._ids())}
+            return np.ascontiguousarray(everything[[row_of[picture] for picture in ids]])
         except (OSError, ValueError, EOFError, IndexError) as error:
             raise _broken(self.folder, error) from error
 
     def _ids(self) -> list[str]:
-        return [one for group in _GROUPS for one in self.groups[group]]
+        return [picture for group in _GROUPS for picture in self.groups[group]]
 
 
 def split_folder(lab: Path, data: str, sizes: SplitSizes, size_px: int, seed: int) -> Path:
-    """Where the split of a data set for a seed is, or will be."""
-    what = json.dumps([_FORMAT, data, sizes.counts, size_px, seed])
-    return lab / "splits" / f"{data}-{seed}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
+    """Folder of the split of a data set for a seed, whether it is there or not."""
+    identity = json.dumps([_FORMAT, data, sizes.counts, size_px, seed])
+    return lab / "splits" / f"{data}-{seed}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
 def make_split(
@@ -119,11 +112,11 @@ def make_split(
 
     Args:
         folder: As `split_folder` says.
-        name: Of the data set.
+        name: Name of the data set.
         open_set: Called only where the split is not there yet.
-        sizes: Of the groups.
+        sizes: Sizes of the groups.
         size_px: Side to which the pictures are resized.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Raises:
         ClipAuditError: The data set is missing or too small, or the disk is full.
@@ -131,11 +124,12 @@ def make_split(
     if (folder / _SPLIT).exists():
         return read_split(folder)
     data = open_set()
-    drawn = draw_groups(data, sizes.counts, seed)
-    probes = {group: drawn.groups[group] for group in ("probe-train", "probe-test")}
+    split = draw_groups(data, sizes.counts, seed)
+    probes = {group: split.groups[group] for group in ("probe-train", "probe-test")}
     labels = {group: data.labels(ids) for group, ids in probes.items()}
     make_folder(folder)
-    pixels = data.pixels([one for group in _GROUPS for one in drawn.groups[group]], size_px)
+    everything = [picture for group in _GROUPS for picture in split.groups[group]]
+    pixels = data.pixels(everything, size_px)
     encoded = io.BytesIO()
     np.save(encoded, pixels)  # straight into a file, a full disk is no error with a number
     with replacing(folder / _PIXELS) as file:
@@ -145,9 +139,9 @@ def make_split(
         "data": name,
         "seed": seed,
         "size_px": size_px,
-        "n_unreadable": drawn.n_unreadable,
-        "n_near_duplicates": drawn.n_near_duplicates,
-        "groups": drawn.groups,
+        "n_unreadable": split.n_unreadable,
+        "n_near_duplicates": split.n_near_duplicates,
+        "groups": split.groups,
         "labels": labels if len(set(labels["probe-train"] or ())) > 1 else None,
     }
     replace_file(folder / _SPLIT, (json.dumps(document, indent=1) + "\n").encode())
@@ -165,7 +159,7 @@ def read_split(folder: Path) -> LabSplit:
         made = as_type({**saved, "folder": str(folder)}, LabSplit)
         groups = {group: made.groups[group] for group in _GROUPS}
         made = replace(made, groups=groups)
-        ids = [one for group in groups.values() for one in group]
+        ids = [picture for group in groups.values() for picture in group]
         n_twice = len(ids) - len(set(ids))
     except (OSError, ValueError, KeyError) as error:
         raise _broken(folder, error) from error

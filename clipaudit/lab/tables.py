@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from clipaudit.encoders.base import Output
-from clipaudit.lab import paper, results
+from clipaudit.lab import results
+from clipaudit.lab.experiments import experiment_kind
+from clipaudit.lab.experiments.base import ExperimentKind
+from clipaudit.lab.paper import Reported
 from clipaudit.lab.results import Outcome, Results, mean_over_seeds, over_seeds
 from clipaudit.statistics.metrics import Estimate
 
@@ -23,15 +26,15 @@ class Row:
 
     Attributes:
         setting: What sets it apart.
-        figures: By method, in the order of the table's columns; None where there is none.
-        paper: What the paper reports, by method.
+        figures: Figures by method, in the order of the columns; None where there is none.
+        paper: Numbers of the paper, by method.
         downstream: Accuracy of the downstream classifier on the target encoder.
         n_seeds: Repetitions behind it.
     """
 
     setting: str
     figures: dict[str, Estimate | None]
-    paper: dict[str, paper.Reported]
+    paper: dict[str, Reported]
     downstream: Estimate | None
     n_seeds: int
 
@@ -41,13 +44,13 @@ class ResultTable:
     """An experiment on one output of the encoders.
 
     Attributes:
-        experiment: Its name.
-        kind: Of it.
-        data: Of the target encoders.
-        output: That is looked at.
+        experiment: Name of the experiment.
+        kind: Kind of the experiment.
+        data: Data set of the target encoders.
+        output: Output of the encoders.
         quantity: What the figures are.
-        methods: Columns.
-        rows: In the order of the matrix.
+        methods: Inferrers and baselines, a column each.
+        rows: Settings in the order of the matrix.
     """
 
     experiment: str
@@ -60,97 +63,74 @@ class ResultTable:
 
     @property
     def title(self) -> str:
-        """What it shows, in one line."""
-        what = SPOKEN.get(self.quantity, self.quantity)
-        return f"{TITLES[self.kind]}, {self.data}, {self.output} output, {what}"
+        """Line that says what the table shows."""
+        quantity = SPOKEN.get(self.quantity, self.quantity)
+        return f"{self.facts.title}, {self.data}, {self.output} output, {quantity}"
 
     @property
-    def is_numeric(self) -> bool:
-        """Whether the settings are numbers, so that a line through them means something."""
-        return self.kind in {"views", "target-size", "shadow-size", "epochs", "reference"}
+    def facts(self) -> ExperimentKind:
+        """Facts that all tables of its kind share."""
+        return experiment_kind(self.kind)
 
-
-TITLES = {
-    "background": "Background knowledge",
-    "algorithms": "Algorithm of the shadow encoder",
-    "views": "Number of views n (Fig. 1b)",
-    "similarity": "Similarity (Table 3)",
-    "target-size": "Members of the target encoder (Fig. 2)",
-    "shadow-size": "Members of the shadow encoder (Fig. 2)",
-    "augmentations": "Augmentations of the target encoder (Fig. 3)",
-    "epochs": "Early stopping: epochs of the target encoder",
-    "baselines": "Inferrers and the paper's baselines",
-    "reference": "Lengths of embeddings and reference encoders",
-}
-
-SETTINGS = {
-    "background": "known of the target",
-    "algorithms": "shadow algorithm",
-    "views": "n",
-    "similarity": "similarity",
-    "target-size": "members",
-    "shadow-size": "shadow members",
-    "augmentations": "target's augmentations",
-    "epochs": "epochs",
-    "baselines": "known",
-    "reference": "forward passes",
-}
 
 SPOKEN = {"tpr-at-1-percent": "TPR at 1 % FPR"}
-"""Quantities whose name is not what one would say."""
+"""Names of quantities, where people say them otherwise."""
 
 
 def tables(found: Results, quantity: Quantity = "accuracy") -> list[ResultTable]:
     """Every experiment on every output, in the order of the matrix."""
-    outputs = list(dict.fromkeys(one.output for one in found.outcomes))
-    made = []
-    for name, what in found.experiments.items():
-        for output in outputs:
-            some = [
-                one for one in found.outcomes if one.experiment == name and one.output == output
-            ]
-            if some:
-                made.append(_table(found, name, what, output, some, quantity))
-    return made
+    groups: dict[tuple[str, Output], list[Outcome]] = {}
+    for outcome in found.outcomes:
+        groups.setdefault((outcome.experiment, outcome.output), []).append(outcome)
+    outputs = dict.fromkeys(outcome.output for outcome in found.outcomes)
+    return [
+        _table(found, name, output, groups[name, output], quantity)
+        for name in found.experiments
+        for output in outputs
+        if (name, output) in groups
+    ]
 
 
 def _table(
     found: Results,
     name: str,
-    what: dict[str, str],
     output: Output,
-    some: Sequence[Outcome],
+    outcomes: Sequence[Outcome],
     quantity: Quantity,
 ) -> ResultTable:
-    methods = tuple(dict.fromkeys(one.method for one in some))
-    settings = dict.fromkeys(one.setting for one in some)
+    kind, data = found.experiments[name]["kind"], found.experiments[name]["data"]
+    reported = experiment_kind(kind).reported if quantity == "accuracy" else {}
+    methods = tuple(dict.fromkeys(outcome.method for outcome in outcomes))
+    settings = dict.fromkeys(outcome.setting for outcome in outcomes)
     rows = []
     for setting in settings:
-        cell = [one for one in some if one.setting == setting]
+        cell = [outcome for outcome in outcomes if outcome.setting == setting]
         right = [
-            (one.right, one.n)
-            for one in found.downstream
-            if one.experiment == name and one.setting == setting
+            (probe.right, probe.n)
+            for probe in found.downstream
+            if probe.experiment == name and probe.setting == setting
         ]
-        known = {method: paper.reported(name, setting, method) for method in methods}
+        known = {method: reported.get((data, setting, method)) for method in methods}
         rows.append(
             Row(
                 setting=setting,
                 figures={
-                    method: _figure([one for one in cell if one.method == method], quantity)
+                    method: _figure(
+                        [outcome for outcome in cell if outcome.method == method], quantity
+                    )
                     for method in methods
                 },
-                paper={k: v for k, v in known.items() if v and quantity == "accuracy"},
+                paper={method: number for method, number in known.items() if number},
                 downstream=over_seeds(right),
-                n_seeds=len({one.seed for one in cell}),
+                n_seeds=len({outcome.seed for outcome in cell}),
             )
         )
-    return ResultTable(name, what["kind"], what["data"], output, quantity, methods, tuple(rows))
+    return ResultTable(name, kind, data, output, quantity, methods, tuple(rows))
 
 
-def _figure(some: Sequence[Outcome], quantity: Quantity) -> Estimate | None:
+def _figure(outcomes: Sequence[Outcome], quantity: Quantity) -> Estimate | None:
     if quantity == "auc":
-        return mean_over_seeds((one.auc, one.n) for one in some)
+        return mean_over_seeds((outcome.auc, outcome.n) for outcome in outcomes)
     share = {
         "accuracy": results.accuracy,
         "precision": results.precision,
@@ -158,7 +138,7 @@ def _figure(some: Sequence[Outcome], quantity: Quantity) -> Estimate | None:
         "fpr": results.fpr,
         "tpr-at-1-percent": results.recall_at_1_percent,
     }[quantity]
-    return over_seeds(map(share, some))
+    return over_seeds(map(share, outcomes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +157,15 @@ class Cost:
 
 
 def costs(found: Results) -> dict[str, Cost]:
-    """By architecture and algorithm, and last for all together."""
+    """Costs by architecture and algorithm, and last of all together."""
     groups: dict[str, list[results.EncoderFacts]] = {}
-    for one in found.encoders:
-        groups.setdefault(f"{one.architecture}, {one.algorithm}", []).append(one)
+    for encoder in found.encoders:
+        groups.setdefault(f"{encoder.architecture}, {encoder.algorithm}", []).append(encoder)
     groups["all"] = list(found.encoders)
-    made = {}
-    for name, some in groups.items():
-        seconds = sum(one.seconds for one in some)
-        outside = sum(one.seconds_outside for one in some)
-        made[name] = Cost(len(some), seconds / 3600, outside / seconds if seconds else 0.0)
-    return made
+    return {name: _cost(encoders) for name, encoders in groups.items()}
+
+
+def _cost(encoders: Sequence[results.EncoderFacts]) -> Cost:
+    seconds = sum(encoder.seconds for encoder in encoders)
+    outside = sum(encoder.seconds_outside for encoder in encoders)
+    return Cost(len(encoders), seconds / 3600, outside / seconds if seconds else 0.0)

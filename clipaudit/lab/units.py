@@ -26,7 +26,7 @@ from clipaudit.files import as_type, load_json
 from clipaudit.inferrers import reads_of
 from clipaudit.inferrers.base import Kind, Reads
 from clipaudit.lab.splits import LabSplit, Role
-from clipaudit.shadow.pretrain import PretrainConfig
+from clipaudit.shadow.config import PretrainConfig
 from clipaudit.shadow.training_folder import has_encoder, has_snapshot
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ class Fit:
     """An inferrer to be fitted to a shadow encoder.
 
     Attributes:
-        output: Of the encoder.
-        kind: V, S, T, …
-        similarity: That it reads.
-        n_views: Likewise.
+        output: Output of the encoder.
+        kind: Kind of inferrer: V, S, T, …
+        similarity: Similarity that it reads.
+        n_views: Views that it reads.
         n_draws: How many draws of the views of each picture it learns from.
         references: Keys of the reference encoders whose signals it reads too.
     """
@@ -75,11 +75,11 @@ class Look:
     """Signals to be measured on an encoder.
 
     Attributes:
-        output: Of the encoder.
-        epoch: After which; None is the finished encoder.
-        draw: Which draw of the views.
-        n_views: How many.
-        of: Whose pictures; None for its own.
+        output: Output of the encoder.
+        epoch: Epoch after which they are measured; None is the finished encoder.
+        draw: Number of the draw of the views.
+        n_views: Views an image.
+        of: Role of the encoder whose pictures are embedded; None for its own.
     """
 
     output: Output
@@ -91,21 +91,21 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """An encoder, and what is wanted of it.
+    """An encoder, and what is to be measured on it.
 
     Attributes:
         lab: Folder of the lab.
         split: Folder of the split that its pictures come from.
         data: Name of the data set.
         role: Target, shadow or reference: whose pictures it sees.
-        seed: Of the repetition.
-        n_members: How many.
+        seed: Seed of the repetition.
+        n_members: Members of the encoder.
         pretrain: How it is trained.
-        key: What it is, in 16 hex digits.
+        key: Hash of what it is trained on and how, in 16 hex digits.
         looks: Signals that are wanted.
         fits: Inferrers that are wanted.
         probes: Epochs at which a downstream classifier is wanted; None is the finished encoder.
-        number: Which of several references.
+        number: Number of a reference.
     """
 
     lab: Path
@@ -123,8 +123,13 @@ class Unit:
 
     @property
     def folder(self) -> Path:
-        """Where the encoder and all that was measured on it is kept."""
+        """Folder of the encoder and all that was measured on it."""
         return self.lab / "encoders" / self.key
+
+    @property
+    def draws(self) -> tuple[int, ...]:
+        """Draws of the views in which signals are wanted."""
+        return tuple(sorted({look.draw for look in self.looks}))
 
     @property
     def snapshots(self) -> tuple[int, ...]:
@@ -145,34 +150,34 @@ class Unit:
         return self.is_trained and all(path.exists() for path in self.products())
 
     def products(self) -> Iterable[Path]:
-        """The files that are wanted beside the encoder."""
+        """The files that are wanted besides the encoder."""
         yield from map(self.signals_file, self.looks)
         yield from map(self.fit_file, self.fits)
         yield from map(self.probe_file, self.probes)
 
     def signals_file(self, look: Look) -> Path:
-        """Where the signals of a look are kept."""
+        """File of the signals of a look."""
         name = f"{look.output}-{_when(look.epoch)}-draw{look.draw}-n{look.n_views}"
         name += f"-of-{look.of}" if look.of else ""
         return self.folder / "signals" / f"{name}.safetensors"
 
     def fit_file(self, fit: Fit) -> Path:
-        """Where an inferrer is kept."""
+        """File of a fitted inferrer."""
         reads = f"{fit.output}-{fit.similarity}-n{fit.n_views}"
         name = "-".join([f"{reads}-draws{fit.n_draws}-{fit.kind}", *fit.references])
         return self.folder / "fits" / f"{name}.safetensors"
 
     def probe_file(self, epoch: int | None) -> Path:
-        """Where the figures of a downstream classifier are kept."""
+        """File of the figures of a downstream classifier."""
         return self.folder / f"probe-{_when(epoch)}.safetensors"
 
     def as_json(self) -> str:
-        """All of it, for a worker."""
+        """The unit as JSON, for a worker."""
         return json.dumps(asdict(self), default=str)
 
     @classmethod
     def from_json(cls, text: str) -> Unit:
-        """What `as_json` gave."""
+        """The unit that `as_json` wrote."""
         return as_type(load_json(text), cls)
 
 
@@ -188,10 +193,10 @@ def encoder_key(
     size_px: int,
     number: int = 0,
 ) -> str:
-    """What an encoder is trained on and how, in 16 hex digits.
+    """Hash of what an encoder is trained on and how, in 16 hex digits.
 
-    The non-members count too: what is kept beside the encoder was measured on both.
+    The non-members count too: what was measured on the encoder was measured on both.
     """
     pictures, _ = split.pictures(role, n_members, number)
-    what = [_FORMAT, VIEWS, pictures, size_px, asdict(pretrain)]
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+    identity = [_FORMAT, VIEWS, pictures, size_px, asdict(pretrain)]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]

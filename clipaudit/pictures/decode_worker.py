@@ -1,13 +1,8 @@
-"""The process that decodes pictures for `decoding.DecoderPool`; it holds no other work.
+"""The process that decodes pictures for `decoder_pool.DecoderPool`; it holds no other work.
 
 `python -P -m clipaudit.pictures.decode_worker SETTINGS` reads files from stdin and writes
 pictures to stdout until stdin ends. A codec that crashes, hangs or eats memory takes down this
-process alone.
-
-A message is a frame: the length of a JSON header (4 bytes, big-endian) and of a body (8 bytes),
-then the header, then the body. To the worker: an empty header, and a file's bytes. From it: first
-`{"ready": true}`; then for each file the fields of a `Prepared` and its pixels, or the fields of a
-`BadImage`. No pickle: what a broken codec makes of this process must not reach the other one.
+process alone. What goes through the pipes is in `messages`.
 """
 
 from __future__ import annotations
@@ -15,81 +10,38 @@ from __future__ import annotations
 import json
 import os
 import signal
-import struct
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from clipaudit.pictures.decoding import BadImage, Interpolation, Limits, prepare
-
-LENGTHS = struct.Struct("!IQ")
-_MAX_HEADER_BYTES = 1 << 16
+from clipaudit.pictures.base import BadImage, Limits
+from clipaudit.pictures.messages import (
+    read_message,
+    read_wanted,
+    write_message,
+    write_prepared,
+)
+from clipaudit.pictures.preparing import Wanted, prepare
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What a worker is told when it starts, as JSON on its command line.
+    """Limits of a worker, as JSON on its command line.
 
     Attributes:
-        size_px: Side of the pictures that it gives.
-        interpolation: How it resizes them.
         max_pixels: As in `Limits`.
         max_memory_bytes: Address space beyond what it holds when it is ready, but no more than
             half of the machine's memory; held to on Linux.
     """
 
-    size_px: int
-    interpolation: Interpolation
     max_pixels: int
     max_memory_bytes: int
 
     def to_json(self) -> str:
         """What `main` takes as its argument."""
         return json.dumps(asdict(self))
-
-
-def write_frame(stream: IO[bytes], header: dict[str, Any], body: bytes | memoryview = b"") -> None:
-    """Send one message.
-
-    Raises:
-        OSError: The other side is gone.
-    """
-    text = json.dumps(header).encode()
-    stream.write(LENGTHS.pack(len(text), len(body)) + text)
-    stream.write(body)
-    stream.flush()
-
-
-def read_frame(
-    stream: IO[bytes], max_body_bytes: int | None = None
-) -> tuple[dict[str, Any], bytearray]:
-    """Receive one message.
-
-    Raises:
-        EOFError: The other side is gone, perhaps in the middle of a message.
-        ValueError: It is no message, or a longer one than expected.
-    """
-    n_header, n_body = LENGTHS.unpack(_read_exactly(stream, LENGTHS.size))
-    if n_header > _MAX_HEADER_BYTES or (max_body_bytes is not None and n_body > max_body_bytes):
-        raise ValueError("a message is too long")
-    header = json.loads(_read_exactly(stream, n_header))
-    if not isinstance(header, dict):
-        raise ValueError("a header is a JSON object")  # noqa: TRY004 - not a caller's mistake
-    return header, _read_exactly(stream, n_body)
-
-
-def _read_exactly(stream: IO[bytes], n_bytes: int) -> bytearray:
-    data = bytearray(n_bytes)
-    view = memoryview(data)
-    n_read = 0
-    while n_read < n_bytes:
-        n_new = stream.readinto(view[n_read:])  # type: ignore[attr-defined] # all ours have it
-        if not n_new:
-            raise EOFError
-        n_read += n_new
-    return data
 
 
 def main() -> None:
@@ -101,24 +53,18 @@ def main() -> None:
     _set_up_pillow(settings)
     _limit_resources(settings)
     # By now everything is imported, so a file's time is its own.
-    write_frame(replies, {"ready": True})
+    write_message(replies, {"ready": True})
     while True:
         try:
-            _, data = read_frame(requests)
+            header, data = read_message(requests)
         except EOFError:
             return
         try:
-            picture = prepare(bytes(data), settings.size_px, settings.interpolation, limits)
+            picture = prepare(bytes(data), read_wanted(header), limits)
         except BadImage as bad:
-            write_frame(replies, {"reason": bad.reason, "explanation": bad.explanation})
+            write_message(replies, {"reason": bad.reason, "explanation": bad.explanation})
         else:
-            header = {
-                "width_px": picture.width_px,
-                "height_px": picture.height_px,
-                "format": picture.format,
-                "notes": picture.notes,
-            }
-            write_frame(replies, header, picture.image.data.cast("B"))
+            write_prepared(replies, picture)
 
 
 def _take_over_streams() -> tuple[IO[bytes], IO[bytes]]:
@@ -146,7 +92,7 @@ def _die_with_parent() -> None:
 
 
 def _set_up_pillow(settings: WorkerSettings) -> None:
-    """Settings of the whole process, which is why they are not in `images.py`."""
+    """Settings of the whole process, which is why `decoding.py` leaves them alone."""
     from PIL import AvifImagePlugin, Image
 
     Image.MAX_IMAGE_PIXELS = settings.max_pixels
@@ -157,7 +103,7 @@ def _set_up_pillow(settings: WorkerSettings) -> None:
 def _warm_up() -> None:
     """Load what a first picture would load."""
     with suppress(BadImage):
-        prepare(b"GIF89a", 1, "bicubic", Limits())
+        prepare(b"GIF89a", Wanted(), Limits())
 
 
 def _limit_resources(settings: WorkerSettings) -> None:

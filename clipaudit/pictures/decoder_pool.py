@@ -24,11 +24,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 from clipaudit.errors import EncoderError
-from clipaudit.pictures.decode_worker import WorkerSettings, read_frame, write_frame
-from clipaudit.pictures.decoding import BadImage, Interpolation, Limits, Prepared, prepare
+from clipaudit.pictures.base import BadImage, Limits
+from clipaudit.pictures.decode_worker import WorkerSettings
+from clipaudit.pictures.messages import prepared_bytes, read_message, read_prepared, write_wanted
+from clipaudit.pictures.preparing import Prepared, Wanted, prepare
 
 _STARTUP_TIMEOUT_S = 60.0
 _TICK_S = 0.1
@@ -40,19 +40,22 @@ _BYTES_PER_PIXEL = 32
 @dataclass(frozen=True, slots=True)
 class _Job:
     data: bytes
+    wanted: Wanted
     future: Future[Prepared]
 
 
 class DecoderPool:
-    """Processes that decode pictures and resize them to an encoder's input size.
+    """Processes that decode pictures, and give what is wanted of them.
 
     >>> from PIL import Image
     >>> from io import BytesIO
+    >>> from clipaudit.pictures.base import Frame
     >>> file = BytesIO()
     >>> Image.new("RGB", (640, 480), "red").save(file, "PNG")
-    >>> with DecoderPool(1, 224, "bicubic", Limits()) as pool:
-    ...     picture = pool.submit(file.getvalue()).result()
-    >>> picture.image.shape, picture.width_px
+    >>> frame = Frame(224, "bicubic")
+    >>> with DecoderPool(1, Limits()) as pool:
+    ...     picture = pool.submit(file.getvalue(), Wanted((frame,))).result()
+    >>> picture.images[frame].shape, picture.width_px
     ((224, 224, 3), 640)
 
     Leaving the context ends the processes at once, drops what is queued and cancels what is in
@@ -61,40 +64,32 @@ class DecoderPool:
     Args:
         n_workers: Processes; 0 decodes within `submit`, without any protection from crashes
             and hangs, which helps to debug.
-        size_px: Side of the pictures that come out.
-        interpolation: How they are resized; see `images.resize_to_square`.
         limits: How much one file may cost.
         command: What to run in place of the worker that comes with this package, to which its
             settings are added as the last argument; speaks the same frames.
 
     Raises:
-        ValueError: A negative number of workers, or a size below 1.
+        ValueError: A negative number of workers.
     """
 
     def __init__(
         self,
         n_workers: int,
-        size_px: int,
-        interpolation: Interpolation,
         limits: Limits,
         *,
         command: Sequence[str] | None = None,
     ) -> None:
-        if n_workers < 0 or size_px < 1:
-            raise ValueError(f"n_workers {n_workers} and size_px {size_px} must not be below 0, 1")
-        self._size_px = size_px
-        self._interpolation: Interpolation = interpolation
+        if n_workers < 0:
+            raise ValueError(f"n_workers must not be below 0, got {n_workers}")
         self._limits = limits
         settings = WorkerSettings(
-            size_px=size_px,
-            interpolation=interpolation,
             max_pixels=limits.max_pixels,
             max_memory_bytes=limits.max_pixels * _BYTES_PER_PIXEL + 2 * limits.max_file_bytes,
         )
         # -P: a folder of pictures that holds a json.py must not run it.
         program = command or [sys.executable, "-P", "-m", "clipaudit.pictures.decode_worker"]
         full_command = [*program, settings.to_json()]
-        self._workers = [_Worker(full_command, size_px) for _ in range(n_workers)]
+        self._workers = [_Worker(full_command) for _ in range(n_workers)]
         # Every worker has its next file at hand; who offers more has to wait.
         self._jobs: queue.Queue[_Job | None] = queue.Queue(maxsize=max(2 * n_workers, 1))
         self._is_closed = threading.Event()
@@ -121,14 +116,14 @@ class DecoderPool:
         """Process ids of the present workers."""
         return tuple(worker.pid for worker in self._workers if worker.pid is not None)
 
-    def submit(self, data: bytes) -> Future[Prepared]:
-        """The picture in a file's bytes, as soon as a worker has made it.
+    def submit(self, data: bytes, wanted: Wanted = Wanted()) -> Future[Prepared]:
+        """What is wanted of the picture in a file's bytes, as soon as a worker has made it.
 
         Waits while two files a worker are queued already, so files do not pile up in memory;
         results do, unless the caller takes them.
 
         Returns:
-            A future that gives a `Prepared`, or raises `BadImage` (as `images.decode`, and
+            A future that gives a `Prepared`, or raises `BadImage` (as `decoding.decode`, and
             `timeout` or `decoder_crashed`), `EncoderError` where workers do not even start, or
             `CancelledError` where the pool was closed.
 
@@ -139,7 +134,7 @@ class DecoderPool:
         if not self._workers:
             future.set_running_or_notify_cancel()
             try:
-                future.set_result(prepare(data, self._size_px, self._interpolation, self._limits))
+                future.set_result(prepare(data, wanted, self._limits))
             except BadImage as bad:
                 future.set_exception(bad)
             return future
@@ -147,7 +142,7 @@ class DecoderPool:
             if self._is_closed.is_set() or not self._threads:
                 raise ValueError("the pool is not open")
             with contextlib.suppress(queue.Full):
-                self._jobs.put(_Job(data, future), timeout=_LONGEST_TICK_S)
+                self._jobs.put(_Job(data, wanted, future), timeout=_LONGEST_TICK_S)
                 break
         if self._is_closed.is_set():  # closed by another thread, which may have missed this one
             future.cancel()  # it stays in the queue, behind what wakes the threads up
@@ -184,7 +179,9 @@ class DecoderPool:
             if not job.future.set_running_or_notify_cancel():
                 continue
             try:
-                job.future.set_result(worker.prepare(job.data, self._limits.decode_timeout_s))
+                job.future.set_result(
+                    worker.prepare(job.data, job.wanted, self._limits.decode_timeout_s)
+                )
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's to see
                 job.future.set_exception(CancelledError() if self._is_closed.is_set() else error)
         worker.discard()
@@ -216,9 +213,8 @@ class _Worker:
     One thread starts, asks and discards; others may only `spend` its time and `stop` it.
     """
 
-    def __init__(self, command: Sequence[str], size_px: int) -> None:
+    def __init__(self, command: Sequence[str]) -> None:
         self._command = command
-        self._size_px = size_px
         self._lock = threading.Lock()  # for all of the following
         self._process: subprocess.Popen[bytes] | None = None
         self._is_ready = False
@@ -228,7 +224,7 @@ class _Worker:
 
     @property
     def pid(self) -> int | None:
-        """Of the present process, if there is one."""
+        """Id of the present process, if there is one."""
         process = self._process
         return None if process is None else process.pid
 
@@ -250,7 +246,7 @@ class _Worker:
                     **_out_of_reach_of_ctrl_c(),
                 )
 
-    def prepare(self, data: bytes, timeout_s: float) -> Prepared:
+    def prepare(self, data: bytes, wanted: Wanted, timeout_s: float) -> Prepared:
         """Have one file decoded.
 
         Raises:
@@ -259,20 +255,20 @@ class _Worker:
         """
         self._make_ready()
         try:
-            header, body = self._exchange(data, timeout_s)
+            header, body = self._exchange((wanted, data), timeout_s)
             if "reason" in header:
                 problem = BadImage(header["reason"], header["explanation"])
             else:
-                return Prepared(
-                    image=np.frombuffer(body, np.uint8).reshape(self._size_px, self._size_px, 3),
-                    width_px=header["width_px"],
-                    height_px=header["height_px"],
-                    format=header["format"],
-                    notes=tuple(header["notes"]),
-                )
+                return read_prepared(wanted, header, body)
         except TimeoutError as error:
             raise BadImage("timeout", f"decoding took longer than {timeout_s:g} s") from error
-        except (OSError, EOFError, ValueError, KeyError) as error:  # what it sent makes no sense
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            TypeError,
+            KeyError,
+        ) as error:  # what it sent makes no sense
             self.discard()
             raise BadImage("decoder_crashed", "decoding it crashed the decoder") from error
         raise problem
@@ -326,7 +322,9 @@ class _Worker:
             "`python -m clipaudit.pictures.decode_worker` shows why; --workers 0 does without.",
         )
 
-    def _exchange(self, data: bytes | None, timeout_s: float) -> tuple[dict[str, Any], bytearray]:
+    def _exchange(
+        self, question: tuple[Wanted, bytes] | None, timeout_s: float
+    ) -> tuple[dict[str, Any], bytearray]:
         """Send a file, if there is one, and receive a message.
 
         Raises:
@@ -340,9 +338,11 @@ class _Worker:
             self._is_overdue = False
             self._left_s = timeout_s
         try:
-            if data is not None:
-                write_frame(process.stdin, {}, data)
-            return read_frame(process.stdout, 3 * self._size_px**2)
+            n_expected = 0
+            if question is not None:
+                write_wanted(process.stdin, *question)
+                n_expected = prepared_bytes(question[0])
+            return read_message(process.stdout, n_expected)
         finally:
             with self._lock:
                 self._left_s = None

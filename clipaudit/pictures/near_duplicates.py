@@ -1,9 +1,8 @@
 """Pictures that are the same to the eye: one scaled, brightened or encoded anew from the other.
 
-Two pictures are near-duplicates where their perceptual hashes differ in few bits. The hash is
-pHash of the imagehash library: which of the lowest 64 frequencies of the picture in grey are
-above their median. Colour does not count; a copy that was mirrored, turned or cut by more than a
-few percent is another picture.
+Two pictures are near-duplicates where their perceptual hashes (`hashing`) differ in few bits.
+Colour does not count; a copy that was mirrored, turned or cut by more than a few percent is
+another picture.
 """
 
 from __future__ import annotations
@@ -11,26 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MOST_BITS = 6
-"""Of 64 bits, how many may differ; strangers differ in about 32."""
-
-
-def perceptual_hash(pixels: npt.NDArray[np.uint8]) -> int:
-    """The 64-bit pHash of a picture.
-
-    Args:
-        pixels: Shape (height, width, 3), RGB.
-    """
-    import imagehash
-    from PIL import Image
-
-    bits = imagehash.phash(Image.fromarray(pixels)).hash
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+"""Bits of 64 that may differ; strangers differ in about 32."""
 
 
 class Seen:
@@ -46,13 +31,13 @@ class Seen:
         self._hashes = np.array(list(hashes), dtype=np.uint64)
         self._n = len(self._hashes)
 
-    def add(self, one: int) -> bool:
+    def add(self, phash: int) -> bool:
         """Remember a picture by its hash, unless it is a near-duplicate of one that was met.
 
         Returns:
             Whether it was new.
         """
-        key = np.uint64(one)
+        key = np.uint64(phash)
         if np.any(np.bitwise_count(self._hashes[: self._n] ^ key) <= self._most_bits):
             return False
         if self._n == len(self._hashes):
@@ -63,7 +48,7 @@ class Seen:
 
 
 def partners(
-    some: Mapping[str, int], others: Mapping[str, int], most_bits: int = MOST_BITS
+    pictures: Mapping[str, int], others: Mapping[str, int], most_bits: int = MOST_BITS
 ) -> dict[str, str]:
     """The nearest near-duplicate of each picture among others; without those that have none.
 
@@ -71,15 +56,15 @@ def partners(
     {'a': 'c'}
 
     Args:
-        some: Hashes by the name of the picture.
-        others: The same of other pictures; between equally near ones the first one counts.
-        most_bits: How many may differ.
+        pictures: Hashes by the name of the picture.
+        others: Hashes of other pictures by their names; of equally near ones the first counts.
+        most_bits: Bits that may differ.
     """
     names = list(others)
     hashes = np.array([*others.values()], dtype=np.uint64)
     found = {}
-    for name, one in some.items() if names else ():
-        differing = np.bitwise_count(hashes ^ np.uint64(one))
+    for name, phash in pictures.items() if names else ():
+        differing = np.bitwise_count(hashes ^ np.uint64(phash))
         nearest = int(differing.argmin())
         if differing[nearest] <= most_bits:
             found[name] = names[nearest]

@@ -1,7 +1,7 @@
 """Paths → an `Audit` with verdicts: scores, calibrations that fit, and a control if one is named.
 
-`pipelines.score` does the work; what follows takes a moment, but for looking at each picture once
-more where it has to be known which ones are the same to the eye.
+`pipelines.score` does the work; what follows takes a moment, since each picture's hash and what the
+blind check looks at were taken down as it was decoded.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from clipaudit.blind.trial import blind_check
+from clipaudit.blind.trial import MOST_OF_EACH, blind_check, looked_at
 from clipaudit.errors import InputError
-from clipaudit.pictures.decoding import find_images
-from clipaudit.pictures.hashing import perceptual_hashes
+from clipaudit.features.known_pictures import FirstByHash, KnownPictures
+from clipaudit.features.optional_store import open_store
+from clipaudit.pictures.finding import find_images
 from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
 from clipaudit.pipelines.score import Progress, score
 from clipaudit.verdicts.by_calibration import fits, judge, require_use, unique_scores
@@ -25,8 +26,11 @@ from clipaudit.verdicts.shared_pictures import require_apart, scored_paths, spli
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from clipaudit.pictures.decoding import AnyPath
-    from clipaudit.results.audit import Audit, Row
+    from clipaudit.features.optional_store import OptionalStore
+    from clipaudit.pictures.base import AnyPath, Frame
+    from clipaudit.reports.page.thumbnails import Gallery
+    from clipaudit.results.audit import Audit
+    from clipaudit.verdicts.calibration_files import CalibrationFile
 
 
 def audit(
@@ -34,11 +38,19 @@ def audit(
     config: ScoreConfig = ScoreConfig(),
     how: JudgeConfig = JudgeConfig(),
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    gallery: Gallery | None = None,
 ) -> Audit:
     """Score every picture under the given paths, and judge them as far as that can be done.
 
     The control is scored after the suspects, with `on_progress` starting anew. Where the user
     stops the run, there are the rows that are done, and no comparison.
+
+    Args:
+        paths: Files and folders of the suspects.
+        config: What to score with.
+        how: How to judge.
+        on_progress: Called after every batch, in the calling thread.
+        gallery: Keeps suspects that a report will show, so that it need not decode them again.
 
     Raises:
         ClipAuditError: As `pipelines.score.score`; a calibration that was named is missing,
@@ -48,7 +60,22 @@ def audit(
     named = None if how.calibrations is None else [load(path) for path in how.calibrations]
     if how.control:
         _require_files(how.control, config)
-    suspects = score(paths, config, on_progress)
+    with open_store(is_wanted=config.use_store) as store:
+        return _audit(paths, config, how, named, on_progress, gallery, store)
+
+
+def _audit(
+    paths: Sequence[AnyPath],
+    config: ScoreConfig,
+    how: JudgeConfig,
+    named: Sequence[CalibrationFile] | None,
+    on_progress: Callable[[Progress], None],
+    gallery: Gallery | None,
+    store: OptionalStore,
+) -> Audit:
+    known = _known_pictures(config, how, store, (gallery.frame,) if gallery else ())
+    on_decoded = gallery.offer if gallery else lambda row, picture: None
+    suspects = score(paths, config, on_progress, known, on_decoded)
     for inferrer in suspects.run.inferrers:
         unique_scores(suspects, inferrer.name)  # a score that is no number ends the run here
     if named is not None:
@@ -58,10 +85,10 @@ def audit(
     try:
         hashes: dict[str, int] = {}
         if fitting.by_inferrer or how.control:
-            hashes = _hashes(suspects.rows, config)
+            hashes = known.hashes(scored_paths(suspects))
         audited = judge(suspects, fitting, how.levels, hashes)
         if how.control and audited.scored and not audited.run.interrupted:
-            return _with_control(audited, paths, hashes, config, how, on_progress)
+            return _with_control(audited, paths, hashes, known, config, how, on_progress)
     except KeyboardInterrupt:
         return replace(audited, run=replace(audited.run, interrupted=True))
     return audited
@@ -71,14 +98,16 @@ def _with_control(
     suspects: Audit,
     paths: Sequence[AnyPath],
     hashes: dict[str, int],
+    known: KnownPictures,
     config: ScoreConfig,
     how: JudgeConfig,
     on_progress: Callable[[Progress], None],
 ) -> Audit:
-    control = score(how.control, config, on_progress)
+    known_control = _known_pictures(config, how, known.store)
+    control = score(how.control, config, on_progress, known_control)
     if control.run.interrupted:
         return replace(suspects, run=replace(suspects.run, interrupted=True))
-    hashes = {**hashes, **_hashes(control.rows, config)}
+    hashes = {**hashes, **known_control.hashes(scored_paths(control))}
     pair = split(scored_paths(suspects), scored_paths(control), hashes)
     if not how.allow_overlap:
         require_apart(
@@ -88,7 +117,11 @@ def _with_control(
             "these out, or pass --allow-overlap to leave them out of the control; what was "
             "computed is kept.",
         )
-    blind = blind_check(pair.first, pair.second, config.limits, config.seed)
+    appearances = {
+        **known.appearances({key: pair.first[key] for key in looked_at(pair.first)}),
+        **known_control.appearances({key: pair.second[key] for key in looked_at(pair.second)}),
+    }
+    blind = blind_check(pair.first, pair.second, appearances, config.seed)
     comparison = against_control(
         suspects,
         control,
@@ -115,8 +148,11 @@ def _require_files(control: Sequence[AnyPath], config: ScoreConfig) -> None:
         )
 
 
-def _hashes(rows: Sequence[Row], config: ScoreConfig) -> dict[str, int]:
-    return perceptual_hashes(rows, config.limits, config.n_workers)
+def _known_pictures(
+    config: ScoreConfig, how: JudgeConfig, store: OptionalStore, also: Sequence[Frame] = ()
+) -> KnownPictures:
+    needs_appearance = FirstByHash(MOST_OF_EACH) if how.control else lambda image_id: False
+    return KnownPictures(config.limits, config.n_workers, store, needs_appearance, also)
 
 
 def _texts(paths: Sequence[AnyPath]) -> list[str]:

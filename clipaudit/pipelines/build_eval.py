@@ -41,9 +41,11 @@ from clipaudit.evaluation_sets.manifest import (
 )
 from clipaudit.evaluation_sets.sources import source_names, source_type
 from clipaudit.evaluation_sets.sourcing import Sourcing, from_lists, from_source
+from clipaudit.pictures.base import Frame, Limits
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.decoding import Limits, content_id
-from clipaudit.pictures.near_duplicates import perceptual_hash
+from clipaudit.pictures.hashing import perceptual_hash
+from clipaudit.pictures.preparing import Wanted
+from clipaudit.pictures.reading import content_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -170,9 +172,7 @@ def build(
         stack.callback(executor.shutdown)  # last of all: nobody writes once this is left
         web = stack.enter_context(_web(config, environ, folder))
         limits = Limits(max_file_bytes=web.config.most_image_bytes)
-        pool = stack.enter_context(
-            DecoderPool(min(2, os.cpu_count() or 1), config.size_px, "bicubic", limits)
-        )
+        pool = stack.enter_context(DecoderPool(min(2, os.cpu_count() or 1), limits))
         sourcing = from_lists(config) if config.from_metadata else from_source(config, web, environ)
         download = Downloader(
             folder=folder,
@@ -244,9 +244,11 @@ def _write_pictures(
     """The pictures of the set, written and described; by path."""
     folder.unfinish()
     rows: list[Row] = []
+    frame = Frame(config.size_px, "bicubic")
 
     def pixels(picture: Picture) -> npt.NDArray[np.uint8]:
-        return pool.submit(folder.original(picture.file)).result().image
+        prepared = pool.submit(folder.original(picture.file), Wanted((frame,))).result()
+        return prepared.images[frame]
 
     def add(
         image: npt.NDArray[np.uint8], side: str, label: Label, reason: str, **facts: Any

@@ -11,7 +11,8 @@ import numpy as np
 
 from clipaudit._version import __version__
 from clipaudit.errors import InputError
-from clipaudit.pictures.hashing import perceptual_hashes
+from clipaudit.features.known_pictures import KnownPictures
+from clipaudit.features.optional_store import open_store
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.score import Progress, score
 from clipaudit.statistics.calibration import Calibration, KnownScores
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from clipaudit.pictures.decoding import AnyPath
+    from clipaudit.pictures.base import AnyPath
     from clipaudit.results.audit import Audit
 
 
@@ -70,10 +71,12 @@ def calibrate(
         FileError: A calibration cannot be written.
         KeyboardInterrupt: The user stopped it; nothing was stored but the signals.
     """
-    null_audit = _score(nonmembers, "non-members", config, on_progress)
-    member_audit = _score(members, "members", config, on_progress) if members else None
-    rows = [*null_audit, *(member_audit or ())]
-    hashes = perceptual_hashes(rows, config.limits, config.n_workers)
+    with open_store(is_wanted=config.use_store) as store:
+        known = KnownPictures(config.limits, config.n_workers, store)
+        null_audit = _score(nonmembers, "non-members", config, on_progress, known)
+        member_audit = _score(members, "members", config, on_progress, known) if members else None
+        rows = [*null_audit, *(member_audit or ())]
+        hashes = known.hashes(scored_paths(rows))
     pair = split(scored_paths(member_audit or ()), scored_paths(null_audit), hashes)
     n_shared = len(pair.shared)
     require_apart(
@@ -114,8 +117,9 @@ def _score(
     kind: str,
     config: ScoreConfig,
     on_progress: Callable[[Progress], None],
+    known: KnownPictures,
 ) -> Audit:
-    audit = score(paths, config, on_progress)
+    audit = score(paths, config, on_progress, known)
     if audit.run.interrupted:
         raise KeyboardInterrupt
     if not audit.scored:

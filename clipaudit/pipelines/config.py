@@ -15,7 +15,7 @@ from clipaudit.verdicts.by_control import ALPHA
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clipaudit.pictures.decoding import AnyPath
+    from clipaudit.pictures.base import AnyPath
 
 _LEVELS = Levels()
 

@@ -20,7 +20,8 @@ from clipaudit.errors import UsageError
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.score import score
 from clipaudit.seeding import derive, stream
-from clipaudit.shadow.pretrain import Epoch, PretrainConfig, pretrain
+from clipaudit.shadow.config import PretrainConfig
+from clipaudit.shadow.pretrain import Epoch, pretrain
 from clipaudit.shadow.procedural import draw_picture
 from clipaudit.statistics.metrics import Estimate, auc
 

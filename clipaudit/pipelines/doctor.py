@@ -213,6 +213,7 @@ def _inferrers() -> Iterator[Check]:
 
 def _store() -> Iterator[Check]:
     from clipaudit.features import store
+    from clipaudit.features.database import StoreUnavailable
 
     path = store.default_path()
     if not path.exists():
@@ -221,7 +222,7 @@ def _store() -> Iterator[Check]:
     try:
         with store.FeatureStore(path) as opened:
             info = opened.info()
-    except store.StoreUnavailable as error:
+    except StoreUnavailable as error:
         yield Check("store", "warning", str(error), error.hint)
         return
     size = _size(info.size_bytes)

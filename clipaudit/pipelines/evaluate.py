@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipaudit.blind import adjusted_auc
-from clipaudit.blind.trial import BlindTrial, blind_trial
+from clipaudit.blind.adjust import adjusted_auc
+from clipaudit.blind.trial import BlindTrial, blind_trial, looked_at
 from clipaudit.errors import InputError
 from clipaudit.evaluation_sets.reading import read_set
+from clipaudit.features.known_pictures import KnownPictures
+from clipaudit.features.optional_store import open_store
 from clipaudit.inferrers.library import find
-from clipaudit.pictures.hashing import perceptual_hashes
 from clipaudit.pipelines.config import EvaluateConfig
 from clipaudit.pipelines.score import Progress, score
 from clipaudit.results.audit import Audit
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from clipaudit.evaluation_sets.reading import EvaluationSet
-    from clipaudit.pictures.decoding import AnyPath
+    from clipaudit.pictures.base import AnyPath
     from clipaudit.pipelines.config import ScoreConfig
     from clipaudit.results.audit import Row
     from clipaudit.results.evaluation import MethodFigures
@@ -63,16 +64,33 @@ def evaluate(
     """
     scoring = config.scoring
     found = read_set(folder, limit=scoring.limit, include_hidden=scoring.include_hidden)
+    with open_store(is_wanted=scoring.use_store) as store:
+        known = KnownPictures(
+            scoring.limits, scoring.n_workers, store, needs_appearance=lambda _: config.blind
+        )
+        return _evaluate(found, config, known, on_progress)
+
+
+def _evaluate(
+    found: EvaluationSet,
+    config: EvaluateConfig,
+    known: KnownPictures,
+    on_progress: Callable[[Progress], None],
+) -> Evaluation:
+    scoring = config.scoring
     paths = found.sides if scoring.limit is None else found.members + found.nonmembers
     audit = score(
-        paths, replace(scoring, limit=None, every_data_set=not scoring.inferrers), on_progress
+        paths,
+        replace(scoring, limit=None, every_data_set=not scoring.inferrers),
+        on_progress,
+        known,
     )
     if audit.run.interrupted:
         raise KeyboardInterrupt
     members, nonmembers = _sides(audit, found)
     _require(members, len(members.scored), found.sides[0])
     _require(nonmembers, len(nonmembers.scored), found.sides[1])
-    hashes = perceptual_hashes(audit, scoring.limits, scoring.n_workers)
+    hashes = known.hashes(scored_paths(audit))
     pair = split(scored_paths(members), scored_paths(nonmembers), hashes, from_both=True)
     if not config.allow_overlap:
         require_apart(
@@ -83,7 +101,7 @@ def evaluate(
         )
     _require(members, len(pair.first), found.sides[0])
     _require(nonmembers, len(pair.second), found.sides[1])
-    trial = _blind_trial(pair, found, scoring) if config.blind else None
+    trial = _blind_trial(pair, found, known, scoring.seed) if config.blind else None
     scored = (*members.scored, *nonmembers.scored)
     n_apart = sum(row.sha256 not in pair.left_out for row in scored)
     options = {"limit": scoring.limit, "blind": config.blind, "allow_overlap": config.allow_overlap}
@@ -137,7 +155,7 @@ def _require(part: Audit, n_left: int, side: str) -> None:
     )
 
 
-def _blind_trial(pair: Pair, found: EvaluationSet, scoring: ScoreConfig) -> BlindTrial:
+def _blind_trial(pair: Pair, found: EvaluationSet, known: KnownPictures, seed: int) -> BlindTrial:
     families = {
         image_id: found.families[path]
         for paths in (pair.first, pair.second)
@@ -145,7 +163,9 @@ def _blind_trial(pair: Pair, found: EvaluationSet, scoring: ScoreConfig) -> Blin
         if path in found.families
     }
     between = ("members", "non-members")
-    return blind_trial(pair.first, pair.second, scoring.limits, scoring.seed, between, families)
+    paths = {key: side[key] for side in (pair.first, pair.second) for key in looked_at(side)}
+    appearances = known.appearances(paths)
+    return blind_trial(pair.first, pair.second, appearances, seed, between, families)
 
 
 def _skipped(members: Audit, nonmembers: Audit, found: EvaluationSet) -> dict[str, int]:

@@ -29,7 +29,7 @@ from clipaudit.listings.matching import (
 )
 from clipaudit.listings.rows import details, hosts_of
 from clipaudit.listings.urls import host_of
-from clipaudit.pictures.decoding import Limits
+from clipaudit.pictures.base import Limits
 from clipaudit.pictures.near_duplicates import MOST_BITS
 from clipaudit.pipelines.lookup_subjects import Subject, read_subjects
 from clipaudit.results.lookup import Host, ListFile, Lookup, Match, Run, Site
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from clipaudit.listings.files import Table
 
 _HOSTS_SHOWN = 20
-_LIBRARIES = ("duckdb", "pyarrow", "imagehash", "Pillow")
+_LIBRARIES = ("duckdb", "pyarrow", "Pillow")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,20 +13,18 @@ from typing import TYPE_CHECKING, Literal
 
 from clipaudit.listings.matching import WAYS, Asked, Way
 from clipaudit.listings.urls import normalise
+from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.decoding import BadImage, Limits, content_id, find_images, read_file
-from clipaudit.pictures.near_duplicates import perceptual_hash
+from clipaudit.pictures.finding import find_images
+from clipaudit.pictures.reading import content_id, read_file
 from clipaudit.results.lookup import Answer, Match, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
-    from clipaudit.pictures.decoding import FoundFile, Prepared
-
-_SIZE_PX = 32
-"""What pHash works on. Of 400 photographs, 378 that were decoded to this size gave the hash of the
-whole picture, and 22 one that differs in two bits: it is rounded before it is made grey."""
+    from clipaudit.pictures.finding import FoundFile
+    from clipaudit.pictures.preparing import Prepared
 
 _AHEAD = 64
 
@@ -98,7 +96,7 @@ def read_subjects(
     has_files = not all(_is_address(str(name)) for name in names)
     workers = min(8, os.cpu_count() or 1) if has_files else 0
     waiting: deque[tuple[Subject, Future[Prepared] | None]] = deque()
-    with DecoderPool(workers, _SIZE_PX, "lanczos", limits) as pool:
+    with DecoderPool(workers, limits) as pool:
         for name in names:
             if _is_address(str(name)):
                 waiting.append((_address(str(name)), None))
@@ -146,7 +144,7 @@ def _with_phash(subject: Subject, future: Future[Prepared] | None) -> Subject:
     if future is None:
         return subject
     try:
-        phash = perceptual_hash(future.result().image)
+        phash = future.result().facts.phash
     except BadImage as bad:
         subject.error = bad
         subject.is_skipped = bad.reason in {"empty", "not_an_image"}

@@ -13,9 +13,9 @@ import numpy as np
 
 from clipaudit.features.embedder import usable
 from clipaudit.features.signals import Embeddings, average, measure
-from clipaudit.features.store import stack_signals
+from clipaudit.features.stored_signals import stack_signals
 from clipaudit.inferrers.base import Features
-from clipaudit.pictures.decoding import BadImage
+from clipaudit.pictures.base import BadImage
 from clipaudit.pipelines.inferrer_choice import made_for, shown_similarity
 from clipaudit.results.audit import Finding, ReferenceSignals, Row
 
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from clipaudit.encoders.base import Output
-    from clipaudit.features.observers import Frame, Observer
+    from clipaudit.features.known_pictures import KnownPictures
+    from clipaudit.features.observers import Observer
     from clipaudit.features.optional_store import OptionalStore
     from clipaudit.features.signals import Signals, Similarity
-    from clipaudit.features.store import StoredSignals
+    from clipaudit.features.stored_signals import StoredSignals
     from clipaudit.inferrers.base import Inferrer
-    from clipaudit.pictures.decoding import Prepared
+    from clipaudit.pictures.base import UInt8Array
+    from clipaudit.pictures.preparing import Prepared
     from clipaudit.pipelines.config import ScoreConfig
     from clipaudit.pipelines.read_ahead import ReadFile
     from clipaudit.statistics.metrics import FloatArray
@@ -40,18 +42,16 @@ class Picture:
 
     Attributes:
         stored: Its signals of those observers of which they are known.
-        pixels: What it was decoded to, for the other observers.
+        prepared: What it was decoded to, for the other observers or for more than signals.
     """
 
     stored: Mapping[Observer, StoredSignals]
-    pixels: Mapping[Frame, Prepared]
+    prepared: Prepared | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What decoding had to do: the same at any size, and stored with the signals."""
-        for prepared in self.pixels.values():
-            return prepared.notes
-        return next(iter(self.stored.values())).notes
+        """What decoding had to do, which is stored with the signals."""
+        return (self.prepared or next(iter(self.stored.values()))).notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +78,20 @@ def score_batch(
     observers: Sequence[Observer],
     inferrers: Sequence[Inferrer],
     config: ScoreConfig,
-    store: OptionalStore,
+    known: KnownPictures,
 ) -> dict[str, Outcome]:
-    """What came of the new pictures of a batch, by SHA-256; their signals are in the store then.
+    """What came of the new pictures of a batch, by SHA-256; all that is new is in the store then.
 
     Args:
         batch: Files that were read; copies and those that could not be read are passed over.
         observers: The target, then the references.
         inferrers: What to score with.
         config: What made the views.
-        store: Where new signals go.
+        known: Where what was decoded goes, and with its store new signals.
     """
     pictures, problems = decode(batch)
-    signals, unseen = observe_all(observers, pictures, store)
+    known.add({key: picture.prepared for key, picture in pictures.items() if picture.prepared})
+    signals, unseen = observe_all(observers, pictures, known.store)
     outcomes = {image_id: Outcome(str(why)) for image_id, why in (problems | unseen).items()}
     if not signals:
         return outcomes
@@ -123,10 +124,13 @@ def decode(batch: Sequence[ReadFile]) -> tuple[dict[str, Picture], dict[str, Bad
         if file.sha256 is None or file.is_copy:
             continue
         try:
-            pixels = {frame: picture.result() for frame, picture in file.pixels.items()}
-            pictures[file.sha256] = Picture(file.stored, pixels)
+            prepared = file.picture.result() if file.picture else None
+            pictures[file.sha256] = Picture(file.stored, prepared)
         except BadImage as problem:
-            problems[file.sha256] = problem
+            if file.is_known:  # it was decoded for less than its signals
+                pictures[file.sha256] = Picture(file.stored)
+            else:
+                problems[file.sha256] = problem
     return pictures, problems
 
 
@@ -168,24 +172,24 @@ def observe(
         if observer in picture.stored
     }
     new = {
-        image_id: picture.pixels[observer.frame]
+        image_id: picture.prepared.images[observer.frame]
         for image_id, picture in pictures.items()
-        if image_id not in known
+        if image_id not in known and picture.prepared
     }
     fresh = embed(observer, new)
     if fresh:
-        notes = [new[image_id].notes for image_id in fresh.image_ids]
+        notes = [pictures[image_id].notes for image_id in fresh.image_ids]
         store.put(observer.key, fresh, notes)
     there = {*known, *(fresh.image_ids if fresh else ())}
     image_ids = [image_id for image_id in pictures if image_id in there]
     return stack_signals(image_ids, known, [fresh] if fresh else []) if image_ids else None
 
 
-def embed(observer: Observer, pictures: Mapping[str, Prepared]) -> Signals | None:
+def embed(observer: Observer, pictures: Mapping[str, UInt8Array]) -> Signals | None:
     """Signals of pictures, by SHA-256; of those that can be compared, and None without any."""
     if not pictures:
         return None
-    images = np.stack([picture.image.transpose(2, 0, 1) for picture in pictures.values()])
+    images = np.stack([image.transpose(2, 0, 1) for image in pictures.values()])
     embeddings = observer.embed(list(pictures), images)
     fine = usable(embeddings)
     if not fine.any():

@@ -13,17 +13,21 @@ from itertools import islice
 from typing import TYPE_CHECKING, Self
 
 from clipaudit.errors import InputError
+from clipaudit.pictures.base import BadImage
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.decoding import BadImage, content_id, find_images, read_file
+from clipaudit.pictures.finding import find_images
+from clipaudit.pictures.reading import content_id, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
-    from clipaudit.features.observers import Frame, Observer
-    from clipaudit.features.optional_store import OptionalStore
-    from clipaudit.features.store import StoredSignals
-    from clipaudit.pictures.decoding import AnyPath, FoundFile, Prepared
+    from clipaudit.features.known_pictures import KnownPictures
+    from clipaudit.features.observers import Observer
+    from clipaudit.features.stored_signals import StoredSignals
+    from clipaudit.pictures.base import AnyPath
+    from clipaudit.pictures.finding import FoundFile
+    from clipaudit.pictures.preparing import Prepared
     from clipaudit.pipelines.config import ScoreConfig
 
 _BATCHES_AHEAD = 3
@@ -43,7 +47,7 @@ class ReadFile:
         is_copy: Whether an earlier file of the run has the same bytes.
         is_known: Whether all of its signals are in the store.
         stored: Its signals of those observers of which they are known.
-        pixels: Its pixels as soon as they are decoded, for the other observers.
+        picture: What is wanted of it as soon as it is decoded; None where nothing is.
     """
 
     path: str
@@ -52,7 +56,7 @@ class ReadFile:
     is_copy: bool = False
     is_known: bool = False
     stored: dict[Observer, StoredSignals] = field(default_factory=dict)
-    pixels: dict[Frame, Future[Prepared]] = field(default_factory=dict)
+    picture: Future[Prepared] | None = None
 
 
 class ReadAhead:
@@ -65,7 +69,7 @@ class ReadAhead:
         paths: Files and folders.
         config: What to read; with a number of workers and a batch size.
         observers: Encoders that are to see the pictures.
-        store: Where their signals may be known already.
+        known: What is known of pictures already, and what else is wanted of them.
     """
 
     def __init__(
@@ -73,18 +77,15 @@ class ReadAhead:
         paths: Sequence[AnyPath],
         config: ScoreConfig,
         observers: Sequence[Observer],
-        store: OptionalStore,
+        known: KnownPictures,
     ) -> None:
         assert config.batch_size is not None
         self.n_files: int | None = None
         self._paths = paths
         self._config = config
         self._observers = observers
-        self._store = store
-        self._pools = {
-            frame: DecoderPool(config.n_workers, *frame, config.limits)
-            for frame in dict.fromkeys(observer.frame for observer in observers)
-        }
+        self._known = known
+        self._pool = DecoderPool(config.n_workers, config.limits)
         self._queue: queue.Queue[ReadFile | BaseException | None] = queue.Queue(
             maxsize=_BATCHES_AHEAD * config.batch_size
         )
@@ -98,8 +99,7 @@ class ReadAhead:
     def __enter__(self) -> Self:
         with ExitStack() as running:  # what is left in the opposite order, here or in __exit__
             running.callback(self._join)
-            for pool in self._pools.values():
-                running.enter_context(pool)
+            running.enter_context(self._pool)
             running.callback(self._stop.set)
             for thread in self._threads:
                 thread.start()
@@ -121,7 +121,7 @@ class ReadAhead:
             if isinstance(file, BaseException):
                 raise file
             batch.append(file)
-            n_new += bool(file.pixels)
+            n_new += file.picture is not None
             if n_new >= batch_size or len(batch) >= 16 * batch_size:
                 yield batch
                 batch, n_new = [], 0
@@ -167,21 +167,18 @@ class ReadAhead:
         stored = {
             observer: signals
             for observer in self._observers
-            if (signals := self._store.get(observer.key, sha256)) is not None
+            if (signals := self._known.store.get(observer.key, sha256)) is not None
         }
-        missing = [observer for observer in self._observers if observer not in stored]
+        missing = [observer.frame for observer in self._observers if observer not in stored]
         is_known[sha256] = not missing
+        wanted = self._known.wanted(sha256, missing, self._observers[0].frame)
         return ReadFile(
             found.path,
             sha256,
             is_known=is_known[sha256],
             stored=stored,
-            pixels=self._decode(data, missing),
+            picture=self._pool.submit(data, wanted) if wanted else None,
         )
-
-    def _decode(self, data: bytes, observers: Sequence[Observer]) -> dict[Frame, Future[Prepared]]:
-        frames = dict.fromkeys(observer.frame for observer in observers)
-        return {frame: self._pools[frame].submit(data) for frame in frames}
 
     def _offer(self, file: ReadFile | BaseException | None) -> bool:
         while not self._stop.is_set():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from clipaudit.encoders.spec import load_encoder
 from clipaudit.errors import InputError
+from clipaudit.features.known_pictures import KnownPictures
 from clipaudit.features.observers import load_references, observers
 from clipaudit.features.optional_store import open_store
 from clipaudit.pipelines.config import ScoreConfig
@@ -26,7 +27,8 @@ from clipaudit.results.audit import Audit
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from clipaudit.pictures.decoding import AnyPath
+    from clipaudit.pictures.base import AnyPath
+    from clipaudit.pictures.preparing import Prepared
     from clipaudit.results.audit import Row, Run
 
 
@@ -51,6 +53,8 @@ def score(
     paths: Sequence[AnyPath],
     config: ScoreConfig = ScoreConfig(),
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    known: KnownPictures | None = None,
+    on_decoded: Callable[[Row, Prepared], None] = lambda row, picture: None,
 ) -> Audit:
     """Score every picture under the given paths against an encoder.
 
@@ -62,7 +66,7 @@ def score(
             to a file, or, where `strict`, a file cannot be scored. Never for a bad file otherwise.
     """
     rows: list[Row] = []
-    run = score_into(rows.append, paths, config, on_progress)
+    run = score_into(rows.append, paths, config, on_progress, known, on_decoded)
     return Audit(run, tuple(rows))
 
 
@@ -71,6 +75,8 @@ def score_into(
     paths: Sequence[AnyPath],
     config: ScoreConfig = ScoreConfig(),
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    known: KnownPictures | None = None,
+    on_decoded: Callable[[Row, Prepared], None] = lambda row, picture: None,
 ) -> Run:
     """Score as `score` does, and hand each row over as soon as it is there.
 
@@ -81,6 +87,9 @@ def score_into(
         paths: Files and folders.
         config: What to score with.
         on_progress: Called after every batch, in the calling thread.
+        known: Where facts of the pictures go, and what else is wanted of them; its store takes the
+            signals too. None opens the user's store, where the configuration wants it.
+        on_decoded: Called with the row of each picture that was decoded, for a report to show it.
 
     Raises:
         ClipAuditError: As `score`; the sink has the rows that were done before.
@@ -100,16 +109,19 @@ def score_into(
     outcomes: dict[str, Outcome] = {}
     n_done = n_skipped = n_from_store = 0
     interrupted = False
-    with open_store(is_wanted=config.use_store) as store:
+    with open_store(is_wanted=config.use_store and known is None) as store:
+        known = known or KnownPictures(config.limits, config.n_workers, store)
         try:
-            with ReadAhead(paths, config, observing, store) as ahead:
+            with ReadAhead(paths, config, observing, known) as ahead:
                 for batch in ahead.batches(batch_size):
-                    outcomes |= score_batch(batch, observing, inferrers, config, store)
+                    outcomes |= score_batch(batch, observing, inferrers, config, known)
                     for file in batch:
                         row = row_of(file, outcomes, inferrers)
                         if config.strict:
                             _require_scored(row)
                         sink(row)
+                        if file.picture and row.status == "ok" and not file.picture.exception():
+                            on_decoded(row, file.picture.result())
                         n_done += 1
                         n_skipped += row.status == "skipped"
                         n_from_store += file.is_known

@@ -15,7 +15,7 @@ from clipaudit.encoders.base import InputOverrides, Output
 from clipaudit.errors import UsageError
 from clipaudit.features.signals import Similarity
 from clipaudit.features.views import ENCODERMI
-from clipaudit.pictures.decoding import Limits
+from clipaudit.pictures.base import Limits
 
 ENCODER = "Encoder"
 VIEWS = "Views and inferrers"

@@ -38,8 +38,10 @@ from clipaudit.inferrers.base import (
 )
 from clipaudit.inferrers.library import CARD, load, save
 from clipaudit.seeding import derive, stream
-from clipaudit.shadow.datasets import ShadowData, Split, open_data, split
-from clipaudit.shadow.pretrain import Epoch, PretrainConfig
+from clipaudit.shadow.config import PretrainConfig
+from clipaudit.shadow.datasets import ShadowData, open_data
+from clipaudit.shadow.pretrain import Epoch
+from clipaudit.shadow.splits import Split, split
 from clipaudit.shadow.training_folder import ENCODER, has_encoder, pretrain_in
 from clipaudit.statistics.metrics import judge
 
@@ -72,18 +74,18 @@ class TrainConfig:
         n_nonmembers: Pictures of the same set that do not.
         n_references: Reference encoders; each sees `n_members` other pictures of the set.
         pretrain: How the shadow encoder is pre-trained.
-        kinds: Which inferrers to train; where there are references, those that can read one are
+        kinds: Kinds of inferrers to train; where there are references, those that can read one are
             trained with it too.
-        similarities: For each, on which similarities.
-        outputs: And on which outputs of the shadow encoder.
+        similarities: Similarities, for each of which every kind is trained.
+        outputs: Outputs of the shadow encoder, likewise.
         n_views: Views an image.
         n_draws: How many times each picture's views are drawn for the fit; more draws are more
             examples from the same pictures.
         without: Folders of earlier runs whose pictures must not be used.
         checkpoint_every_s: Least time between checkpoints of the pre-training.
         device: Where to train.
-        seed: Of the split, the pre-training and the fits.
-        command: For the card.
+        seed: Seed of the split, the pre-training and the fits.
+        command: Command that the cards name.
     """
 
     data: str
@@ -139,13 +141,13 @@ class TrainConfig:
     def wanted(self, output: Output) -> tuple[tuple[Kind, Reads], ...]:
         """The inferrers to be trained on one output, each with what it reads."""
         views = self.n_views, self.pretrain.recipe, output
-        some = [
+        inferrers = [
             (kind, reads_of(kind, similarity, *views, has_reference=has_reference))
             for similarity in self.similarities
             for kind in self.kinds
             for has_reference in forms(kind, has_reference=bool(self.n_references))
         ]
-        return tuple(dict.fromkeys(some))
+        return tuple(dict.fromkeys(inferrers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +155,8 @@ class Trained:
     """What a run made.
 
     Attributes:
-        inferrers: With their cards, as they were saved.
-        folder: Where they are, one folder each.
+        inferrers: Inferrers with their cards, as they were saved.
+        folder: Where they are, a folder each.
         seconds: Wall time by step.
     """
 
@@ -191,8 +193,8 @@ def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch:
         on_epoch=on_epoch,
     )
     reference_folders = [
-        _reference(data, number, seen, config, on_epoch)
-        for number, seen in enumerate(parts.references)
+        _reference(data, number, members, config, on_epoch)
+        for number, members in enumerate(parts.references)
     ]
     clock.done("pre-training")
 
@@ -200,11 +202,11 @@ def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch:
     trained: list[Inferrer] = []
     for output in config.outputs:
         encoder = _load_encoder(encoder_folder, output, config.device)
-        references = [_load_encoder(one, output, config.device) for one in reference_folders]
+        references = [_load_encoder(folder, output, config.device) for folder in reference_folders]
         draws = [
             (
                 _look(parts, images, encoder, draw, config),
-                [_look(parts, images, one, draw, config) for one in references],
+                [_look(parts, images, other, draw, config) for other in references],
             )
             for draw in range(config.n_draws)
         ]
@@ -227,16 +229,16 @@ def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch:
 
 
 def _finished(config: TrainConfig) -> Trained | None:
-    """What a finished run with these very options made; None where there is none."""
+    """Inferrers of a finished run with these very options; None where there is none."""
     try:
         recorded = read_json(config.output / RUN, dict[str, Any])
         if recorded["config"] != _plain(config) or not has_encoder(config.output):
             return None
         folders = sorted(card.parent for card in (config.output / INFERRERS).glob(f"*/{CARD}"))
-        inferrers = {(one.card.kind, one.card.reads): one for one in map(load, folders)}
-        wanted = [one for output in config.outputs for one in config.wanted(output)]
+        inferrers = {(made.card.kind, made.card.reads): made for made in map(load, folders)}
+        wanted = [wish for output in config.outputs for wish in config.wanted(output)]
         return Trained(
-            tuple(inferrers[one] for one in wanted),
+            tuple(inferrers[wish] for wish in wanted),
             config.output / INFERRERS,
             dict(recorded["seconds"]),
         )
@@ -258,7 +260,7 @@ class _Clock:
 
 
 def read_split(run: Path) -> Split:
-    """Who was a member in an earlier run.
+    """Split of an earlier run.
 
     Raises:
         InputError: The folder holds no run.
@@ -324,7 +326,7 @@ def _load_encoder(folder: Path, output: Output, device: str) -> Encoder:
 
 
 def _held_out(parts: Split, seed: int) -> npt.NDArray[np.bool_]:
-    """Which pictures no inferrer is fitted to: a fifth of the members, and of the others."""
+    """Draw the pictures that no inferrer is fitted to: a fifth of the members and the others."""
     held_out = []
     for name, group in (("members", parts.members), ("nonmembers", parts.nonmembers)):
         order = stream(seed, name, "held out").permutation(len(group))
@@ -335,17 +337,17 @@ def _held_out(parts: Split, seed: int) -> npt.NDArray[np.bool_]:
 def _reference(
     data: ShadowData,
     number: int,
-    seen: tuple[str, ...],
+    members: tuple[str, ...],
     config: TrainConfig,
     on_epoch: Callable[[Epoch], None],
 ) -> Path:
-    """The folder of a reference encoder, pre-trained as the shadow encoder is."""
+    """Pre-train a reference encoder as the shadow encoder is, and return its folder."""
     folder = config.output / f"reference-{number + 1}"
     make_folder(folder)
     seed = derive(config.pretrain.seed, f"reference {number + 1}", "weights") % 2**31
     pretrain_in(
         folder,
-        data.pixels(seen, config.size_px),
+        data.pixels(members, config.size_px),
         replace(config.pretrain, seed=seed),
         device=config.device,
         checkpoint_every_s=config.checkpoint_every_s,
@@ -357,7 +359,7 @@ def _reference(
 def _look(
     parts: Split, images: npt.NDArray[np.uint8], encoder: Encoder, draw: int, config: TrainConfig
 ) -> Signals:
-    """Signals of all pictures, members first, for one draw of their views."""
+    """Measure the signals of all pictures, members first, for one draw of their views."""
     ids = parts.members + parts.nonmembers
     recipe = RECIPES[config.pretrain.recipe]
     hint = "Pre-train with another --learning-rate or --seed, and another --output."
@@ -393,7 +395,7 @@ def _fit(
     shadow: ShadowFacts,
     config: TrainConfig,
 ) -> Inferrer:
-    """One inferrer: fitted to four fifths of the pictures, judged on the first draw of the rest."""
+    """Fit an inferrer to four fifths of the pictures; judge it on the first draw of the rest."""
     known = ~held_out
     values = np.concatenate([draw[known] for draw in draws])
     truth = np.tile(is_member[known], len(draws))

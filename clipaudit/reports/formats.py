@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from clipaudit.reports.page.thumbnails import Gallery
     from clipaudit.results.audit import Audit
     from clipaudit.results.evaluation import Evaluation
     from clipaudit.results.lookup import Lookup
@@ -128,7 +129,12 @@ def show(result: Result, style: str, console: Console) -> bool:
     return bool(screen)
 
 
-def write(result: Result, path: Path, n_pictures: int | None = None) -> None:
+def write(
+    result: Result,
+    path: Path,
+    n_pictures: int | None = None,
+    gallery: Gallery | None = None,
+) -> None:
     """Write a result into a file, in the format that its ending names.
 
     The file is there in full or, where anything fails, as it was before. A link is replaced
@@ -139,6 +145,7 @@ def write(result: Result, path: Path, n_pictures: int | None = None) -> None:
         path: The file.
         n_pictures: Pictures that HTML shows at each end of the ranking, instead of the usual
             number; other formats hold no pictures.
+        gallery: Pictures that the run decoded, so that HTML need not read them again.
 
     Raises:
         UsageError: See `check_destination`.
@@ -146,10 +153,12 @@ def write(result: Result, path: Path, n_pictures: int | None = None) -> None:
     """
     formats = _BY_RESULT[type(result).__name__]
     check_destination(path, formats, force=True)
-    (found,) = (known for known in formats.values() if known.ending == path.suffix.lower())
+    found = _by_ending(path, formats)
     write_into = _function(found.writer)
     if found.has_pictures and n_pictures is not None:
         write_into = partial(write_into, n_pictures=n_pictures)
+    if found.has_pictures and gallery is not None:
+        write_into = partial(write_into, decoded=gallery.decoded)
     with replacing(path) as file:
         write_into(result, file)
 
@@ -199,6 +208,21 @@ def listed(words: tuple[str, ...]) -> str:
     '.csv, .json or .html'
     """
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def gallery_for(path: Path | None) -> Gallery | None:
+    """What has to keep pictures during a run, where the report that is to be written shows them."""
+    if path is None or not _by_ending(path, AUDIT).has_pictures:
+        return None
+    from clipaudit.reports.page.html import N_PICTURES
+    from clipaudit.reports.page.thumbnails import Gallery
+
+    return Gallery(N_PICTURES)
+
+
+def _by_ending(path: Path, formats: Mapping[str, Format]) -> Format:
+    (found,) = (known for known in formats.values() if known.ending == path.suffix.lower())
+    return found
 
 
 def _known(result: Result, style: str) -> Format:

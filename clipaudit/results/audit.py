@@ -162,6 +162,12 @@ DECIDED = ("p_value", "p_member", "q_value", "verdict", "reason", "picked")
 """Fields of `Finding` that a calibration fills."""
 
 
+def ranking_key(row: Row) -> tuple[float, str]:
+    """What scored rows are ranked by; see `Audit.ranked`."""
+    score = row.findings[0].score if row.findings else row.mean_similarity
+    return -(score or 0.0), row.sha256 or ""
+
+
 @dataclass(frozen=True, slots=True)
 class Audit:
     """Everything that a run found; `len()`, iteration and indexing go over its rows.
@@ -207,12 +213,7 @@ class Audit:
         By the first inferrer's score, or by mean similarity where there is no inferrer; ties
         by content hash, then by path, so that the order is the same in every run.
         """
-
-        def key(row: Row) -> tuple[float, str, str]:
-            score = row.findings[0].score if row.findings else row.mean_similarity
-            return -(score or 0.0), row.sha256 or "", row.path
-
-        return tuple(sorted(self.scored, key=key))
+        return tuple(sorted(self.scored, key=lambda row: (*ranking_key(row), row.path)))
 
     def skip_reasons(self) -> dict[str, int]:
         """How many files were skipped for each reason, the most frequent first.

@@ -14,7 +14,8 @@ from clipaudit.seeding import stream
 from clipaudit.statistics.metrics import figures, roc
 
 if TYPE_CHECKING:
-    from clipaudit.blind import AdjustedAuc, BlindReport
+    from clipaudit.blind.adjust import AdjustedAuc
+    from clipaudit.blind.baseline import BlindReport
     from clipaudit.results.audit import InferrerFacts, Run
     from clipaudit.results.evidence import KnownSet
     from clipaudit.statistics.metrics import BoolArray, Figures, FloatArray

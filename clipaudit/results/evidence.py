@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 # Not for the type checker alone: a saved audit is read by these types.
+from clipaudit.blind.baseline import BlindCheck
 from clipaudit.statistics.metrics import Estimate
 from clipaudit.statistics.two_sets import Comparison, Outcome
 
@@ -78,20 +79,6 @@ class Overlap:
     suspect: str
     control: str
     kind: Literal["copy", "near-duplicate"]
-
-
-@dataclass(frozen=True, slots=True)
-class BlindCheck:
-    """Whether a baseline that never sees the encoder tells suspects and control apart.
-
-    Attributes:
-        outcome: `different` where it does, so that the control is no fair one; `alike` where it
-            does not, which does not prove that it is; `too few` where it could not be tried.
-        text: What was found: figure, interval, n.
-    """
-
-    outcome: Literal["different", "alike", "too few"]
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ def build(architecture: Architecture, size_px: int, seed: int, head: Head = "mlp
             batch norm. `vgg-small`: its eight convolutions with 16 to 128 channels, behind a
             stem of stride 2. `vgg-tiny`: the same with half the channels.
         size_px: Side of the images.
-        seed: Of the weights.
+        seed: Seed of the weights.
         head: `mlp`: two layers, the hidden one as wide as the trunk (SimCLR, MoCo v2).
             `linear`: one layer (MoCo v1). `mlp-bn`: two, with batch norm (BYOL).
 

@@ -7,13 +7,10 @@ the one normalisation of `clipaudit.pictures.decoding`, and are known by the has
 from __future__ import annotations
 
 import hashlib
-import logging
 import sys
 import zipfile
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from http.client import HTTPException
-from itertools import chain
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,22 +19,14 @@ import numpy.typing as npt
 
 from clipaudit.errors import InputError, SourceError
 from clipaudit.files import make_folder
-from clipaudit.pictures.decoding import (
-    BadImage,
-    Limits,
-    content_id,
-    decode,
-    find_images,
-    read_file,
-    resize_to_square,
-)
-from clipaudit.pictures.near_duplicates import Seen, perceptual_hash
-from clipaudit.seeding import stream
+from clipaudit.pictures.base import BadImage, Limits
+from clipaudit.pictures.decoding import decode, resize_to_square
+from clipaudit.pictures.finding import find_images
+from clipaudit.pictures.hashing import perceptual_hash
+from clipaudit.pictures.reading import content_id, read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-logger = logging.getLogger(__name__)
+    from collections.abc import Sequence
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -50,54 +39,19 @@ _ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 _LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Which pictures the shadow encoder sees, by content hash; no hash is in both.
-
-    Attributes:
-        members: SHA-256 in hex, in an order that the seed decides.
-        nonmembers: Likewise.
-        references: Likewise, what each reference encoder sees in the place of the members.
-    """
-
-    members: tuple[str, ...]
-    nonmembers: tuple[str, ...]
-    references: tuple[tuple[str, ...], ...] = ()
-
-    @property
-    def pictures(self) -> tuple[str, ...]:
-        """All of them."""
-        return self.members + self.nonmembers + tuple(chain.from_iterable(self.references))
-
-
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """Pictures of one data set in groups, by content hash; no hash is in two.
-
-    Attributes:
-        groups: SHA-256 in hex by the name of the group, in an order that the seed decides.
-        n_unreadable: Files that were passed over since they cannot be decoded.
-        n_near_duplicates: Pictures that were passed over since they are near-duplicates.
-    """
-
-    groups: dict[str, tuple[str, ...]]
-    n_unreadable: int
-    n_near_duplicates: int
-
-
 class ShadowData(Protocol):
     """A data set that can be split and read."""
 
     @property
     def name(self) -> str:
-        """What cards call it."""
+        """Name on cards."""
 
     @property
     def ids(self) -> Sequence[str]:
         """Content hash of each file, or of each picture's pixels, in hex; none twice."""
 
-    def perceptual_hash(self, one: str) -> int | None:
-        """What picture the file with this content hash shows; None if it cannot be decoded."""
+    def perceptual_hash(self, picture: str) -> int | None:
+        """Perceptual hash of the picture with this content hash; None if it cannot be decoded."""
 
     def labels(self, ids: Sequence[str]) -> tuple[str, ...] | None:
         """The class of each picture; None where the data set has no classes."""
@@ -112,7 +66,7 @@ def open_data(source: str, name: str | None, folder: Path) -> ShadowData:
     Args:
         source: A folder, a zip file, or one of `NAMED`.
         name: What cards shall call it; None takes the name, or that of the file.
-        folder: Where downloads are kept.
+        folder: Folder for downloads.
 
     Raises:
         SourceError: There is no such data set, it holds no files of pictures, or it cannot be
@@ -125,96 +79,12 @@ def open_data(source: str, name: str | None, folder: Path) -> ShadowData:
         return _Files(name or path.stem, _zip_entries(path))
     if source == "tiny-imagenet":
         entries = _zip_entries(_download_tiny_imagenet(folder))
-        return _Files(name or source, [one for one in entries if "/train/" in one[0]])
+        return _Files(name or source, [entry for entry in entries if "/train/" in entry[0]])
     if source in NAMED:
         return _Arrays(name or source, *_from_torchvision(source, folder))
     raise SourceError(
         f"there is no data set {source}",
         f"Pass a folder, a zip file, or one of {', '.join(NAMED)}.",
-    )
-
-
-def split(
-    data: ShadowData,
-    n_members: int,
-    n_nonmembers: int,
-    seed: int,
-    without: frozenset[str],
-    n_references: int = 0,
-) -> Split:
-    """Members and non-members drawn at random from one data set, and members of references.
-
-    As `draw_groups`, for these. Members and non-members do not depend on the references.
-
-    Raises:
-        InputError: The data set is too small.
-    """
-    references = [f"members of reference {number + 1}" for number in range(n_references)]
-    counts = {"members": n_members, "non-members": n_nonmembers}
-    counts |= dict.fromkeys(references, n_members)
-    groups = draw_groups(data, counts, seed, without).groups
-    drawn = tuple(groups[name] for name in references)
-    return Split(groups["members"], groups["non-members"], drawn)
-
-
-def draw_groups(
-    data: ShadowData,
-    counts: Mapping[str, int],
-    seed: int,
-    without: frozenset[str] = frozenset(),
-) -> Groups:
-    """Groups of pictures drawn at random from one data set, none in two of them.
-
-    A file that cannot be decoded is passed over; so is one that is a copy or a near-duplicate of
-    a picture that was drawn before, in whatever group.
-
-    Args:
-        data: To draw from.
-        counts: How many pictures for each group, by its name.
-        seed: Decides the draw, together with the content and the name of the data set; names and
-            order of its files do not.
-        without: Content hashes that must be in no group. Their near-duplicates may be.
-
-    Raises:
-        InputError: The data set is too small.
-    """
-    pool = sorted(set(data.ids) - without)
-    order = stream(seed, data.name, "split").permutation(len(pool))
-    n_wanted = sum(counts.values())
-    chosen: list[str] = []
-    seen = Seen()
-    n_unreadable = n_near_duplicates = 0
-    for position in order:
-        if len(chosen) == n_wanted:
-            break
-        fingerprint = data.perceptual_hash(pool[position])
-        if fingerprint is None:
-            n_unreadable += 1
-        elif seen.add(fingerprint):
-            chosen.append(pool[position])
-        else:
-            n_near_duplicates += 1
-    if len(chosen) < n_wanted:
-        asked = " and ".join(f"{count} {name}" for name, count in counts.items())
-        raise InputError(
-            f"{data.name} has {len(chosen)} different pictures that may be used, and {asked} were "
-            "asked for",
-            f"Ask for {len(chosen)} together at most (--members and --nonmembers of `train`, the "
-            "split of a matrix of `lab`), or add pictures.",
-        )
-    if n_unreadable:
-        logger.warning("%d files of %s cannot be decoded, passed over", n_unreadable, data.name)
-    if n_near_duplicates:
-        logger.info("%d near-duplicates in %s, passed over", n_near_duplicates, data.name)
-    ends = np.cumsum(list(counts.values())).tolist()
-    starts = [0, *ends[:-1]]
-    return Groups(
-        {
-            name: tuple(chosen[start:end])
-            for name, start, end in zip(counts, starts, ends, strict=True)
-        },
-        n_unreadable,
-        n_near_duplicates,
     )
 
 
@@ -231,11 +101,11 @@ class _Files:
         self._label_by_id: dict[str, str] = {}
         for path, entry in entries:
             try:
-                one = content_id(entry())
+                picture = content_id(entry())
             except BadImage:
                 continue  # an unreadable file is no picture of the set
-            self._by_id.setdefault(one, entry)
-            self._label_by_id.setdefault(one, _class_of(path))
+            self._by_id.setdefault(picture, entry)
+            self._label_by_id.setdefault(picture, _class_of(path))
         if not self._by_id:
             raise SourceError(
                 f"{name} holds no pictures", "Pass a folder or a zip file of JPEG or PNG files."
@@ -245,26 +115,27 @@ class _Files:
     def ids(self) -> Sequence[str]:
         return tuple(self._by_id)
 
-    def perceptual_hash(self, one: str) -> int | None:
+    def perceptual_hash(self, picture: str) -> int | None:
         try:
-            return perceptual_hash(decode(self._by_id[one](), _LIMITS).pixels)
+            return perceptual_hash(decode(self._by_id[picture](), _LIMITS).pixels)
         except BadImage:
             return None
 
     def labels(self, ids: Sequence[str]) -> tuple[str, ...] | None:
-        """Told by folders; None if all pictures lie in one."""
+        """Folders that the pictures lie in; None if all lie in a single one."""
         if len(set(self._label_by_id.values())) < 2:
             return None
-        return tuple(self._label_by_id[one] for one in ids)
+        return tuple(self._label_by_id[picture] for picture in ids)
 
     def pixels(self, ids: Sequence[str], size_px: int) -> UInt8Array:
         pixels = np.empty((len(ids), 3, size_px, size_px), dtype=np.uint8)
-        for row, one in enumerate(ids):
+        for row, picture in enumerate(ids):
             try:
-                decoded = decode(self._by_id[one](), _LIMITS)
+                decoded = decode(self._by_id[picture](), _LIMITS)
             except BadImage as problem:
                 raise InputError(
-                    f"a picture of {self.name} cannot be read ({problem}); its SHA-256 is {one}",
+                    f"a picture of {self.name} cannot be read ({problem}); its SHA-256 is "
+                    f"{picture}",
                     "Put it back as it was, or start a new run with another --output.",
                 ) from problem
             pixels[row] = resize_to_square(decoded, size_px, "bicubic").transpose(2, 0, 1)
@@ -292,18 +163,18 @@ class _Arrays:
     def ids(self) -> Sequence[str]:
         return tuple(self._by_id)
 
-    def perceptual_hash(self, one: str) -> int | None:
-        return perceptual_hash(self._pixels[self._by_id[one]])
+    def perceptual_hash(self, picture: str) -> int | None:
+        return perceptual_hash(self._pixels[self._by_id[picture]])
 
     def labels(self, ids: Sequence[str]) -> tuple[str, ...] | None:
         if self._labels is None:
             return None
-        return tuple(self._labels[self._by_id[one]] for one in ids)
+        return tuple(self._labels[self._by_id[picture]] for picture in ids)
 
     def pixels(self, ids: Sequence[str], size_px: int) -> UInt8Array:
         from PIL import Image
 
-        rows = [self._pixels[self._by_id[one]] for one in ids]
+        rows = [self._pixels[self._by_id[picture]] for picture in ids]
         side = (size_px, size_px)
         if rows and rows[0].shape[:2] != side:
             bicubic = Image.Resampling.BICUBIC
@@ -316,7 +187,7 @@ def _folder_entries(folder: Path) -> list[tuple[str, _Entry]]:
         return lambda: read_file(path, _LIMITS)
 
     found = find_images([folder])
-    pictures = [one.path for one in found if Path(one.path).suffix.lower() in _ENDINGS]
+    pictures = [file.path for file in found if Path(file.path).suffix.lower() in _ENDINGS]
     return [(path, entry(path)) for path in pictures]
 
 
@@ -343,9 +214,9 @@ def _zip_entries(path: Path) -> list[tuple[str, _Entry]]:
 
         return read
 
-    # As a folder is walked, so that the first of several copies is the same one.
+    # As a folder is walked, so that the first of several copies is the same.
     members = sorted(archive.infolist(), key=lambda member: member.filename.split("/"))
-    return [(one.filename, entry(one)) for one in members if _is_named_as_picture(one)]
+    return [(member.filename, entry(member)) for member in members if _is_named_as_picture(member)]
 
 
 def _is_named_as_picture(member: zipfile.ZipInfo) -> bool:

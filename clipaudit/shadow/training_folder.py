@@ -18,7 +18,9 @@ import numpy.typing as npt
 
 from clipaudit.encoders.base import InputSpec
 from clipaudit.files import append_line, replace_file
-from clipaudit.shadow.pretrain import Epoch, PretrainConfig, head_of, pretrain, require_same
+from clipaudit.shadow.checkpoints import require_same
+from clipaudit.shadow.config import PretrainConfig, head_of
+from clipaudit.shadow.pretrain import Epoch, pretrain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -37,12 +39,12 @@ def has_encoder(folder: Path) -> bool:
 
 
 def has_snapshot(folder: Path, epoch: int) -> bool:
-    """Whether the encoder as it was after an epoch is there."""
+    """Whether a folder holds the encoder as it was after an epoch."""
     return (snapshot(folder, epoch) / _CARD).exists()
 
 
 def snapshot(folder: Path, epoch: int) -> Path:
-    """Where the encoder as it was after an epoch is kept."""
+    """Folder of the encoder as it was after an epoch."""
     return folder / f"epoch-{epoch}"
 
 
@@ -61,8 +63,8 @@ def pretrain_in(
     Args:
         folder: Made where there is none; a run that was stopped there is continued.
         members: Shape (n_members, 3, size_px, size_px), RGB.
-        config: How.
-        device: Where.
+        config: How to train.
+        device: Where to train.
         checkpoint_every_s: Least time between checkpoints.
         on_epoch: Called after each epoch.
         snapshots: Epochs after which the encoder is kept as it is then.

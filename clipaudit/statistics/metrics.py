@@ -322,6 +322,16 @@ def at_fpr(
     )
 
 
+def found_at(fpr: float, scores: FloatArray, is_member: BoolArray) -> int:
+    """Members at or above the lowest threshold whose FPR on these non-members is within a rate.
+
+    Raises:
+        ValueError: A score is not finite.
+    """
+    members, others = _split(scores, is_member)
+    return int((members >= _threshold(np.sort(others), fpr)).sum())
+
+
 def roc(scores: FloatArray, is_member: BoolArray) -> Roc:
     """Every point of the ROC curve.
 

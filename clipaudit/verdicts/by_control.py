@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipaudit.errors import InputError
-from clipaudit.results.evidence import AgainstControl, BlindCheck, InferrerComparison, Overlap
+from clipaudit.results.evidence import AgainstControl, InferrerComparison, Overlap
 from clipaudit.statistics.two_sets import Comparison, compare, compare_pairs
 from clipaudit.verdicts.by_calibration import unique_scores
 from clipaudit.verdicts.sentences import comparison_sentence
@@ -17,6 +17,7 @@ from clipaudit.verdicts.sentences import comparison_sentence
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from clipaudit.blind.baseline import BlindCheck
     from clipaudit.results.audit import Audit
     from clipaudit.statistics.metrics import FloatArray
     from clipaudit.verdicts.shared_pictures import Pair

@@ -91,21 +91,25 @@ def outcomes(corpus: str) -> tuple[dict[str, str], int]:
     """
     import psutil
 
+    from clipaudit.pictures.base import BadImage, Frame, Limits
     from clipaudit.pictures.decoder_pool import DecoderPool
-    from clipaudit.pictures.decoding import BadImage, Limits, find_images, read_file
+    from clipaudit.pictures.finding import find_images
+    from clipaudit.pictures.preparing import Wanted
+    from clipaudit.pictures.reading import read_file
 
     folder = home() / corpus
     limits = Limits()
+    wanted = Wanted((Frame(224, "bicubic"),))
     found: dict[str, str] = {}
     futures = {}
     peak_bytes: dict[int, int] = {}
-    with DecoderPool(2, 224, "bicubic", limits) as pool:
+    with DecoderPool(2, limits) as pool:
         for file in find_images([folder], include_hidden=True):
             name = Path(file.path).relative_to(folder).as_posix()
             try:
                 if file.problem:
                     raise file.problem
-                futures[name] = pool.submit(read_file(file.path, limits))
+                futures[name] = pool.submit(read_file(file.path, limits), wanted)
             except BadImage as bad:
                 found[name] = bad.reason
         for name, future in futures.items():

@@ -7,7 +7,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from clipaudit.pictures.decoding import Limits, decode
+from clipaudit.pictures.base import Limits
+from clipaudit.pictures.decoding import decode
 from tests.integration import corpora
 
 SECONDS = 120

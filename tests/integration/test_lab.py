@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from clipaudit.cli.app import main
-from clipaudit.lab.experiments import EMBEDDING, IMAGE, fill
+from clipaudit.lab.collecting import judge_cell
+from clipaudit.lab.experiments.baselines import EMBEDDING, IMAGE
 from clipaudit.lab.matrix import read_matrix
 from clipaudit.lab.results import accuracy, over_seeds, read_results
 from clipaudit.lab.run import LabConfig, run_lab
@@ -483,7 +484,7 @@ def test_inferrers_tell_members_of_an_overfitted_encoder_and_the_pictures_alone_
     for unit in plan.units.values():
         make(unit, "cpu")
     (cell,) = plan.cells
-    found = fill(cell, plan, ("embedding", "trunk"), ("V", "S", "T")).outcomes
+    found = judge_cell(cell, plan, ("embedding", "trunk"), ("V", "S", "T"))
     figure = {(one.output, one.method): over_seeds([accuracy(one)]) for one in found}
     for kind in "VST":
         assert figure["embedding", kind].low > 0.6

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from clipaudit.errors import InputError
-from clipaudit.features.store import FeatureStore, StoreUnavailable, clear, default_path
+from clipaudit.features.database import StoreUnavailable
+from clipaudit.features.store import FeatureStore, clear, default_path
 from clipaudit.inferrers.base import Inferrer
 from clipaudit.inferrers.library import save
 from clipaudit.inferrers.threshold import MeanRule

@@ -214,7 +214,8 @@ def test_nothing_leaves_a_score_of_an_onnx_file(watched, world, onnx_path, offli
 def test_nothing_leaves_a_score_of_weights_that_are_here(watched, world, tmp_path, make, options):
     made = make(tmp_path, untouched)
     arguments = (f"--encoder={made.spec}", f"--output={made.output}", *options)
-    assert watched("score", world.pictures, *arguments, "-f", "csv").out.count("\n") == 13
+    rows = watched("score", world.pictures, *arguments, "-f", "csv").out.splitlines()[1:]
+    assert len({row.partition(",")[0] for row in rows}) == 12
 
 
 def test_nothing_leaves_doctor(watched):

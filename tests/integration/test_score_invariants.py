@@ -14,7 +14,9 @@ from contextlib import closing
 
 import pytest
 
-from clipaudit.features import store as store_module
+from clipaudit.features import database
+from clipaudit.features.database import StoreUnavailable
+from clipaudit.features.store import FeatureStore
 from clipaudit.reports.formats import render
 from tests.made.score_runs import N_VIEWS, draw_pictures
 
@@ -172,10 +174,10 @@ def test_without_the_store_nothing_is_read_or_written(api, tmp_path, calls):
     assert not (tmp_path / "cache").exists()
     api()
     n_calls = len(calls())
-    before = (tmp_path / "cache" / "features-v1.sqlite").read_bytes()
+    before = (tmp_path / "cache" / "features-v2.sqlite").read_bytes()
     assert api(use_store=False).run.n_from_store == 0
     assert len(calls()) == 3 * n_calls / 2
-    assert (tmp_path / "cache" / "features-v1.sqlite").read_bytes() == before
+    assert (tmp_path / "cache" / "features-v2.sqlite").read_bytes() == before
 
 
 def break_as_text(path):
@@ -216,7 +218,7 @@ def break_as_folder(path):
 )
 def test_a_store_that_cannot_be_used_costs_one_warning_and_no_score(api, tmp_path, caplog, harm):
     expected = api()
-    harm(tmp_path / "cache" / "features-v1.sqlite")
+    harm(tmp_path / "cache" / "features-v2.sqlite")
     caplog.clear()
     audit = api()
     assert audit.rows == expected.rows
@@ -237,8 +239,8 @@ def test_a_folder_that_cannot_be_written_costs_one_warning_and_no_score(
 
 def test_a_store_that_another_process_locks_is_given_up_once(api, tmp_path, caplog, monkeypatch):
     expected = api()
-    path = tmp_path / "cache" / "features-v1.sqlite"
-    monkeypatch.setattr(store_module, "_BUSY_TIMEOUT_S", 0.2)
+    path = tmp_path / "cache" / "features-v2.sqlite"
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT_S", 0.2)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         caplog.clear()
@@ -252,15 +254,15 @@ def test_a_store_that_breaks_under_way_is_given_up_once(api, tmp_path, caplog, m
     """The disk fills up after some batches: no later batch tries again."""
     draw_pictures(tmp_path / "many", 20)
     expected = api(tmp_path / "many", use_store=False, batch_size=2)
-    put, n_puts = store_module.FeatureStore.put_many, []
+    put, n_puts = FeatureStore.put_many, []
 
     def full(self, *arguments):
         n_puts.append(1)
         if len(n_puts) == 3:
-            raise store_module.StoreUnavailable("no space is left", "Free some space.")
+            raise StoreUnavailable("no space is left", "Free some space.")
         return put(self, *arguments)
 
-    monkeypatch.setattr(store_module.FeatureStore, "put_many", full)
+    monkeypatch.setattr(FeatureStore, "put_many", full)
     audit = api(tmp_path / "many", batch_size=2)
     assert by_content(audit) == by_content(expected)
     assert len(n_puts) == 3
@@ -276,7 +278,7 @@ def test_both_threads_may_find_out_that_the_store_is_broken(api, tmp_path, caplo
     def broken_put(self, *arguments):
         is_writing.set()
         assert reading_failed.wait(timeout=20)
-        raise store_module.StoreUnavailable("cannot write", "Free some space.")
+        raise StoreUnavailable("cannot write", "Free some space.")
 
     def broken_get(self, key, image_ids):
         n_reads.append(1)
@@ -284,11 +286,11 @@ def test_both_threads_may_find_out_that_the_store_is_broken(api, tmp_path, caplo
             return {}
         assert is_writing.wait(timeout=20)
         reading_failed.set()
-        raise store_module.StoreUnavailable("cannot read", "Look at the disk.")
+        raise StoreUnavailable("cannot read", "Look at the disk.")
 
     n_reads: list[int] = []
-    monkeypatch.setattr(store_module.FeatureStore, "put_many", broken_put)
-    monkeypatch.setattr(store_module.FeatureStore, "get_many", broken_get)
+    monkeypatch.setattr(FeatureStore, "put_many", broken_put)
+    monkeypatch.setattr(FeatureStore, "get_many", broken_get)
     assert len(api(tmp_path / "many", batch_size=2).scored) == 20
     assert len(n_reads) == 4
     assert [record.getMessage() for record in caplog.records] == [
@@ -299,7 +301,7 @@ def test_both_threads_may_find_out_that_the_store_is_broken(api, tmp_path, caplo
 def test_only_the_row_that_was_damaged_is_made_again(api, tmp_path, caplog, calls):
     expected = api()
     n_views = sum(calls())
-    with closing(sqlite3.connect(tmp_path / "cache" / "features-v1.sqlite")) as connection:
+    with closing(sqlite3.connect(tmp_path / "cache" / "features-v2.sqlite")) as connection:
         connection.execute("UPDATE signals SET cosine = pearson WHERE rowid = 3")
         connection.commit()
     audit = api()

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipaudit.features.store import FeatureKey, FeatureStore
+from clipaudit.features.store import FeatureStore
+from clipaudit.features.stored_signals import FeatureKey
 from tests.made.present import present
 from tests.unit.features.test_store import FIELDS, signals_of
 

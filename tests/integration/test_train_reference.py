@@ -15,7 +15,8 @@ from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.score import score
 from clipaudit.pipelines.train import TrainConfig, read_split, train
 from clipaudit.seeding import stream
-from clipaudit.shadow.pretrain import Epoch, PretrainConfig
+from clipaudit.shadow.config import PretrainConfig
+from clipaudit.shadow.pretrain import Epoch
 from clipaudit.shadow.procedural import draw_picture
 from clipaudit.statistics.metrics import auc
 

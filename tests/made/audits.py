@@ -6,9 +6,9 @@ import hashlib
 import random
 from dataclasses import replace
 
+from clipaudit.blind.baseline import BlindCheck
 from clipaudit.encoders.base import EncoderInfo, InputSpec
 from clipaudit.results.audit import Audit, Finding, InferrerFacts, ReferenceSignals, Row, Run
-from clipaudit.results.evidence import BlindCheck
 from clipaudit.statistics.calibration import Calibration, KnownScores
 from clipaudit.statistics.conformal import Levels
 from clipaudit.verdicts.by_calibration import fits, judge, scored_by

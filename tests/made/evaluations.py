@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from clipaudit.blind import BlindReport, Telling, adjusted_auc
+from clipaudit.blind.adjust import adjusted_auc
+from clipaudit.blind.baseline import BlindReport, Telling
 from clipaudit.results.evaluation import Evaluation, Histogram, SharedPicture, method_figures
 from clipaudit.statistics.metrics import Estimate
 from clipaudit.verdicts.calibration_files import known_set

@@ -18,7 +18,7 @@ FILES = sorted(file for package in (PACKAGE, CRAWLERS) for file in package.rglob
 
 MOST_LINES_OF_A_MODULE = 450
 MOST_LINES_OF_A_FUNCTION = 80
-LONGER_FUNCTIONS = {"clipaudit/lab/plan.py: plan"}
+LONGER_FUNCTIONS: set[str] = set()
 
 
 def named(file):

@@ -9,7 +9,7 @@ from clipaudit._version import SCHEMA_VERSION
 from clipaudit.text.escaping import as_json, as_utf8
 
 if TYPE_CHECKING:
-    from clipaudit.blind import BlindReport
+    from clipaudit.blind.baseline import BlindReport
     from clipaudit.results.evaluation import Evaluation, MethodFigures
     from clipaudit.results.evidence import KnownSet
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,8 +25,9 @@ from clipaudit.reports.page.thumbnails import MOST_VIEWS, VIEW_PX, Thumbnails, t
 from clipaudit.text.escaping import as_json, common_folder, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from clipaudit.pictures.preparing import Prepared
     from clipaudit.reports.page.plots import Plot
     from clipaudit.results.audit import Audit, Row
     from clipaudit.results.evidence import CalibrationFacts, InferrerComparison
@@ -54,20 +56,27 @@ class Picture:
     look: Thumbnails
 
 
-def dump(audit: Audit, file: BinaryIO, n_pictures: int = N_PICTURES) -> None:
+def dump(
+    audit: Audit,
+    file: BinaryIO,
+    n_pictures: int = N_PICTURES,
+    decoded: Mapping[str, Prepared] = MappingProxyType({}),
+) -> None:
     """Write it; see `reports.formats.Dump`.
 
     Args:
         audit: What to tell.
         file: An open file.
         n_pictures: Pictures to show at each end of the ranking, none where 0. They are read
-            again, and those that have changed are not shown.
+            again, unless the store knows how they look, and those that have changed are not shown.
+        decoded: What the run made of pictures, by SHA-256; these are not read again. See
+            `thumbnails.Gallery`.
 
     Raises:
         EncoderError: The processes that decode do not start.
     """
     template = _environment().get_template("page.html")
-    for part in template.generate(**_context(audit, n_pictures)):
+    for part in template.generate(**_context(audit, n_pictures, decoded)):
         file.write(part.encode())
 
 
@@ -96,12 +105,12 @@ def _printable(value: object) -> object:
     return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _context(audit: Audit, n_pictures: int) -> dict[str, Any]:
+def _context(audit: Audit, n_pictures: int, decoded: Mapping[str, Prepared]) -> dict[str, Any]:
     run = audit.run
     ranked = audit.ranked()
     names = _names(audit)
     most, least = _ends(ranked, n_pictures)
-    looks = thumbnails([row for _, row in (*most, *least)], run) if n_pictures else {}
+    looks = thumbnails([row for _, row in (*most, *least)], run, decoded) if n_pictures else {}
     ends = [
         [
             Picture(names[row.path], rank, row, looks.get(row.sha256 or "", Thumbnails()))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from clipaudit.blind import adjusted_auc
+from clipaudit.blind.adjust import adjusted_auc
 from clipaudit.statistics.metrics import auc
 
 

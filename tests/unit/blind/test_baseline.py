@@ -5,14 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipaudit.blind import (
-    MIN_OF_EACH,
-    STATISTICS,
-    blind_baseline,
-    image_statistics,
-    random_embedding,
-)
-from clipaudit.pictures.decoding import Limits, decode
+from clipaudit.blind.baseline import MIN_OF_EACH, blind_baseline
+from clipaudit.pictures.base import Limits
+from clipaudit.pictures.decoding import decode
+from clipaudit.pictures.image_statistics import STATISTICS, image_statistics
+from clipaudit.pictures.random_embedding import random_embedding
 
 NAMES = [one.name for one in STATISTICS]
 WIDTH = len(STATISTICS)

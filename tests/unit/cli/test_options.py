@@ -13,7 +13,7 @@ from clipaudit.cli.calibrate import calibrate
 from clipaudit.cli.evaluate import evaluate
 from clipaudit.cli.options import with_scoring_options
 from clipaudit.cli.score import score
-from clipaudit.pictures.decoding import Limits
+from clipaudit.pictures.base import Limits
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.scoring_options import Option, ScoringOptions
 

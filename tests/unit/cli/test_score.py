@@ -175,7 +175,7 @@ def test_code_needs_leave(score, pictures, tiny):
 
 def test_a_store_that_is_broken_does_not_lose_the_run(score, pictures, tmp_path):
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "features-v1.sqlite").write_text("this is no database at all" * 50)
+    (tmp_path / "cache" / "features-v2.sqlite").write_text("this is no database at all" * 50)
     code, out, err = score(pictures)
     assert code == 0
     assert "4 scored" in out

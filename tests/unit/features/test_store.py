@@ -9,17 +9,14 @@ import numpy as np
 import pytest
 
 from clipaudit.errors import ClipAuditError
-from clipaudit.features import store as store_module
+from clipaudit.features import database
+from clipaudit.features.database import StoreBusy, StoreUnavailable
 from clipaudit.features.signals import Embeddings, Signals, measure
-from clipaudit.features.store import (
-    FeatureKey,
-    FeatureStore,
-    StoreBusy,
-    StoreUnavailable,
-    clear,
-    default_path,
-    stack_signals,
-)
+from clipaudit.features.store import FeatureStore, clear, default_path
+from clipaudit.features.stored_signals import FeatureKey, stack_signals
+from clipaudit.pictures.image_statistics import STATISTICS
+from clipaudit.pictures.preparing import Appearance, PictureFacts
+from clipaudit.pictures.random_embedding import DIM
 
 KEY = FeatureKey("f" * 64, "paper/1", n_views=4, seed=0, encoder_name="ViT-B-32/openai")
 FIELDS = ("cosine", "pearson", "euclidean", "norms", "plain_norm")
@@ -115,6 +112,62 @@ def test_shapes_that_do_not_fit_the_key_are_refused_and_nothing_is_kept(store):
     assert store.info().n_images == 0
 
 
+def facts_of(number, *, appearance=True):
+    rng = np.random.default_rng(number)
+    phash = int(rng.integers(0, 2**64, dtype=np.uint64))
+    if not appearance:
+        return PictureFacts(phash)
+    embedding = rng.normal(size=DIM).astype(np.float32)
+    return PictureFacts(phash, Appearance(rng.normal(size=len(STATISTICS)), embedding))
+
+
+def assert_same_facts(got, expected):
+    assert got.phash == expected.phash
+    assert (got.appearance is None) == (expected.appearance is None)
+    if expected.appearance is not None:
+        for name in ("statistics", "embedding"):
+            there, here = (getattr(facts.appearance, name) for facts in (got, expected))
+            np.testing.assert_array_equal(there, here)
+            assert there.dtype == here.dtype
+
+
+def test_facts_of_pictures_come_back_bit_for_bit_whatever_the_encoder(store):
+    facts = {"a": facts_of(1), "b": facts_of(2, appearance=False), "c": PictureFacts(2**64 - 1)}
+    store.put_facts(facts)
+    found = store.get_facts(["c", "a", "unknown", "b"])
+    assert set(found) == {"a", "b", "c"}
+    for image_id, one in facts.items():
+        assert_same_facts(found[image_id], one)
+
+
+def test_an_appearance_outlives_a_later_run_that_does_not_ask_for_it(store):
+    store.put_facts({"a": facts_of(1)})
+    store.put_facts({"a": PictureFacts(facts_of(1).phash)})
+    assert_same_facts(store.get_facts(["a"])["a"], facts_of(1))
+
+
+@pytest.mark.parametrize("column", ["statistics", "embedding"])
+def test_a_damaged_appearance_is_as_good_as_absent(store, column):
+    store.put_facts({"a": facts_of(1), "b": facts_of(2)})
+    store.connection.execute(f"UPDATE appearances SET {column} = 'x' WHERE image_id = 'a'")
+    found = store.get_facts(["a", "b"])
+    assert found["a"].appearance is None
+    assert_same_facts(found["b"], facts_of(2))
+    store.connection.execute("UPDATE hashes SET phash = x'00' WHERE image_id = 'b'")
+    assert set(store.get_facts(["a", "b"])) == {"a"}
+
+
+def test_looks_are_known_by_their_kind(store):
+    store.put_looks("large", {"a": b"1", "b": b"2"})
+    store.put_looks("small", {"a": b"3"})
+    assert store.get_looks("large", ["a", "b", "c"]) == {"a": b"1", "b": b"2"}
+    assert store.get_looks("small", ["a", "b"]) == {"a": b"3"}
+    store.connection.execute("UPDATE looks SET look = x'00' WHERE kind = 'small'")
+    assert store.get_looks("small", ["a"]) == {}
+    store.clear()
+    assert store.get_looks("large", ["a"]) == {}
+
+
 def test_info_counts_pictures_and_encoders(store, path):
     other = FeatureKey("e" * 64, "paper/1", 5, 0, "RN50/openai")
     store.put_many(KEY, signals_of(["a", "b"]))
@@ -136,7 +189,7 @@ def test_clear_forgets_everything_and_gives_the_space_back(store):
     before = store.info().size_bytes
     store.clear()
     assert store.info().n_images == 0
-    assert store.info().size_bytes < before / 10
+    assert store.info().size_bytes < before / 8
     store.put_many(KEY, signals_of(["a"]))
     assert "a" in store.get_many(KEY, ["a"])
 
@@ -294,7 +347,7 @@ def test_a_folder_in_the_place_of_the_file_is_unavailable(path):
 
 
 def test_a_lock_that_is_never_given_back_is_an_error_and_clear_deletes_nothing(path, monkeypatch):
-    monkeypatch.setattr(store_module, "_BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT_S", 0.05)
     filled(path, 3)
     with FeatureStore(path) as store:
         other = sqlite3.connect(path, isolation_level=None)
@@ -312,7 +365,8 @@ WRITER = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from clipaudit.features.store import FeatureStore, StoreUnavailable
+from clipaudit.features.database import StoreUnavailable
+from clipaudit.features.store import FeatureStore
 from tests.unit.features.test_store import KEY, signals_of
 with FeatureStore(Path(sys.argv[1])) as store:
     store.put_many(KEY, signals_of(["a"]))
@@ -342,7 +396,7 @@ def test_a_full_disk_loses_the_batch_in_flight_alone(path):
 
 
 def test_no_space_left_is_said_as_such(store):
-    store._connection.execute("PRAGMA max_page_count = 8")
+    store.connection.execute("PRAGMA max_page_count = 8")
     with pytest.raises(StoreUnavailable, match="no space is left"):
         store.put_many(KEY, signals_of([str(i) for i in range(200)]))
     assert store.info().n_images == 0
@@ -352,7 +406,8 @@ OPENER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from clipaudit.features.store import FeatureStore, StoreUnavailable
+from clipaudit.features.database import StoreUnavailable
+from clipaudit.features.store import FeatureStore
 try:
     FeatureStore(Path(sys.argv[1]))
 except StoreUnavailable as error:
@@ -387,7 +442,7 @@ def test_a_read_only_store_is_unavailable(path):
 
 def test_the_default_store_is_in_the_cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("CLIPAUDIT_CACHE_DIR", str(tmp_path / "here"))
-    assert default_path() == tmp_path / "here" / "features-v1.sqlite"
+    assert default_path() == tmp_path / "here" / "features-v2.sqlite"
     with FeatureStore() as store:
         assert store.path == default_path()
     assert default_path().exists()

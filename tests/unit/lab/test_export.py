@@ -11,10 +11,10 @@ from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import UsageError
 from clipaudit.features.signals import first_views
 from clipaudit.inferrers.library import load
-from clipaudit.lab.experiments import look_of
 from clipaudit.lab.export import ExportConfig, export
+from clipaudit.lab.judging import look_of
 from clipaudit.lab.matrix import read_matrix
-from clipaudit.lab.worker import read_signals
+from clipaudit.lab.measurements import read_signals
 from clipaudit.shadow.encoder import load as load_encoder
 from tests.made.labs import plan_of
 

@@ -7,10 +7,12 @@ import pytest
 from clipaudit.errors import UsageError
 from clipaudit.features.signals import SIMILARITIES
 from clipaudit.features.views import ENCODERMI, OVERLAPS
-from clipaudit.lab.matrix import SplitSizes, read_matrix
-from clipaudit.lab.plan import NOTHING, data_sets, make_plan, setting_of
+from clipaudit.lab.knowledge import NOTHING, setting_of
+from clipaudit.lab.matrix import read_matrix
+from clipaudit.lab.plan import data_sets, make_plan
+from clipaudit.lab.scale import SplitSizes
 from clipaudit.lab.units import Fit, Look, Unit, encoder_key
-from clipaudit.shadow.pretrain import ALGORITHMS
+from clipaudit.shadow.config import ALGORITHMS
 from tests.made.labs import SMALL, made_up_splits, matrix_of
 
 LAB = Path("lab")
@@ -152,13 +154,13 @@ def test_a_cell_has_what_its_setting_says(plan):
         assert plan.units[one.target].pretrain.recipe == f"{name}@1"
         assert plan.units[one.shadow].pretrain.recipe == ENCODERMI.id
         assert one.has_probe
-        assert not one.has_baselines
+        assert not one.has_shadow_probe
     assert {name: one.epoch for name, one in cells("epochs").items()} == {
         **{str(epoch): epoch for epoch in (75, 150, 300, 600, 900)},
         "1200": None,  # the finished one
     }
     assert len({one.target for one in cells("epochs").values()}) == 1
-    assert cells("baselines")["everything"].has_baselines
+    assert cells("baselines")["everything"].has_shadow_probe
 
 
 def test_an_encoder_is_kept_at_the_epochs_that_are_looked_at(paper):
@@ -371,7 +373,8 @@ def test_no_probe_is_wanted_where_there_are_no_classes(tmp_path):
     assert without.units.keys() == with_classes.units.keys()
     assert not any(unit.probes for unit in without.units.values())
     assert not any(cell.has_probe for cell in without.cells)
-    assert any(cell.has_baselines for cell in without.cells)
+    assert not any(cell.has_shadow_probe for cell in without.cells)
+    assert any(cell.kind == "baselines" for cell in without.cells)
     assert any(cell.epoch == 2 for cell in without.cells)
 
 

@@ -13,13 +13,14 @@ from clipaudit.features.signals import average, first_views
 from clipaudit.features.views import ENCODERMI
 from clipaudit.inferrers import find_rule, reads_of
 from clipaudit.inferrers.library import load
-from clipaudit.lab.experiments import fill, is_ready, look_of, truth
+from clipaudit.lab.collecting import is_ready, judge_cell
 from clipaudit.lab.export import ExportConfig, export
+from clipaudit.lab.judging import look_of, truth
 from clipaudit.lab.matrix import read_matrix
+from clipaudit.lab.measurements import features, read_signals
 from clipaudit.lab.results import recall_at_1_percent
 from clipaudit.lab.splits import read_split
 from clipaudit.lab.units import VIEWS, Unit
-from clipaudit.lab.worker import features, read_signals
 from clipaudit.shadow.encoder import load as load_encoder
 from tests.made.labs import LONG, SMALL, make_lab, plan_of
 
@@ -59,7 +60,7 @@ def by_role(plan):
 def outcomes(plan):
     cells = [cell for cell in plan.cells if is_ready(cell, plan)]
     assert [cell.setting for cell in cells] == ["1", "3", "4"]
-    found = [fill(cell, plan, ("embedding", "trunk"), ("S", "T")).outcomes for cell in cells]
+    found = [judge_cell(cell, plan, ("embedding", "trunk"), ("S", "T")) for cell in cells]
     return [outcome for some in found for outcome in some]
 
 
@@ -166,7 +167,7 @@ def test_a_figure_is_that_of_a_rule_fitted_to_the_shadow_with_its_references(
 def test_a_fit_is_made_once(plan, outcomes, by_role):
     files = sorted((by_role["shadow"].folder / "fits").iterdir())
     before = [(path.name, path.stat().st_mtime_ns) for path in files]
-    again = [fill(cell, plan, ("embedding", "trunk"), ("S", "T")).outcomes for cell in plan.cells]
+    again = [judge_cell(cell, plan, ("embedding", "trunk"), ("S", "T")) for cell in plan.cells]
     assert [one for some in again for one in some] == outcomes
     assert [(path.name, path.stat().st_mtime_ns) for path in files] == before
     assert len(before) == 2 * sum(map(len, METHODS.values()))

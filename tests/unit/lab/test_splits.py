@@ -10,7 +10,7 @@ from PIL import Image
 
 from clipaudit.errors import InputError
 from clipaudit.files import FileError
-from clipaudit.lab.matrix import SplitSizes
+from clipaudit.lab.scale import SplitSizes
 from clipaudit.lab.splits import make_split, read_split, split_folder
 from clipaudit.shadow.datasets import open_data
 from tests.made.labs import draw_pictures

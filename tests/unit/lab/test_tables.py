@@ -1,11 +1,12 @@
 import pytest
 
 from clipaudit.cli.app import main
-from clipaudit.lab.matrix import COMBINATIONS
-from clipaudit.lab.paper import ACCURACY, IN_WORDS, Reported, reported
-from clipaudit.lab.plan import setting_of
+from clipaudit.errors import InputError
+from clipaudit.lab.experiments import EXPERIMENTS, experiment_kind
+from clipaudit.lab.knowledge import COMBINATIONS, setting_of
+from clipaudit.lab.paper import Reported
 from clipaudit.lab.results import write_results
-from clipaudit.lab.tables import DOWNSTREAM, QUANTITIES, SETTINGS, TITLES, Cost, costs, tables
+from clipaudit.lab.tables import DOWNSTREAM, QUANTITIES, Cost, costs, tables
 from tests.made.outcomes import FACTS, KINDS, WITH_DOWNSTREAM, outcome, results, tables_of
 
 
@@ -96,13 +97,14 @@ def test_the_papers_numbers_stand_beside_accuracy_alone(quantity):
 
 def test_every_setting_of_the_paper_is_one_that_a_matrix_can_have():
     combinations = {setting_of(one) for one in COMBINATIONS}
-    for experiment, setting, method in ACCURACY:
-        kind = next(kind for kind in SETTINGS if experiment.startswith(f"{kind}-"))
-        assert method in "VST"
-        assert setting in combinations if kind == "background" else int(setting) > 0
-    assert set(IN_WORDS) <= set(SETTINGS) == set(TITLES) == set(KINDS)
-    assert reported("background-tiny-imagenet", "algorithm", "V").low == 0.941
-    assert reported("background-tiny-imagenet", "algorithm", "S") is None
+    for kind in EXPERIMENTS:
+        for _, setting, method in experiment_kind(kind).reported:
+            assert method in "VST"
+            assert setting in combinations if kind == "background" else int(setting) > 0
+    assert set(EXPERIMENTS) == set(KINDS)
+    reported = experiment_kind("background").reported
+    assert reported["tiny-imagenet", "algorithm", "V"].low == 0.941
+    assert ("tiny-imagenet", "algorithm", "S") not in reported
     assert str(Reported(0.8, 0.83)) == "80.0 to 83.0 %"
     assert str(Reported(0.868, 0.868)) == "86.8 %"
 
@@ -133,6 +135,14 @@ def test_members_found_at_1_percent_are_unknown_where_they_were_not_counted():
     (table,) = tables(results(outcomes=some, downstream=()), "tpr-at-1-percent")
     assert table.rows[0].figures["V"] is None
     assert table.rows[0].figures["T"].value == pytest.approx(0.4)
+
+
+def test_results_of_an_experiment_that_does_not_exist_are_an_error_of_ours():
+    some = (outcome(30, 5, experiment="vews-cifar10"),)
+    experiments = {"vews-cifar10": {"kind": "vews", "data": "cifar10", "unknown_data": ""}}
+    with pytest.raises(InputError, match="no kind of experiment called vews") as caught:
+        tables(results(outcomes=some, downstream=(), experiments=experiments))
+    assert "views" in caught.value.hint
 
 
 def test_no_outcomes_are_no_tables():
@@ -168,7 +178,7 @@ def test_markdown_holds_every_figure(lab, capsys):
         head, rule, *body = rows
         assert set("".join(rule)) == {"-"}
         assert {len(row) for row in rows} == {len(head)}
-        assert head[: 1 + len(table.methods)] == [SETTINGS[table.kind], *table.methods]
+        assert head[: 1 + len(table.methods)] == [table.facts.setting, *table.methods]
         assert (DOWNSTREAM in head) == (table.kind in WITH_DOWNSTREAM)
         assert ("paper" in head) == (table.kind == "background")
         for row, cells in zip(table.rows, body, strict=True):
@@ -177,10 +187,8 @@ def test_markdown_holds_every_figure(lab, capsys):
                 one = row.figures[method]
                 assert cell == f"{one.value:.3f} ({one.low:.3f}–{one.high:.3f})"
             assert cells[-1] == "3 (n = 300)"
-        words = IN_WORDS.get(table.kind)
-        assert (words is not None and words in section) == (
-            words is not None and table.output == "embedding"
-        )
+        if words := table.facts.remark:
+            assert (words in section) == (table.output == "embedding")
     assert "V 86.8 %" in out
     assert "\x1b" not in out
 

@@ -21,10 +21,11 @@ from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import EncoderError, InputError
 from clipaudit.features.views import RECIPES, draw, make_views
 from clipaudit.inferrers import find_rule
-from clipaudit.lab.experiments import facts
+from clipaudit.lab.collecting import read_facts
+from clipaudit.lab.measurements import read_fit, read_probe, read_signals
 from clipaudit.lab.splits import read_split
 from clipaudit.lab.units import VIEWS, Fit, Look
-from clipaudit.lab.worker import ERROR, main, make, read_fit, read_probe, read_signals
+from clipaudit.lab.worker import ERROR, main, make
 from clipaudit.seeding import derive
 from clipaudit.shadow.encoder import load
 from clipaudit.shadow.pretrain import pretrain
@@ -365,11 +366,11 @@ def test_a_log_that_cannot_be_read_is_an_error_of_ours(of, tmp_path, content):
     if content is not None:
         (unit.folder / "log.jsonl").write_text(content)
     with pytest.raises(EncoderError, match=r"log\.jsonl cannot be read"):
-        facts(unit)
+        read_facts(unit)
 
 
 def test_facts_of_an_encoder_are_those_of_its_log(of):
-    found, log = facts(of["target"]), log_of(of["target"])
+    found, log = read_facts(of["target"]), log_of(of["target"])
     assert found.seconds == pytest.approx(sum(line["seconds"] for line in log))
     assert found.seconds_outside == pytest.approx(sum(line["seconds_outside"] for line in log))
     assert found.loss == log[-1]["loss"]

@@ -16,25 +16,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clipaudit.errors import EncoderError
-from clipaudit.pictures.decode_worker import WorkerSettings, read_frame, write_frame
+from clipaudit.pictures.base import BadImage, Frame, Limits
+from clipaudit.pictures.decode_worker import WorkerSettings
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.decoding import BadImage, Limits, prepare
+from clipaudit.pictures.messages import read_message, write_message, write_wanted
+from clipaudit.pictures.preparing import Wanted, prepare
+from tests.made.picture_files import encoded, photo
 
 ROOT = Path(__file__).parents[3]
 LIMITS = Limits()
+FRAME = Frame(16, "bicubic")
+WANTED = Wanted((FRAME,))
 UNIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
-
-
-def encoded(picture, form, **options):
-    file = io.BytesIO()
-    picture.save(file, form, **options)
-    return file.getvalue()
-
-
-def photo(width=64, height=48):
-    y, x = np.mgrid[0:height, 0:width] / [[[height]], [[width]]]
-    return Image.fromarray((np.stack([x, y, (x + y * y) / 2], axis=-1) * 250).astype(np.uint8))
 
 
 JPEG = encoded(photo(), "JPEG")
@@ -64,44 +58,63 @@ def is_gone(pid):
 
 @pytest.fixture(scope="module")
 def pool():
-    with DecoderPool(2, 16, "bicubic", LIMITS) as pool:
+    with DecoderPool(2, LIMITS) as pool:
         yield pool
 
 
 @pytest.fixture
 def worker():
     """A pool with one worker, which is ready."""
-    with DecoderPool(1, 16, "bicubic", LIMITS) as pool:
-        pool.submit(JPEG).result()
+    with DecoderPool(1, LIMITS) as pool:
+        pool.submit(JPEG, WANTED).result()
         yield pool
 
 
 def test_workers_give_what_prepare_gives(pool):
     files = [encoded(photo(20 + i, 30), form) for i in range(10) for form in ("JPEG", "PNG", "GIF")]
     files.append(encoded(Image.new("RGBA", (5, 5)), "PNG"))
-    futures = [pool.submit(data) for data in files]
+    futures = [pool.submit(data, WANTED) for data in files]
     for data, future in zip(files, futures, strict=True):
-        expected = prepare(data, 16, "bicubic", LIMITS)
+        expected = prepare(data, WANTED, LIMITS)
         got = future.result()
-        np.testing.assert_array_equal(got.image, expected.image)
-        assert got.image.flags.writeable
+        np.testing.assert_array_equal(got.images[FRAME], expected.images[FRAME])
+        assert got.images[FRAME].flags.writeable
         assert (got.width_px, got.height_px) == (expected.width_px, expected.height_px)
         assert (got.format, got.notes) == (expected.format, expected.notes)
 
 
+def test_one_request_gives_every_frame_and_the_appearance(pool):
+    frames = (Frame(5, "nearest"), FRAME, Frame(7, "lanczos"))
+    for wanted in (Wanted(), Wanted(frames), Wanted(frames[:1], appearance=True)):
+        expected = prepare(JPEG, wanted, LIMITS)
+        got = pool.submit(JPEG, wanted).result()
+        assert list(got.images) == list(wanted.frames)
+        for frame in wanted.frames:
+            np.testing.assert_array_equal(got.images[frame], expected.images[frame])
+        assert got.facts.phash == expected.facts.phash
+        assert (got.facts.appearance is None) == (not wanted.appearance)
+        if wanted.appearance:
+            for name in ("statistics", "embedding"):
+                there, here = (getattr(one.facts.appearance, name) for one in (got, expected))
+                np.testing.assert_array_equal(there, here)
+                assert there.dtype == here.dtype
+
+
 def test_no_workers_decode_within_submit():
-    with DecoderPool(0, 16, "bicubic", LIMITS) as pool:
-        expected = prepare(JPEG, 16, "bicubic", LIMITS)
-        np.testing.assert_array_equal(pool.submit(JPEG).result().image, expected.image)
-        assert reason_of(pool.submit(b"<html>")) == "not_an_image"
+    with DecoderPool(0, LIMITS) as pool:
+        expected = prepare(JPEG, WANTED, LIMITS)
+        np.testing.assert_array_equal(
+            pool.submit(JPEG, WANTED).result().images[FRAME], expected.images[FRAME]
+        )
+        assert reason_of(pool.submit(b"<html>", WANTED)) == "not_an_image"
 
 
 def test_workers_give_the_same_reasons(pool):
     for data in (b"", b"<html>", JPEG[: len(JPEG) // 2], b"%PDF-1.7"):
         with pytest.raises(BadImage) as expected:
-            prepare(data, 16, "bicubic", LIMITS)
+            prepare(data, WANTED, LIMITS)
         with pytest.raises(BadImage) as got:
-            pool.submit(data).result()
+            pool.submit(data, WANTED).result()
         assert got.value.args == expected.value.args
 
 
@@ -112,7 +125,7 @@ def test_whatever_is_written_over_a_good_file_a_worker_answers(pool, data):
     file = bytearray(encoded(photo(24, 16), form))
     for _ in range(data.draw(st.integers(1, 5))):
         file[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))
-    error = pool.submit(bytes(file)).exception(timeout=60)
+    error = pool.submit(bytes(file), WANTED).exception(timeout=60)
     assert error is None or isinstance(error, BadImage)
 
 
@@ -120,11 +133,11 @@ def test_whatever_is_written_over_a_good_file_a_worker_answers(pool, data):
 def test_a_crash_costs_one_file(worker):
     (pid,) = worker.pids
     os.kill(pid, signal.SIGSTOP)  # so that it dies in the middle of the next file
-    first, second = worker.submit(JPEG), worker.submit(JPEG)
+    first, second = worker.submit(JPEG, WANTED), worker.submit(JPEG, WANTED)
     until(first.running)
     os.kill(pid, signal.SIGKILL)
     assert reason_of(first) == "decoder_crashed"
-    assert second.result(timeout=60).image.shape == (16, 16, 3)
+    assert second.result(timeout=60).images[FRAME].shape == (16, 16, 3)
     assert worker.pids != (pid,)
 
 
@@ -133,19 +146,19 @@ def test_a_worker_that_died_between_two_files_costs_one(worker):
     (pid,) = worker.pids
     os.kill(pid, signal.SIGKILL)
     until(lambda: is_gone(pid))
-    outcomes = [worker.submit(JPEG).exception(timeout=60) for _ in range(3)]
+    outcomes = [worker.submit(JPEG, WANTED).exception(timeout=60) for _ in range(3)]
     assert outcomes[1:] == [None, None]
 
 
 @UNIX
 def test_a_hang_costs_one_file():
     limits = Limits(decode_timeout_s=1.5)
-    with DecoderPool(1, 16, "bicubic", limits) as pool:
-        pool.submit(JPEG).result()
+    with DecoderPool(1, limits) as pool:
+        pool.submit(JPEG, WANTED).result()
         (pid,) = pool.pids
         os.kill(pid, signal.SIGSTOP)
         # Larger than any pipe holds, so sending it hangs as well.
-        hung, next_one = pool.submit(JPEG + bytes(1_000_000)), pool.submit(JPEG)
+        hung, next_one = pool.submit(JPEG + bytes(1_000_000), WANTED), pool.submit(JPEG, WANTED)
         assert reason_of(hung) == "timeout"
         assert is_gone(pid)
         assert next_one.exception(timeout=60) is None
@@ -153,11 +166,12 @@ def test_a_hang_costs_one_file():
 
 MISBEHAVING = """
 import os, sys
-from clipaudit.pictures.decode_worker import read_frame, write_frame
+from clipaudit.pictures.messages import read_message, write_message
 requests, replies = sys.stdin.buffer, sys.stdout.buffer
-write_frame(replies, {"ready": True})
+write_message(replies, {"ready": True})
+good = {"width_px": 1, "height_px": 1, "format": "PNG", "notes": [], "phash": 1}
 while True:
-    _, data = read_frame(requests)
+    _, data = read_message(requests)
     if data == b"abort":
         os.abort()
     if data == b"exit":
@@ -170,29 +184,28 @@ while True:
     if data == b"list":
         os.write(1, b"\\0\\0\\0\\x02\\0\\0\\0\\0\\0\\0\\0\\0[]")
     if data == b"too few":
-        write_frame(replies, {"width_px": 1, "height_px": 1, "format": "PNG", "notes": []}, b"123")
+        write_message(replies, good, b"123")
     if data == b"no fields":
-        write_frame(replies, {}, bytes(16 * 16 * 3))
-    good = {"width_px": 1, "height_px": 1, "format": "PNG", "notes": []}
-    write_frame(replies, good, bytes(16 * 16 * 3))
+        write_message(replies, {}, bytes(16 * 16 * 3))
+    write_message(replies, good, bytes(16 * 16 * 3))
 """
 
 
 def test_a_worker_that_makes_no_sense_is_replaced(tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(MISBEHAVING)
-    with DecoderPool(1, 16, "bicubic", LIMITS, command=[sys.executable, str(script)]) as pool:
+    with DecoderPool(1, LIMITS, command=[sys.executable, str(script)]) as pool:
         for data in (b"abort", b"exit", b"babble", b"half", b"list", b"too few", b"no fields"):
-            futures = [pool.submit(data), pool.submit(b"good")]
+            futures = [pool.submit(data, WANTED), pool.submit(b"good", WANTED)]
             assert reason_of(futures[0]) == "decoder_crashed", data
-            assert futures[1].result(timeout=60).image.shape == (16, 16, 3)
+            assert futures[1].result(timeout=60).images[FRAME].shape == (16, 16, 3)
 
 
 def test_workers_that_do_not_start_are_an_error_with_a_next_step(tmp_path):
     for command in ([sys.executable, "-c", "raise SystemExit"], [str(tmp_path / "gone")]):
-        with DecoderPool(1, 16, "bicubic", LIMITS, command=command) as pool:
+        with DecoderPool(1, LIMITS, command=command) as pool:
             with pytest.raises(EncoderError) as caught:
-                pool.submit(JPEG).result(timeout=60)
+                pool.submit(JPEG, WANTED).result(timeout=60)
             assert "decode_worker" in caught.value.hint
 
 
@@ -201,19 +214,19 @@ def test_ctrl_c_does_not_reach_the_workers(worker):
     (pid,) = worker.pids
     assert os.getpgid(pid) != os.getpgrp()
     os.kill(pid, signal.SIGINT)
-    worker.submit(JPEG).result(timeout=60)
+    worker.submit(JPEG, WANTED).result(timeout=60)
     assert worker.pids == (pid,)
 
 
 def test_closing_ends_everything_at_once():
     began = time.monotonic()
-    with DecoderPool(2, 16, "bicubic", LIMITS) as pool:
-        pool.submit(JPEG).result()
+    with DecoderPool(2, LIMITS) as pool:
+        pool.submit(JPEG, WANTED).result()
         pids = pool.pids
         if os.name == "posix":
             for pid in pids:
                 os.kill(pid, signal.SIGSTOP)  # busy for ever
-        futures = [pool.submit(JPEG) for _ in range(4)]
+        futures = [pool.submit(JPEG, WANTED) for _ in range(4)]
     assert time.monotonic() - began < 10
     for pid in pids:
         assert not psutil.pid_exists(pid)  # reaped: not even a zombie
@@ -221,19 +234,19 @@ def test_closing_ends_everything_at_once():
         with pytest.raises(CancelledError):
             future.result(timeout=0)
     with pytest.raises(ValueError, match="not open"):
-        pool.submit(JPEG)
+        pool.submit(JPEG, WANTED)
     pool.close()
 
 
 def test_a_pool_that_was_not_entered_takes_nothing():
     with pytest.raises(ValueError, match="not open"):
-        DecoderPool(1, 16, "bicubic", LIMITS).submit(JPEG)
+        DecoderPool(1, LIMITS).submit(JPEG, WANTED)
 
 
 def test_an_error_in_the_block_ends_the_workers_too():
     pids = ()
-    with contextlib.suppress(KeyboardInterrupt), DecoderPool(1, 16, "bicubic", LIMITS) as pool:
-        pool.submit(JPEG).result()
+    with contextlib.suppress(KeyboardInterrupt), DecoderPool(1, LIMITS) as pool:
+        pool.submit(JPEG, WANTED).result()
         pids = pool.pids
         raise KeyboardInterrupt
     assert pids
@@ -244,11 +257,11 @@ def test_an_error_in_the_block_ends_the_workers_too():
 def test_submit_waits_while_enough_is_queued(worker):
     (pid,) = worker.pids
     os.kill(pid, signal.SIGSTOP)
-    futures = [worker.submit(JPEG)]
+    futures = [worker.submit(JPEG, WANTED)]
     until(futures[0].running)
-    futures += [worker.submit(JPEG) for _ in range(2)]
+    futures += [worker.submit(JPEG, WANTED) for _ in range(2)]
     with ThreadPoolExecutor(1) as executor:
-        waiting = executor.submit(worker.submit, JPEG)
+        waiting = executor.submit(worker.submit, JPEG, WANTED)
         with pytest.raises(TimeoutError):
             waiting.result(timeout=0.2)
         os.kill(pid, signal.SIGCONT)
@@ -259,21 +272,21 @@ def test_submit_waits_while_enough_is_queued(worker):
 def test_a_queued_file_can_be_cancelled(worker):
     if os.name == "posix":
         os.kill(worker.pids[0], signal.SIGSTOP)
-    first, second = worker.submit(JPEG), worker.submit(JPEG)
+    first, second = worker.submit(JPEG, WANTED), worker.submit(JPEG, WANTED)
     if os.name == "posix":
         until(first.running)
         assert second.cancel()
         os.kill(worker.pids[0], signal.SIGCONT)
     first.result(timeout=60)
-    worker.submit(JPEG).result(timeout=60)
+    worker.submit(JPEG, WANTED).result(timeout=60)
 
 
 # No `if __name__ == "__main__"`: it runs once, where multiprocessing would run it in each worker.
 PARENT = """
 import sys, signal, os
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.decoding import Limits
-pool = DecoderPool(2, 16, "bicubic", Limits()).__enter__()
+from clipaudit.pictures.base import Limits
+pool = DecoderPool(2, Limits()).__enter__()
 data = sys.stdin.buffer.read(int(sys.argv[1]))
 for future in [pool.submit(data) for _ in range(4)]:
     future.result()
@@ -311,9 +324,9 @@ def test_nothing_that_a_codec_prints_reaches_the_terminal(capfd):
         tiff_i = tiff.copy()
         tiff_i[i] ^= 0xFF
         files.append(bytes(tiff_i))
-    with DecoderPool(2, 16, "bicubic", LIMITS) as pool:
+    with DecoderPool(2, LIMITS) as pool:
         for data in files:
-            pool.submit(data).exception(timeout=60)
+            pool.submit(data, WANTED).exception(timeout=60)
     assert capfd.readouterr() == ("", "")
 
 
@@ -321,26 +334,26 @@ def test_no_module_is_taken_from_the_working_folder(tmp_path, monkeypatch):
     for name in ("json", "numpy", "PIL", "struct", "signal", "sitecustomize_x"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'taken')!r}, 'w')")
     monkeypatch.chdir(tmp_path)
-    with DecoderPool(1, 16, "bicubic", LIMITS) as pool:
-        assert pool.submit(JPEG).result(timeout=60).format == "JPEG"
+    with DecoderPool(1, LIMITS) as pool:
+        assert pool.submit(JPEG, WANTED).result(timeout=60).format == "JPEG"
     assert not (tmp_path / "taken").exists()
 
 
 def test_a_raised_pixel_limit_holds_where_pillow_alone_would_refuse():
     side = 9_500  # above Pillow's limit, which is 9,459 squared
     data = encoded(Image.new("L", (side, side), 7), "PNG", compress_level=1)
-    with DecoderPool(1, 4, "nearest", LIMITS) as pool:
-        assert reason_of(pool.submit(data)) == "too_many_pixels"
-    with DecoderPool(1, 4, "nearest", Limits(max_pixels=side**2, decode_timeout_s=60)) as pool:
-        prepared = pool.submit(data).result()
-    assert (prepared.image == 7).all()
+    with DecoderPool(1, LIMITS) as pool:
+        assert reason_of(pool.submit(data, WANTED)) == "too_many_pixels"
+    with DecoderPool(1, Limits(max_pixels=side**2, decode_timeout_s=60)) as pool:
+        prepared = pool.submit(data, WANTED).result()
+    assert (prepared.images[FRAME] == 7).all()
     assert prepared.width_px == side
 
 
 @LINUX
 def test_a_picture_that_needs_too_much_memory_is_refused():
     megabyte = 2**20
-    config = WorkerSettings(16, "bicubic", max_pixels=10**9, max_memory_bytes=40 * megabyte)
+    config = WorkerSettings(max_pixels=10**9, max_memory_bytes=40 * megabyte)
     worker = subprocess.Popen(
         [sys.executable, "-m", "clipaudit.pictures.decode_worker", config.to_json()],
         stdin=subprocess.PIPE,
@@ -348,12 +361,12 @@ def test_a_picture_that_needs_too_much_memory_is_refused():
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     with worker:
-        assert read_frame(worker.stdout) == ({"ready": True}, b"")
-        write_frame(worker.stdin, {}, encoded(Image.new("RGB", (4_000, 4_000)), "PNG"))
-        header, _ = read_frame(worker.stdout)
+        assert read_message(worker.stdout) == ({"ready": True}, b"")
+        write_wanted(worker.stdin, WANTED, encoded(Image.new("RGB", (4_000, 4_000)), "PNG"))
+        header, _ = read_message(worker.stdout)
         assert header["reason"] == "out_of_memory"
-        write_frame(worker.stdin, {}, JPEG)  # and it still works
-        header, pixels = read_frame(worker.stdout)
+        write_wanted(worker.stdin, WANTED, JPEG)  # and it still works
+        header, pixels = read_message(worker.stdout)
         assert header["format"] == "JPEG"
         assert len(pixels) == 16 * 16 * 3
         assert psutil.Process(worker.pid).memory_info().rss < 200 * megabyte
@@ -380,20 +393,22 @@ def test_a_worker_is_small():
 
 def test_frames_survive_the_way():
     stream = io.BytesIO()
-    write_frame(stream, {"name": "ä\n"}, b"\0body\xff")
-    write_frame(stream, {})
+    write_message(stream, {"name": "ä\n"}, b"\0body\xff")
+    write_message(stream, {})
     stream.seek(0)
-    assert read_frame(stream) == ({"name": "ä\n"}, b"\0body\xff")
-    assert read_frame(stream) == ({}, b"")
+    assert read_message(stream) == ({"name": "ä\n"}, b"\0body\xff")
+    assert read_message(stream) == ({}, b"")
     with pytest.raises(EOFError):
-        read_frame(stream)
+        read_message(stream)
     cut = io.BytesIO(stream.getvalue()[:5])
     with pytest.raises(EOFError):
-        read_frame(cut)
+        read_message(cut)
 
 
 def test_numbers_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="n_workers"):
-        DecoderPool(-1, 16, "bicubic", LIMITS)
+        DecoderPool(-1, LIMITS)
     with pytest.raises(ValueError, match="size_px"):
-        DecoderPool(1, 0, "bicubic", LIMITS)
+        Wanted((Frame(0, "bicubic"),))
+    with pytest.raises(ValueError, match="twice"):
+        Wanted((FRAME, FRAME))

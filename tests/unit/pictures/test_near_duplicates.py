@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from clipaudit.pictures.near_duplicates import MOST_BITS, Seen, partners, perceptual_hash
+from clipaudit.pictures.hashing import perceptual_hash
+from clipaudit.pictures.near_duplicates import MOST_BITS, Seen, partners
 from clipaudit.seeding import stream
 from clipaudit.shadow.procedural import draw_picture
 
@@ -24,48 +25,6 @@ def hashed(picture):
 
 def n_bits_apart(one, other):
     return f"{one ^ other:b}".count("1")
-
-
-# --- the hash ------------------------------------------------------------------------------------
-
-
-def slow_hash(pixels):
-    """Krawetz, "Looks Like It" (2011): a picture in grey, 32 pixels a side, by its cosine waves.
-
-    Of those of the eight lowest frequencies each way, the ones above the median are ones.
-    """
-    brightness = pixels @ [19595, 38470, 7471]  # 0.299, 0.587, 0.114 of 2^16, as Pillow has them
-    grey = ((brightness + 2**15) // 2**16).astype(np.uint8)
-    small = np.asarray(Image.fromarray(grey).resize((32, 32), Image.Resampling.LANCZOS))
-    places = np.arange(32)
-    waves = [np.cos(np.pi / 32 * (places + 0.5) * frequency) for frequency in range(8)]
-    found = [float((small * np.outer(down, across)).sum()) for down in waves for across in waves]
-    ranked = sorted(found)
-    median = (ranked[31] + ranked[32]) / 2
-    return int("".join("1" if one > median else "0" for one in found), 2)
-
-
-@pytest.mark.parametrize("shape", [(32, 32), (8, 8), (20, 50), (64, 64), (96, 33), (300, 200)])
-def test_a_hash_is_that_of_the_definition(shape):
-    for number in range(10):
-        square = drawn(number, max(shape)).crop((0, 0, shape[1], shape[0]))
-        noise = np.random.default_rng(number).integers(0, 256, (*shape, 3), dtype=np.uint8)
-        for pixels in (np.asarray(square), noise):
-            assert perceptual_hash(pixels) == slow_hash(pixels)
-
-
-def test_a_hash_is_a_number_of_64_bits_that_may_begin_with_a_one():
-    hashes = [hashed(drawn(number)) for number in range(20)]
-    assert all(type(one) is int and 0 <= one < 2**64 for one in hashes)
-    assert any(one >= TOP for one in hashes)  # the mean of a picture is its strongest wave
-
-
-def test_a_picture_is_not_changed_and_may_be_read_only():
-    pixels = np.asarray(drawn(0)).copy()
-    pixels.flags.writeable = False
-    before = pixels.copy()
-    assert perceptual_hash(pixels) == perceptual_hash(before)
-    np.testing.assert_array_equal(pixels, before)
 
 
 def encoded(form, quality):

@@ -24,8 +24,9 @@ from torchvision.datasets import CIFAR10, CIFAR100, STL10
 from clipaudit.errors import InputError, SourceError
 from clipaudit.seeding import stream
 from clipaudit.shadow import datasets
-from clipaudit.shadow.datasets import NAMED, draw_groups, open_data, split
+from clipaudit.shadow.datasets import NAMED, open_data
 from clipaudit.shadow.procedural import draw_picture
+from clipaudit.shadow.splits import draw_groups, split
 
 ROOT = Path(__file__).parents[3]
 NOTHING = frozenset()

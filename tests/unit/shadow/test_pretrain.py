@@ -20,8 +20,9 @@ from clipaudit.features.views import ENCODERMI, OVERLAPS, RECIPES, draw_for_trai
 from clipaudit.files import FileError
 from clipaudit.seeding import stream
 from clipaudit.shadow.architectures import build
+from clipaudit.shadow.config import ALGORITHMS, PretrainConfig, head_of
 from clipaudit.shadow.encoder import load, save
-from clipaudit.shadow.pretrain import ALGORITHMS, PretrainConfig, head_of, pretrain
+from clipaudit.shadow.pretrain import pretrain
 
 ROOT = Path(__file__).parents[3]
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)

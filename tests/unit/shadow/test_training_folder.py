@@ -16,8 +16,9 @@ from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import EncoderError, UsageError
 from clipaudit.files import FileError
 from clipaudit.shadow.architectures import build
+from clipaudit.shadow.config import PretrainConfig, head_of
 from clipaudit.shadow.encoder import load
-from clipaudit.shadow.pretrain import PretrainConfig, head_of, pretrain
+from clipaudit.shadow.pretrain import pretrain
 from clipaudit.shadow.training_folder import (
     ENCODER,
     has_encoder,

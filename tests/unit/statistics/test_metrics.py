@@ -15,6 +15,7 @@ from clipaudit.statistics.metrics import (
     auc,
     fewest_for,
     figures,
+    found_at,
     judge,
     most_within,
     proportion,
@@ -426,3 +427,15 @@ def test_a_share_of_so_many_is_within_itself(case):
     assert most_within(np.nextafter(k / n, -1), n) == k - 1
     if k > 1:
         assert fewest_for(1 / k) == k
+
+
+@pytest.mark.parametrize("n_others", [1, 50, 99, 100, 101, 250])
+@pytest.mark.parametrize("levels", [None, 3])
+def test_members_found_at_a_rate_are_those_above_the_first_non_member_that_is_too_many(
+    n_others, levels
+):
+    scores, is_member = sample(n_others, 80, n_others, levels=levels)
+    others = sorted(scores[~is_member], reverse=True)
+    bar = others[n_others // 100]  # as many as 1 % may lie above it
+    expected = sum(score > bar for score in scores[is_member])
+    assert found_at(0.01, scores, is_member) == expected

@@ -4,9 +4,10 @@ import itertools
 
 import pytest
 
+from clipaudit.blind.baseline import BlindCheck
 from clipaudit.errors import InputError
 from clipaudit.results.audit import Finding, Row
-from clipaudit.results.evidence import BlindCheck, Overlap
+from clipaudit.results.evidence import Overlap
 from clipaudit.verdicts.by_control import against_control, find_namesakes
 from clipaudit.verdicts.sentences import comparison_sentence
 from clipaudit.verdicts.shared_pictures import scored_paths, split

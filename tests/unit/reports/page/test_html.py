@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipaudit.pictures.decoding import content_id
+from clipaudit.pictures.reading import content_id
 from clipaudit.reports import formats as reports
 from clipaudit.reports.page.html import dump
 from clipaudit.results.audit import ReferenceSignals

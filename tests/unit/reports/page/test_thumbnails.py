@@ -1,6 +1,7 @@
 import base64
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from PIL import Image
 
 from clipaudit.features.embedder import ViewMaker
 from clipaudit.features.views import ENCODERMI
-from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.decoding import Limits, content_id
-from clipaudit.reports.page.thumbnails import MOST_VIEWS, thumbnails
+from clipaudit.pictures.base import Frame, Limits
+from clipaudit.pictures.preparing import Wanted, prepare
+from clipaudit.pictures.reading import content_id
+from clipaudit.reports.page.thumbnails import FRAME, MOST_VIEWS, Gallery, thumbnails
+from clipaudit.results.audit import Audit
 from tests.made.audits import ENCODER, run, scored
 
 SECRET = "52.5163 N, 13.3777 E, taken by Ana"
@@ -45,8 +48,9 @@ def opened(drawing):
 def test_the_views_are_the_very_ones_that_the_encoder_saw(tmp_path, seed):
     row = saved(tmp_path)
     look = thumbnails([row], a_run(seed=seed))[row.sha256]
-    with DecoderPool(0, 32, "bicubic", Limits()) as pool:
-        picture = pool.submit((tmp_path / "a.jpg").read_bytes()).result().image
+    frame = Frame(32, "bicubic")
+    data = (tmp_path / "a.jpg").read_bytes()
+    picture = prepare(data, Wanted((frame,)), Limits()).images[frame]
     make = ViewMaker(ENCODERMI, 10, seed)
     seen = make([row.sha256], picture.transpose(2, 0, 1)[None].copy(), torch.device("cpu"))[0, :10]
     expected = (seen * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
@@ -95,3 +99,43 @@ def test_what_cannot_be_shown_has_a_note(tmp_path):
     large = thumbnails([row], a_run(size_px=100_000))[row.sha256]
     assert large.picture is not None
     assert "larger than 1024 pixels" in large.note
+
+
+def test_what_a_run_with_a_store_shows_once_is_shown_again_without_its_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLIPAUDIT_CACHE_DIR", str(tmp_path / "cache"))
+    row = saved(tmp_path)
+    stored = a_run(config={"use_store": True})
+    shown = thumbnails([row], stored)
+    (tmp_path / "a.jpg").unlink()
+    assert thumbnails([row], stored) == shown
+    assert thumbnails([row], replace(stored, seed=1))[row.sha256].picture is None
+    assert thumbnails([row], a_run())[row.sha256].picture is None
+
+
+def prepared(row):
+    data = Path(row.path).read_bytes()
+    return prepare(data, Wanted((FRAME, Frame(32, "bicubic"))), Limits())
+
+
+def test_what_the_run_decoded_is_shown_without_its_file(tmp_path):
+    row = saved(tmp_path)
+    decoded = {row.sha256: prepared(row)}
+    shown = thumbnails([row], a_run())
+    (tmp_path / "a.jpg").unlink()
+    assert thumbnails([row], a_run(), decoded) == shown
+
+
+@pytest.mark.parametrize("n_pictures", [0, 1, 3, 20])
+def test_a_gallery_keeps_both_ends_of_the_ranking(tmp_path, n_pictures):
+    picture = prepared(saved(tmp_path))
+    scores = np.random.default_rng(0).integers(0, 8, 12) / 8
+    rows = [
+        replace(scored(f"{number}.jpg", ()), sha256=f"{number:064x}", mean_similarity=score)
+        for number, score in enumerate(scores)
+    ]
+    gallery = Gallery(n_pictures)
+    for row in (*rows, rows[0]):
+        gallery.offer(row, picture)
+    ids = [row.sha256 for row in Audit(a_run(), tuple(rows)).ranked()]
+    ends = {*ids[:n_pictures], *ids[max(0, len(ids) - n_pictures) :]}
+    assert gallery.decoded.keys() == ends

@@ -12,7 +12,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from clipaudit.blind.features import FRAME_PX, UInt8Array, small_frame
+from clipaudit.pictures.base import UInt8Array
+from clipaudit.pictures.image_statistics import FRAME_PX, small_frame
 from clipaudit.seeding import stream
 
 Float32Array = npt.NDArray[np.float32]

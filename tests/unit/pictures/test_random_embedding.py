@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from clipaudit.blind import random_embedding
-from clipaudit.blind.embedding import DIM
-from clipaudit.blind.features import small_frame
+from clipaudit.pictures.image_statistics import small_frame
+from clipaudit.pictures.random_embedding import DIM, random_embedding
 from clipaudit.seeding import stream
 from clipaudit.shadow.procedural import draw_picture
 

@@ -38,15 +38,15 @@ class Header:
     """How a file was written.
 
     Attributes:
-        format: By its first bytes.
+        format: Format, by the first bytes.
         jpeg_quality: 1 to 100 as libjpeg counts, judged from how coarse the luminance table is;
             0 for what is no JPEG, or a JPEG without tables.
         chroma: How many pixels share a colour in a JPEG: 1 (4:4:4), 2 (4:2:2), 4 (4:2:0), …;
             0 for what is no JPEG.
-        is_progressive: Of a JPEG: several scans; of a PNG: interlaced.
+        is_progressive: Whether a JPEG has several scans, or a PNG is interlaced.
         has_exif: Whether there is an EXIF block.
         has_profile: Whether there is a colour profile (ICC).
-        metadata_bytes: In a JPEG all before the first scan, in a PNG all chunks but the pixels,
+        metadata_bytes: Size in a JPEG of all before the first scan, in a PNG of all but the pixels,
             else 0.
     """
 

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clipaudit.blind import STATISTICS, image_statistics
-from clipaudit.pictures.decoding import Limits, decode
+from clipaudit.pictures.base import Limits
+from clipaudit.pictures.decoding import decode
+from clipaudit.pictures.image_statistics import STATISTICS, image_statistics
 from clipaudit.seeding import stream
 from clipaudit.shadow.procedural import draw_picture
 

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from clipaudit.blind.headers import read_header
+from clipaudit.pictures.base import UInt8Array
+from clipaudit.pictures.headers import read_header
 
-UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
 
 FRAME_PX = 64
@@ -33,8 +33,8 @@ class Statistic:
     """One number that `image_statistics` gives.
 
     Attributes:
-        name: For programs.
-        words: For people, as in "the file size".
+        name: Name, for programs.
+        words: Name for people, as in "the file size".
         unit: Unit and range.
     """
 
@@ -268,15 +268,15 @@ def _steps(picture: npt.NDArray[np.float32]) -> tuple[float, float]:
     return seam, line
 
 
-def _octaves(one: float, other: float) -> float:
+def _octaves(step: float, usual: float) -> float:
     """log2 of the ratio of two differences in levels; a level is added, so that flat is alike."""
-    return log2((one + 1) / (other + 1))
+    return log2((step + 1) / (usual + 1))
 
 
-def _correlation(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
-    one, other = one - one.mean(), other - other.mean()
-    size = float(np.sqrt((one**2).sum() * (other**2).sum()))
-    return float((one * other).sum()) / size if size > 1 else 0.0
+def _correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
+    first, second = first - first.mean(), second - second.mean()
+    size = float(np.sqrt((first**2).sum() * (second**2).sum()))
+    return float((first * second).sum()) / size if size > 1 else 0.0
 
 
 def _of_patch(patch: UInt8Array) -> dict[str, float]:
@@ -337,7 +337,7 @@ class _Frequencies(NamedTuple):
     Attributes:
         band: 0 coarsest, 4 finest, 5 beyond.
         is_across: Whether it runs along x rather than diagonally.
-        is_down: The same along y.
+        is_down: Whether it runs along y.
         weight: 2 where it stands for its mirror image too, which a real transform leaves out.
     """
 

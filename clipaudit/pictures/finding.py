@@ -1,0 +1,259 @@
+"""Paths → files: what is under the given paths, and lists of paths."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import BinaryIO, Literal
+
+from clipaudit.errors import InputError
+from clipaudit.pictures.base import AnyPath, BadImage
+from clipaudit.pictures.reading import path_problem
+
+_JUNK_NAMES = frozenset(
+    os.fsencode(name)
+    for name in (
+        "@eaDir",
+        "node_modules",
+        "System Volume Information",
+        "$RECYCLE.BIN",
+        "__MACOSX",
+        "Thumbs.db",
+        "desktop.ini",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """One file that was named or met in a folder.
+
+    Attributes:
+        path: Path as given, or the folder as given and the names below it; undecodable bytes as
+            surrogate escapes, so `os.fsencode` gives the name back.
+        problem: None for a regular file; else why it is not even tried.
+    """
+
+    path: str
+    problem: BadImage | None = None
+
+
+def find_images(paths: Iterable[AnyPath], *, include_hidden: bool = False) -> Iterator[FoundFile]:
+    """Every file under the given paths, lazily: folders recursively, by name within each.
+
+    Every regular file is listed, whatever its ending: what is no picture shows when it is
+    decoded. Links are followed; a folder or a file that is reached twice is listed once, by the
+    first way that leads there; hard links are files of their own. A path that was given always
+    gives something: a folder that holds nothing is listed as `empty`.
+
+    Inside folders, names that start with a dot and the litter of systems and tools (`@eaDir`,
+    `Thumbs.db`, `node_modules`, …) are passed over, unless `include_hidden`.
+
+    Memory is that of the names in the largest folder, so millions of files are no problem.
+    """
+    return _Finder(include_hidden).find(paths)
+
+
+_Kind = Literal["file", "folder", "link", "other"]
+
+
+@dataclass(slots=True)
+class _Listing:
+    """A folder that is being walked; as small as it gets, for there may be millions of names.
+
+    Attributes:
+        names: Names still to come, the next one last.
+        kinds: Kind of each that is not a regular file.
+        problem: What kept us from reading all names.
+    """
+
+    names: list[bytes] = field(default_factory=list)
+    kinds: dict[bytes, _Kind] = field(default_factory=dict)
+    problem: FoundFile | None = None
+
+
+class _Finder:
+    """What `find_images` must remember: folders walked, and files that came by another way."""
+
+    def __init__(self, include_hidden: bool) -> None:
+        self._include_hidden = include_hidden
+        self._n_repeats = 0  # how often something was reached again, and passed over
+        self._walked: set[tuple[int, int]] = set()
+        # Files that were named or linked, as digests of their real paths. Files that are simply
+        # in a folder are not kept: the folder is in _walked.
+        self._listed: set[bytes] = set()
+        self._real_folder = lru_cache(maxsize=1024)(os.path.realpath)
+
+    def find(self, paths: Iterable[AnyPath]) -> Iterator[FoundFile]:
+        for given in paths:
+            path = os.fsencode(given)
+            try:
+                status = os.stat(path)  # noqa: PTH116 - bytes, for names that are not UTF-8
+            except (OSError, ValueError) as error:
+                yield _bad_path(path, error)
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                is_empty = True
+                n_repeats = self._n_repeats
+                for found in self._walk(path):
+                    is_empty = False
+                    yield found
+                if is_empty and n_repeats == self._n_repeats:
+                    problem = BadImage("empty", "the folder holds no files")
+                    yield FoundFile(os.fsdecode(path), problem)
+            elif not stat.S_ISREG(status.st_mode):
+                yield _not_a_file(path)
+            elif self._is_first(path):
+                yield FoundFile(os.fsdecode(path))
+
+    def _walk(self, top: bytes) -> Iterator[FoundFile]:
+        """Every file below a folder; an explicit stack, so depth is no limit."""
+        listing = self._enter(top)
+        if listing.problem:
+            yield listing.problem
+        stack = [(top, self._real_folder(top), listing)]
+        while stack:
+            folder, real_folder, listing = stack[-1]
+            if not listing.names:
+                stack.pop()
+                continue
+            name = listing.names.pop()
+            kind = listing.kinds.get(name, "file")
+            path = os.path.join(folder, name)  # noqa: PTH118 - bytes
+            if kind == "link":
+                try:
+                    kind = _kind(os.stat(path).st_mode)  # noqa: PTH116
+                except OSError as error:
+                    yield _bad_path(path, error)
+                    continue
+                if kind == "file" and not self._is_first(path):
+                    continue
+                real_path = os.path.realpath(path)
+            else:
+                real_path = os.path.join(real_folder, name)  # noqa: PTH118
+                if kind == "file" and self._listed and _digest(real_path) in self._listed:
+                    self._n_repeats += 1
+                    continue
+            if kind == "folder":
+                listing = self._enter(path)
+                if listing.problem:
+                    yield listing.problem
+                stack.append((path, real_path, listing))
+            elif kind == "file":
+                yield FoundFile(os.fsdecode(path))
+            else:
+                yield _not_a_file(path)
+
+    def _enter(self, folder: bytes) -> _Listing:
+        """What is in a folder; nothing where the folder was walked before."""
+        listing = _Listing()
+        try:
+            status = os.stat(folder)  # noqa: PTH116
+            key = (status.st_dev, status.st_ino)
+            if key in self._walked:
+                self._n_repeats += 1
+                return listing
+            self._walked.add(key)
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if self._is_passed_over(entry.name):
+                        continue
+                    kind = _kind_of_entry(entry)
+                    if kind != "file":
+                        listing.kinds[entry.name] = kind
+                    listing.names.append(entry.name)
+        except OSError as error:
+            listing.problem = _bad_path(folder, error)
+        listing.names.sort(reverse=True)
+        return listing
+
+    def _is_passed_over(self, name: bytes) -> bool:
+        return not self._include_hidden and (name.startswith(b".") or name in _JUNK_NAMES)
+
+    def _is_first(self, path: bytes) -> bool:
+        """Whether a file that was named or linked was not listed yet; remembers that it is."""
+        folder, name = os.path.split(path)
+        real_path = os.path.join(self._real_folder(folder or b"."), name)  # noqa: PTH118
+        if os.path.islink(real_path):  # noqa: PTH114
+            real_path = os.path.realpath(real_path)
+        digest = _digest(real_path)
+        if digest in self._listed:
+            self._n_repeats += 1
+            return False
+        folder, name = os.path.split(real_path)
+        if self._walked and not self._is_passed_over(name):
+            with suppress(OSError):
+                status = os.stat(folder)  # noqa: PTH116
+                if (status.st_dev, status.st_ino) in self._walked:
+                    self._n_repeats += 1
+                    return False
+        self._listed.add(digest)
+        return True
+
+
+def _kind(mode: int) -> _Kind:
+    if stat.S_ISREG(mode):
+        return "file"
+    return "folder" if stat.S_ISDIR(mode) else "other"
+
+
+def _kind_of_entry(entry: os.DirEntry[bytes]) -> _Kind:
+    """Kind of a file by what the folder says, without a look at the file where that is enough."""
+    try:
+        if entry.is_symlink():
+            return "link"
+        if entry.is_dir(follow_symlinks=False):
+            return "folder"
+        return "file" if entry.is_file(follow_symlinks=False) else "other"
+    except OSError:
+        return "file"  # gone already: reading it will say so
+
+
+def _digest(path: bytes) -> bytes:
+    return hashlib.blake2b(path, digest_size=16).digest()
+
+
+def _not_a_file(path: bytes) -> FoundFile:
+    problem = BadImage("not_a_file", "a pipe, socket or device, not a regular file")
+    return FoundFile(os.fsdecode(path), problem)
+
+
+def _bad_path(path: bytes, error: OSError | ValueError) -> FoundFile:
+    return FoundFile(os.fsdecode(path), path_problem(path, error))
+
+
+def read_path_list(stream: BinaryIO) -> Iterator[str]:
+    """The paths in a list, lazily: one a line, or NUL-separated where the list holds NULs.
+
+    Lines may end in CR LF; empty ones, and a UTF-8 byte-order mark, are passed over. Bytes that
+    are not UTF-8 become surrogate escapes, so every name survives.
+
+    Args:
+        stream: Opened for bytes; `sys.stdin.buffer` will do.
+
+    Raises:
+        InputError: The list is UTF-16 text, which PowerShell writes by default.
+    """
+    chunk = stream.read(1 << 16)  # longer than any path, so that a NUL-separated list shows one
+    if chunk.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError("the list of paths is UTF-16 text", "Save it as UTF-8.")
+    chunk = chunk.removeprefix(b"\xef\xbb\xbf")
+    separator = b"\0" if b"\0" in chunk else b"\n"
+    rest = b""
+    while chunk:
+        *complete, rest = (rest + chunk).split(separator)
+        yield from _paths(complete, separator)
+        chunk = stream.read(1 << 16)
+    yield from _paths([rest], separator)
+
+
+def _paths(names: list[bytes], separator: bytes) -> Iterator[str]:
+    for name in names:
+        path = name.removesuffix(b"\r") if separator == b"\n" else name
+        if path:
+            yield os.fsdecode(path)

@@ -1,0 +1,119 @@
+"""How a shadow encoder is pre-trained: algorithms, and all options with their limits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from clipaudit.errors import UsageError
+from clipaudit.features.views import ENCODERMI, RECIPES
+from clipaudit.shadow.architectures import ARCHITECTURES, Architecture, Head
+
+Algorithm = Literal["simclr", "mocov1", "mocov2", "byol"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """Facts that set an algorithm apart.
+
+    Attributes:
+        head: The projection head that it ends in.
+        has_momentum: Whether a second network follows the first.
+        has_queue: Whether keys of earlier steps are the negatives.
+        has_predictor: Whether a network on the projection predicts the other view's, and there
+            are no negatives at all.
+        temperature: Temperature of the contrastive loss, where none is given.
+    """
+
+    head: Head
+    has_momentum: bool = False
+    has_queue: bool = False
+    has_predictor: bool = False
+    temperature: float = 0.2
+
+
+METHODS: dict[Algorithm, Method] = {
+    "simclr": Method("mlp"),
+    "mocov1": Method("linear", has_momentum=True, has_queue=True, temperature=0.07),
+    "mocov2": Method("mlp", has_momentum=True, has_queue=True),
+    "byol": Method("mlp-bn", has_momentum=True, has_predictor=True),
+}
+
+
+def head_of(algorithm: Algorithm) -> Head:
+    """The projection head that an algorithm ends in."""
+    return METHODS[algorithm].head
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainConfig:
+    """How a shadow encoder is pre-trained.
+
+    Attributes:
+        architecture: One of `ARCHITECTURES`.
+        algorithm: `simclr` (Chen et al., 2020): in-batch negatives. `mocov1` (He et al., 2020): a
+            momentum encoder, a queue and a linear head. `mocov2` (Chen et al., 2020): the same
+            with SimCLR's head. `byol` (Grill et al., 2020): a momentum encoder and a predictor,
+            without negatives.
+        epochs: Passes over the members.
+        batch_size: Images a step; two views of each. At most the number of members is used.
+        learning_rate: Step size of AdamW at the start; it falls to zero along half a cosine.
+        weight_decay: Weight decay of AdamW.
+        temperature: That of the contrastive loss, which `byol` does not have; None takes the
+            algorithm's own, 0.07 for `mocov1` and 0.2 for the others.
+        queue: Earlier keys that serve as negatives, in `mocov1` and `mocov2`. With more of
+            them than half of the members, a picture often is its own negative.
+        momentum: That of the momentum encoder, which all but `simclr` have.
+        recipe: Augmentations, by name and version.
+        precision: `bfloat16` runs the forward pass of the encoder in mixed precision.
+        seed: Seed of the weights, the order and the augmentations.
+    """
+
+    architecture: Architecture = "resnet-small"
+    algorithm: Algorithm = "simclr"
+    epochs: int = 1000
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    temperature: float | None = None
+    queue: int = 512
+    momentum: float = 0.99
+    recipe: str = ENCODERMI.id
+    precision: Precision = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("architecture", ARCHITECTURES),
+            ("algorithm", ALGORITHMS),
+            ("precision", PRECISIONS),
+            ("recipe", tuple(RECIPES)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise UsageError(
+                    f"unknown {name}: {getattr(self, name)}", f"Choose one of {', '.join(allowed)}."
+                )
+        if self.temperature is None:
+            object.__setattr__(self, "temperature", METHODS[self.algorithm].temperature)
+        for name, fits, wanted in (
+            ("epochs", self.epochs >= 1, "1 or more"),
+            ("batch_size", self.batch_size >= 2, "2 or more: others in it are the negatives"),
+            ("learning_rate", 0 < self.learning_rate <= 1e30, "a number above 0, such as 0.001"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more"),
+            ("temperature", 1e-8 <= self.tau < math.inf, "a number above 0, such as 0.2"),
+            ("queue", self.queue >= 1, "1 or more"),
+            ("momentum", 0 <= self.momentum <= 1, "a number within 0 and 1"),
+            ("seed", 0 <= self.seed < 2**63, "a number within 0 and 2^63 - 1"),
+        ):
+            if not fits:
+                raise UsageError(f"{name} cannot be {getattr(self, name)}", f"Pass {wanted}.")
+
+    @property
+    def tau(self) -> float:
+        """The temperature, which is never None once an algorithm is chosen."""
+        assert self.temperature is not None
+        return self.temperature

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from clipaudit.pictures.base import BadImage, Frame, Limits
+from clipaudit.pictures.decoding import decode, resize_to_square
+from clipaudit.pictures.hashing import perceptual_hash
+from clipaudit.pictures.image_statistics import image_statistics
+from clipaudit.pictures.preparing import Wanted, prepare
+from clipaudit.pictures.random_embedding import random_embedding
+from tests.made.picture_files import encoded, photo
+
+LIMITS = Limits()
+FILES = {
+    form: encoded(photo(40, 30), form)
+    for form in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
+}
+
+
+@pytest.mark.parametrize("form", FILES)
+def test_what_is_prepared_is_what_each_step_alone_gives(form):
+    decoded = decode(FILES[form], LIMITS)
+    frames = (Frame(17, "nearest"), Frame(17, "bilinear"), Frame(9, "bicubic"), Frame(5, "lanczos"))
+    prepared = prepare(FILES[form], Wanted(frames, appearance=True), LIMITS)
+    for frame in frames:
+        image = prepared.images[frame]
+        np.testing.assert_array_equal(image, resize_to_square(decoded, *frame))
+        assert image.flags.writeable
+    assert (prepared.width_px, prepared.height_px) == (40, 30)
+    assert (prepared.format, prepared.notes) == (decoded.format, decoded.notes)
+    assert prepared.facts.phash == perceptual_hash(decoded.pixels)
+    appearance = prepared.facts.appearance
+    statistics = image_statistics(FILES[form], decoded.pixels)
+    np.testing.assert_array_equal(appearance.statistics, statistics)
+    np.testing.assert_array_equal(appearance.embedding, random_embedding(decoded.pixels))
+
+
+def test_nothing_is_made_that_is_not_wanted():
+    prepared = prepare(FILES["PNG"], Wanted(), LIMITS)
+    assert prepared.images == {}
+    assert prepared.facts.appearance is None
+
+
+def test_a_bad_file_has_the_reason_that_decoding_gives():
+    with pytest.raises(BadImage, match="not_an_image"):
+        prepare(b"<html>", Wanted(), LIMITS)
