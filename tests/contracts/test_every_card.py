@@ -12,16 +12,15 @@ from clipaudit.inferrers.library import CARD, TEXT, WEIGHTS, load, shipped_folde
 
 MEGABYTE = 1_000_000
 FOLDERS = sorted(path.parent for path in shipped_folder().glob(f"*/{CARD}"))
+assert FOLDERS, f"nothing is shipped in {shipped_folder().name}"
 
 
 def size(folder):
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.fixture(params=FOLDERS or [None], ids=lambda folder: folder and folder.name)
+@pytest.fixture(params=FOLDERS, ids=lambda folder: folder.name)
 def folder(request):
-    if request.param is None:
-        pytest.fail(f"nothing is shipped in {shipped_folder().name}")
     return request.param
 
 

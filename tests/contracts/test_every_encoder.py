@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 from clipaudit.encoders.base import EncoderOptions, InputSpec
 from clipaudit.encoders.spec import SCHEMES, Scheme, load_encoder
 from clipaudit.errors import EncoderError
+from tests.made.present import present
 
 SIDE = 32
 INPUT = InputSpec(SIDE, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), "bicubic")
@@ -29,7 +31,7 @@ class Made:
 
     spec: str
     options: EncoderOptions
-    reference: Callable[[torch.Tensor], torch.Tensor]
+    reference: nn.Module
     input: InputSpec = INPUT
     output: str = "embedding"
 
@@ -45,15 +47,15 @@ def nudge(module: nn.Module) -> None:
         first.view(-1)[0] += 0.1
 
 
-def seeded(build: Callable[[], nn.Module], touch: Touch) -> nn.Module:
+def seeded(build: Callable[[], nn.Module], touch: Touch) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build().eval()
         for layer in model.modules():
             # Else the statistics of a batch norm hide that it runs at all.
             if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
-                nn.init.uniform_(layer.running_mean, -0.1, 0.1)
-                nn.init.uniform_(layer.running_var, 0.5, 1.5)
+                nn.init.uniform_(present(layer.running_mean), -0.1, 0.1)
+                nn.init.uniform_(present(layer.running_var), 0.5, 1.5)
     touch(model)
     return model.requires_grad_(requires_grad=False)
 
@@ -71,9 +73,9 @@ def conv_net(touch: Touch) -> nn.Module:
     )
 
 
-def describe(path: Path, **more: str) -> None:
+def describe(path: Path, **more: str | int) -> None:
     """Write the JSON beside a model file."""
-    said = {
+    said: dict[str, object] = {
         "input_size": INPUT.size_px,
         "mean": INPUT.mean,
         "std": INPUT.std,
@@ -90,7 +92,7 @@ def open_clip_folder(folder: Path, touch: Touch) -> tuple[Path, nn.Module]:
     folder.mkdir(parents=True, exist_ok=True)
     text = {"context_length": 8, "vocab_size": 64, "width": 64, "heads": 1, "layers": 1}
     vision = {"image_size": SIDE, "layers": 2, "width": 64, "patch_size": 8}
-    config = {
+    config: dict[str, Any] = {
         "model_cfg": {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text, "quick_gelu": True},
         "preprocess_cfg": {
             "mean": INPUT.mean,
@@ -118,7 +120,7 @@ def from_folder_by_onnx(folder: Path, touch: Touch) -> Made:
 
 def from_folder_trunk(folder: Path, touch: Touch) -> Made:
     made = from_folder(folder, touch)
-    made.reference.proj = None
+    made.reference.register_parameter("proj", None)
     return replace(made, options=EncoderOptions(backend="torch", output="trunk"), output="trunk")
 
 

@@ -34,7 +34,7 @@ def trained_form(form, seed=0, gap=3.0):
 
 
 def rule_and_features(form, *numbers):
-    given, is_member = features(*numbers, reads_of(*form))
+    given, is_member = features(*numbers, reads=reads_of(*form))
     return find_rule(form[0]), given, is_member
 
 
@@ -46,7 +46,7 @@ def inferrer(request):
 @pytest.fixture
 def some(inferrer):
     """Features that it reads, by seed, members, non-members and the gap between them."""
-    return lambda *numbers: features(*numbers, inferrer.card.reads)
+    return lambda *numbers: features(*numbers, reads=inferrer.card.reads)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_members_that_can_be_told_are_told(inferrer, some):
 
 @every_form
 def test_members_that_cannot_be_told_are_not(form):
-    fresh, is_member = features(2, 300, 300, 0.0, reads_of(*form))
+    fresh, is_member = features(2, 300, 300, 0.0, reads=reads_of(*form))
     estimate = auc(trained_form(form, gap=0.0).score(fresh), is_member)
     assert estimate.low < 0.5 < estimate.high
 
@@ -132,7 +132,10 @@ def signals_of(generator, n_images, n_views):
     pairs = generator.uniform(-0.9, 0.9, (3, n_images, n_views * (n_views - 1) // 2))
     norms = generator.uniform(0.5, 3, (n_images, n_views + 1))
     ids = tuple(f"{number:064x}" for number in range(n_images))
-    return Signals(ids, *pairs.astype("f4"), norms[:, 1:].astype("f4"), norms[:, 0].astype("f4"))
+    cosine, pearson, euclidean = pairs.astype("f4")
+    return Signals(
+        ids, cosine, pearson, euclidean, norms[:, 1:].astype("f4"), norms[:, 0].astype("f4")
+    )
 
 
 def test_it_reads_of_all_signals_what_its_card_says(inferrer):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
@@ -25,7 +26,7 @@ from tests.services.google import GoogleService
 from tests.services.openverse import OpenverseService
 from tests.services.pictures import PicturesService, write_folder, write_list
 from tests.services.serpapi import SerpApiService
-from tests.services.server import Answer, Fault, World
+from tests.services.server import Answer, Fault, Service, World
 from tests.services.wikimedia import WikimediaService
 
 WORLD = World(
@@ -52,7 +53,7 @@ class Case:
     """
 
     name: str
-    service: type | None = None
+    service: type[Service] | None = None
     ending: str = ""
     account: bool = False
 
@@ -108,7 +109,7 @@ class Running:
         elif case.name == "folder":
             self.argument = str(write_folder(folder / "pictures", service.world, KEYWORDS))
         self.facts = self.kind.facts(self.environ)
-        self.web = None
+        self.web: Any = None
 
     def open(self, web=None):
         return self.kind.open(web or self.web, self.environ, self.argument)
@@ -178,6 +179,7 @@ def test_its_facts_hang_together(case, at_work):
 def test_its_module_says_where_that_is_written_and_what_is_not_certain(case, at_work):
     engine = getattr(at_work.open(), "engine", at_work.open())
     text = sys.modules[type(engine).__module__].__doc__
+    assert text is not None
     assert re.search(r"^As of 20\d\d-\d\d; https://", text, re.MULTILINE)
     assert re.search("Not confirmed|Second-hand", text)
 
@@ -406,7 +408,16 @@ def test_what_was_kept_gives_the_same_records_offline(case, at_work):
 
 # --- services that fail --------------------------------------------------------------------------
 
-ODD = ([], {}, {"unexpected": True}, 42, "text", None, [[]], {"results": 5, "items": 5})
+ODD: tuple[Any, ...] = (
+    [],
+    {},
+    {"unexpected": True},
+    42,
+    "text",
+    None,
+    [[]],
+    {"results": 5, "items": 5},
+)
 
 
 @ONLINE

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from clipaudit.features.signals import SIMILARITIES, Embeddings, measure, n_pairs
+from clipaudit.features.signals import SIMILARITIES, Embeddings, Float32Array, measure, n_pairs
 from clipaudit.features.views import ENCODERMI, draw, make_views
 from clipaudit.inferrers import find_rule
+from clipaudit.inferrers.base import Kind
 
 SIZE, N_IMAGES, N_VIEWS, SEED, DIM = 24, 3, 4, 7, 6
 
-LAYERS = {
+LAYERS: dict[Kind, dict[str, tuple[int, ...]]] = {
     "V": {"layers": (n_pairs(N_VIEWS), 5, 4, 1)},
     "S": {"element": (1, 5, 4), "pooled": (4, 3, 1)},
     "T": {},
@@ -54,7 +55,9 @@ def encode(views):
 
 
 def rule_of(kind):
-    arrays = {"centre": np.float32([0.9]), "spread": np.float32([0.1])} if LAYERS[kind] else {}
+    arrays: dict[str, Float32Array] = {}
+    if LAYERS[kind]:
+        arrays = {"centre": np.array([0.9], "f4"), "spread": np.array([0.1], "f4")}
     for part, widths in LAYERS[kind].items():
         for layer, (n_in, n_out) in enumerate(pairwise(widths)):
             name = f"{part}.{layer}"

@@ -14,6 +14,7 @@ from clipaudit.inferrers.base import Inferrer
 from clipaudit.inferrers.library import find, save
 from clipaudit.seeding import stream
 from clipaudit.shadow.procedural import draw_picture
+from tests.made.present import present
 
 SIDE = 16
 
@@ -203,7 +204,7 @@ def test_the_histogram_is_of_the_mean_similarity(evaluate, known_truth):
         inferrers="cifar10-t",
         workers=0,
     )
-    means = [row.mean_similarity for row in audit]
+    means = [present(row.mean_similarity) for row in audit]
     counts, _ = np.histogram(means, found.similarity.edges)
     assert found.similarity.members == tuple(counts)
 

@@ -101,8 +101,9 @@ def content(*paths):
     return {sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def require_once(opens, decodes, files):
+def require_once(counts, files):
     """Each file is opened once, and each content decoded once."""
+    opens, decodes = counts
     assert opens == Counter(map(str, files))
     assert decodes == Counter(content(*files))
 
@@ -114,7 +115,7 @@ def test_scores_a_control_a_report_and_a_calibration_take_one_decoding(counted, 
     score = ("score", folder / "members", "--control", folder / "nonmembers")
     report = tmp_path / "report.html"
 
-    require_once(*counted(*score, "-o", report), files)
+    require_once(counted(*score, "-o", report), files)
     shown = re.findall(r"data:image/webp;base64,[^\"]*", report.read_text())
     assert len(shown) > 24
 
@@ -131,19 +132,19 @@ def test_a_report_of_scored_pictures_and_a_new_control_take_one_more_decoding(
 ):
     files = [*folder.rglob("*.png")]
     members = [*(folder / "members").iterdir()]
-    require_once(*counted("score", folder / "members"), members)
+    require_once(counted("score", folder / "members"), members)
     score = ("score", folder / "members", "--control", folder / "nonmembers")
-    require_once(*counted(*score, "-o", tmp_path / "report.html"), files)
+    require_once(counted(*score, "-o", tmp_path / "report.html"), files)
 
 
 def test_without_a_store_one_decoding_does_too(counted, folder, tmp_path):
     score = ("score", folder / "members", "--control", folder / "nonmembers", "--no-cache")
-    require_once(*counted(*score, "-o", tmp_path / "report.html"), [*folder.rglob("*.png")])
+    require_once(counted(*score, "-o", tmp_path / "report.html"), [*folder.rglob("*.png")])
 
 
 def test_an_evaluation_takes_one_decoding_and_the_next_one_none(counted, folder):
     files = [*folder.rglob("*.png")]
-    require_once(*counted("evaluate", folder), files)
+    require_once(counted("evaluate", folder), files)
     opens, decodes = counted("evaluate", folder)
     broken = Counter(content(folder / "members" / "broken.png"))
     assert (opens, decodes) == (Counter(map(str, files)), broken)

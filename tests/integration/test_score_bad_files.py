@@ -86,10 +86,10 @@ def zoo(tmp_path_factory):
     for name, data in odd_pictures().items():
         (folder / name).write_bytes(data)
     for number, name in enumerate(STRANGE):
-        shutil.copy(*draw_pictures(folder / ".hidden", 1, first=50 + number), folder / name)
-    shutil.copy(
-        *draw_pictures(folder / ".hidden", 1, first=60), os.fsencode(folder) + b"/\xff\xfe.png"
-    )
+        (source,) = draw_pictures(folder / ".hidden", 1, first=50 + number)
+        shutil.copy(source, folder / name)
+    (source,) = draw_pictures(folder / ".hidden", 1, first=60)
+    shutil.copy(source, folder / os.fsdecode(b"\xff\xfe.png"))
     os.mkfifo(folder / "pipe.png")
     (folder / "dangling.png").symlink_to("nowhere")
     (folder / "loop.png").symlink_to("loop.png")
@@ -209,7 +209,7 @@ def test_files_that_vanish_or_change_between_listing_and_reading(api, tmp_path):
     """The encoder is busy with the first batch while later files come and go."""
     folder = tmp_path / "busy"
     paths = draw_pictures(folder, 40)
-    changed = []
+    changed: list[int] = []
 
     def meddle(step):
         if not changed:

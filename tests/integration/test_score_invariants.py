@@ -288,7 +288,7 @@ def test_both_threads_may_find_out_that_the_store_is_broken(api, tmp_path, caplo
         reading_failed.set()
         raise StoreUnavailable("cannot read", "Look at the disk.")
 
-    n_reads = []
+    n_reads: list[int] = []
     monkeypatch.setattr(FeatureStore, "put_many", broken_put)
     monkeypatch.setattr(FeatureStore, "get_many", broken_get)
     assert len(api(tmp_path / "many", batch_size=2).scored) == 20

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import InputError
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.score import score, score_into
-from clipaudit.reports.audit.json_document import as_json, record
+from clipaudit.reports.audit.json_document import record
 from clipaudit.results.audit import Row
+from clipaudit.text.escaping import as_json
 from tests.made.score_runs import N_VIEWS, draw_pictures
 
 
@@ -23,7 +23,7 @@ def config(api, world):
     """As `api` runs it, which has made the encoder known and the store its own."""
     return ScoreConfig(
         encoder="probe:plain",
-        options=EncoderOptions(device="cpu"),
+        device="cpu",
         inferrers=(str(world.inferrers / "v"), str(world.inferrers / "t")),
         n_views=N_VIEWS,
         workers=0,
@@ -41,7 +41,7 @@ def folder(tmp_path):
 
 
 def test_a_sink_gets_the_rows_and_a_list_the_same(config, folder):
-    rows = []
+    rows: list[Row] = []
     run = score_into(rows.append, [folder], config)
     audit = score([folder], config)
     assert tuple(rows) == audit.rows
@@ -103,7 +103,7 @@ def test_no_row_is_kept_by_the_run(config, folder):
 
 
 def test_a_strict_run_has_given_the_rows_before_the_first_bad_file(config, folder):
-    rows = []
+    rows: list[Row] = []
     with pytest.raises(InputError, match=r"broken\.png' cannot be scored"):
         score_into(rows.append, [folder], replace(config, strict=True))
     assert [row.path.rpartition("/")[2] for row in rows] == [f"{n:04}.png" for n in range(3)]

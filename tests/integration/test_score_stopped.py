@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from tests.integration.test_score_command import clean, records
+from tests.made.present import present
 from tests.made.score_runs import N_VIEWS, children, draw_pictures, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -140,7 +141,7 @@ def test_a_second_ctrl_c_makes_no_noise(go, calls):
 
 def test_ctrl_c_while_the_encoder_is_loaded_ends_quietly(installed, world, tmp_path):
     """The command that pip installed, from its first import of torch on."""
-    script = shutil.which("clipaudit", path=str(Path(sys.executable).parent))
+    script = present(shutil.which("clipaudit", path=str(Path(sys.executable).parent)))
     environment = {**os.environ, "PYTHONPATH": world.pythonpath}
     environment["CLIPAUDIT_CACHE_DIR"] = str(tmp_path / "cache")
     process = subprocess.Popen(
@@ -209,7 +210,7 @@ def test_on_a_terminal_the_bar_is_on_stderr_and_the_result_alone_on_stdout(
     installed, world, many, tmp_path
 ):
     ours, theirs = pty.openpty()
-    script = shutil.which("clipaudit", path=str(Path(sys.executable).parent))
+    script = present(shutil.which("clipaudit", path=str(Path(sys.executable).parent)))
     environment = {**os.environ, "PYTHONPATH": world.pythonpath, "TERM": "xterm-256color"}
     environment.update({"CLIPAUDIT_CACHE_DIR": str(tmp_path / "cache"), "COLUMNS": "120"})
     with (tmp_path / "out").open("wb") as out:

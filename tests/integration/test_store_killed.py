@@ -14,6 +14,7 @@ import pytest
 
 from clipaudit.features.store import FeatureStore
 from clipaudit.features.stored_signals import FeatureKey
+from tests.made.present import present
 from tests.unit.features.test_store import FIELDS, signals_of
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.integration.test_store_killed import KEY, N_BATCHES, batch_of
 from clipaudit.features.store import FeatureStore
+
 signals = [batch_of(int(sys.argv[3]), number) for number in range(N_BATCHES)]
 print("ready", flush=True)
 with FeatureStore(Path(sys.argv[2])) as store:
@@ -49,7 +51,7 @@ def start(path, writer):
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, ROOT, path, str(writer)], stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout.readline() == "ready\n"
+    assert present(process.stdout).readline() == "ready\n"
     return process
 
 
@@ -77,7 +79,7 @@ def test_a_process_that_is_killed_at_random_moments_never_breaks_the_store(tmp_p
     rng = random.Random(0)
     fresh = [tmp_path / f"fresh-{i}.sqlite" for i in range(N_KILLS // 2)]  # killed while creating
     shared = [tmp_path / "shared.sqlite"] * (N_KILLS - len(fresh))
-    acknowledged = {path: {} for path in {*fresh, *shared}}
+    acknowledged: dict[Path, dict[int, int]] = {path: {} for path in {*fresh, *shared}}
     for writer, path in enumerate([*fresh, *shared]):
         process = start(path, writer)
         time.sleep(rng.uniform(0, 0.02 if path in fresh else 0.08))

@@ -33,10 +33,11 @@ from clipaudit.pipelines.score import score
 from clipaudit.pipelines.train import TrainConfig, read_split, train
 from clipaudit.seeding import stream
 from clipaudit.shadow.config import PretrainConfig
-from clipaudit.shadow.pretrain import pretrain
+from clipaudit.shadow.pretrain import Epoch, pretrain
 from clipaudit.shadow.procedural import draw_picture
 from clipaudit.statistics.metrics import auc
 from tests.made.inferrers import card
+from tests.made.present import present
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,7 +105,7 @@ def files_of(folder):
 def run(pictures, tmp_path_factory):
     """A finished run of all kinds on both outputs, and its result."""
     folder = tmp_path_factory.mktemp("run") / "run"
-    seen = []
+    seen: list[Epoch] = []
     everything = config(
         pictures, folder, similarities=("euclidean",), outputs=("embedding", "trunk")
     )
@@ -150,7 +151,7 @@ def test_the_log_has_a_line_for_every_epoch(run):
 
 def test_every_card_says_what_was_done(run):
     folder, trained, _, _ = run
-    fingerprints = {}
+    fingerprints: dict[str, set[str]] = {}
     for inferrer in trained.inferrers:
         card = load(folder / "inferrers" / inferrer.card.name).card
         assert card == inferrer.card
@@ -314,10 +315,10 @@ def test_a_killed_run_continues_to_the_same_weights(pictures, tmp_path, algorith
     while n_lines(folder / "log.jsonl") < 6:
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.01)
-            pytest.fail(process.stderr.read().decode())
+            pytest.fail(present(process.stderr).read().decode())
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    process.stderr.close()
+    present(process.stderr).close()
     n_done = n_lines(folder / "log.jsonl")
     assert 6 <= n_done < 40, "killed too late"
     assert not (folder / "encoder").exists()
@@ -479,6 +480,7 @@ def test_an_output_that_is_no_folder_is_an_error_of_ours(pictures, tmp_path):
 FULL = """
 import resource, sys
 from clipaudit.cli.app import main
+
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 main(sys.argv[1:])
 """

@@ -16,6 +16,7 @@ from clipaudit.pipelines.score import score
 from clipaudit.pipelines.train import TrainConfig, read_split, train
 from clipaudit.seeding import stream
 from clipaudit.shadow.config import PretrainConfig
+from clipaudit.shadow.pretrain import Epoch
 from clipaudit.shadow.procedural import draw_picture
 from clipaudit.statistics.metrics import auc
 
@@ -128,7 +129,7 @@ def test_a_finished_run_does_nothing_and_a_missing_reference_alone_is_made_again
 ):
     folder, trained = run
     shutil.copytree(folder, tmp_path / "run")
-    seen = []
+    seen: list[Epoch] = []
     again = train(config(pictures, tmp_path / "run"), seen.append)
     assert not seen
     assert [one.card for one in again.inferrers] == [one.card for one in trained.inferrers]

@@ -8,7 +8,7 @@ from clipaudit import inferrers
 from clipaudit.features.signals import n_pairs
 from clipaudit.inferrers import RULES, find_rule, forms
 from clipaudit.inferrers.base import Card, Features, Inferrer, Kind, Reads, ShadowFacts
-from clipaudit.statistics.metrics import Estimate, Evidence
+from clipaudit.statistics.metrics import BoolArray, Estimate, Evidence
 
 READS = Reads(similarity="cosine", n_views=6, recipe="encodermi@1", output="embedding")
 
@@ -51,7 +51,7 @@ def reads_of(kind, has_reference=False):
     )
 
 
-def features(seed, n_members, n_others, gap, reads=READS):
+def features(seed, n_members, n_others, gap, *, reads=READS) -> tuple[Features, BoolArray]:
     """Similarities just below 1, members closer to it by `gap`, and who is a member.
 
     Of the other signals likewise: members' embeddings are longer. A reference finds of each image
@@ -101,7 +101,7 @@ def card(kind: Kind, **changes) -> Card:
 
 def trained(kind, seed=0, gap=3.0, has_reference=False) -> Inferrer:
     reads = reads_of(kind, has_reference)
-    given, is_member = features(seed, 90, 60, gap, reads)
+    given, is_member = features(seed, 90, 60, gap, reads=reads)
     rule = find_rule(kind).train(given.values, is_member, seed)
     threshold = rule.threshold(given.values, is_member)
     return Inferrer(card(kind, reads=reads, threshold=threshold), rule)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from clipaudit.lab.matrix import Matrix, read_matrix
@@ -175,7 +176,7 @@ def plan_of(lab: Lab, into: Path | None = None, only: tuple[str, ...] = ()):
             splits[name, seed] = make_split(
                 split_folder(folder, name, scale.split, scale.size_px, seed),
                 name,
-                lambda name=name: open_data(sources[name], name, Path("nowhere")),
+                partial(open_data, sources[name], name, Path("nowhere")),
                 scale.split,
                 scale.size_px,
                 seed,

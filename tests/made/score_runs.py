@@ -137,11 +137,12 @@ def make_inferrers(folder, n_views=N_VIEWS):
     """Folders `v`, `s`, `t` (cosine) and `p` (T on Pearson), fitted to made-up features."""
     import numpy as np
 
-    from clipaudit.features.signals import n_pairs
+    from clipaudit.features.signals import Similarity, n_pairs
     from clipaudit.features.views import ENCODERMI
-    from clipaudit.inferrers.base import Card, Inferrer, Reads, ShadowFacts
+    from clipaudit.inferrers.base import Card, Inferrer, Kind, Reads, ShadowFacts
     from clipaudit.inferrers.deepset import DeepSetRule
     from clipaudit.inferrers.library import save
+    from clipaudit.inferrers.rules import Rule
     from clipaudit.inferrers.threshold import MeanRule
     from clipaudit.inferrers.vector import VectorRule
     from clipaudit.statistics.metrics import Estimate, Evidence
@@ -151,7 +152,7 @@ def make_inferrers(folder, n_views=N_VIEWS):
     levels = np.where(is_member, 0.75, 0.55)[:, None]
     features = rng.normal(levels, 0.15, (40, n_pairs(n_views))).clip(-1, 1).astype(np.float32)
     figure = Estimate(0.5, 0.4, 0.6, 100)
-    rules = {
+    rules: dict[str, tuple[Kind, Similarity, Rule, float]] = {
         "v": ("V", "cosine", VectorRule.train(features, is_member, 0), 0.0),
         "s": ("S", "cosine", DeepSetRule.train(features, is_member, 0), 0.0),
         "t": ("T", "cosine", MeanRule(), 0.65),

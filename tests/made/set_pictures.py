@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 from clipaudit_crawlers.base import ImageRecord
 
 from clipaudit.evaluation_sets.collecting import Picture
 from clipaudit.evaluation_sets.folder import Failed, Fetched
+
+NO_WEB: Any = None
+"""The way to the network of a source that asks nobody."""
 
 
 def record(name: str, **said: str | int | None) -> ImageRecord:

@@ -344,7 +344,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     service: Service
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: object) -> None:
         """A client that goes away is nothing that a test has to see; a bug of ours is."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
@@ -422,7 +422,8 @@ def spoilt(draw: st.DrawFn, answer: Any) -> Any:
     """A right answer in which some parts are missing, or are any other JSON."""
     answer = json.loads(json.dumps(answer))
     for _ in range(draw(st.integers(1, 3))):
-        above, key, here = None, None, answer
+        above: Any = None
+        key, here = None, answer
         while isinstance(here, dict | list) and here and draw(st.integers(0, 3)):
             keys = list(here) if isinstance(here, dict) else range(len(here))
             above, key = here, draw(st.sampled_from(keys))

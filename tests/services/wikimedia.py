@@ -67,9 +67,9 @@ class WikimediaService(Service):
             return {**answer, "batchcomplete": True}
         start = int(query.get("iicontinue", 0))
         end = len(shown) if self.infos_per_answer is None else start + self.infos_per_answer
-        pages = []
+        pages: list[dict[str, Any]] = []
         for place, (index, picture) in enumerate(shown):
-            page = {
+            page: dict[str, Any] = {
                 "pageid": picture.number,
                 "ns": 6,
                 "title": f"File:{picture.title} {picture.number}.jpg",

@@ -4,7 +4,7 @@ import inspect
 import subprocess
 import sys
 from dataclasses import dataclass, fields
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 
@@ -13,6 +13,7 @@ from clipaudit.api import ScoringCall, called_with
 from clipaudit.encoders.base import EncoderOptions
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.scoring_options import Option, ScoringOptions
+from tests.made.present import present
 
 FUNCTIONS = (clipaudit.score, clipaudit.calibrate, clipaudit.evaluate)
 
@@ -56,7 +57,7 @@ def test_a_new_field_is_a_keyword_with_its_help():
 
     assert louder(encoder="e", noise=5)[0] == 5
     assert inspect.signature(louder).parameters["noise"].annotation is int
-    assert "    noise: Noise that is added." in louder.__doc__
+    assert "    noise: Noise that is added." in present(louder.__doc__)
 
 
 def test_how_scores_are_judged_has_the_same_defaults_here_and_there():
@@ -69,23 +70,25 @@ def test_how_scores_are_judged_has_the_same_defaults_here_and_there():
 
 def test_rates_that_are_none_are_errors_with_a_hint():
     for option in ("fpr", "fnr", "fdr", "alpha"):
+        rate: dict[str, Any] = {option: 1.0}
         with pytest.raises(clipaudit.ClipAuditError, match="must be above 0 and below") as caught:
-            clipaudit.score("pictures", **{option: 1.0})
+            clipaudit.score("pictures", **rate)
         assert caught.value.hint
 
 
 def test_an_unknown_option_is_a_programming_mistake():
     with pytest.raises(TypeError, match="no option batchsize"):
-        clipaudit.score("pictures", batchsize=3)
+        clipaudit.score("pictures", batchsize=3)  # type: ignore[call-arg]  # the mistake
     with pytest.raises(TypeError, match=r"clipaudit\.calibrate has no option control"):
-        clipaudit.calibrate("pictures", control="others")
+        clipaudit.calibrate("pictures", control="others")  # type: ignore[call-arg]  # the mistake
 
 
 def test_wrong_values_are_errors_with_a_hint():
     with pytest.raises(clipaudit.ClipAuditError, match="a pair needs two views") as caught:
         clipaudit.score("pictures", n_views=1)
     assert caught.value.hint
-    for option in ({"batch_size": 0}, {"workers": -1}, {"limit": 0}):
+    options: list[dict[str, Any]] = [{"batch_size": 0}, {"workers": -1}, {"limit": 0}]
+    for option in options:
         with pytest.raises(clipaudit.ClipAuditError, match="must be at least"):
             clipaudit.score("pictures", **option)
 

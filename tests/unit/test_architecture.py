@@ -44,8 +44,9 @@ def test_no_function_is_long():
     for file in FILES:
         text = file.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)):
-            is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            if is_function and lines_of_body(node, text.splitlines()) > MOST_LINES_OF_A_FUNCTION:
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if lines_of_body(node, text.splitlines()) > MOST_LINES_OF_A_FUNCTION:
                 long.add(f"{named(file)}: {node.name}")
     assert long == LONGER_FUNCTIONS
 

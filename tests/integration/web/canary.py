@@ -27,7 +27,7 @@ def failure(call, *arguments, **options):
         call(*arguments, **options)
     error = caught.value
     assert_no_key("".join(traceback.format_exception(error)))
-    waiting = [error]
+    waiting: list[BaseException] = [error]
     while waiting:
         one = waiting.pop()
         assert_no_key(f"{one} {one!r} {one.args!r}")

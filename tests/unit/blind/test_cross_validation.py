@@ -82,10 +82,10 @@ def test_copies_of_the_same_picture_make_nothing_more_certain():
 def test_no_result_is_more_certain_than_perfection():
     is_member = np.arange(40) < 20
     folds = np.tile(np.arange(20) % 5, 2)[None]
-    perfect = cross_validated_auc(1.0 * is_member[None], folds, is_member, alone(is_member))
+    perfect = cross_validated_auc(is_member[None].astype(float), folds, is_member, alone(is_member))
     assert (perfect.value, perfect.high) == (1, 1)
-    assert perfect.low == pytest.approx(auc(1.0 * is_member, is_member).low)
-    nearly = 1.0 * is_member
+    assert perfect.low == pytest.approx(auc(is_member.astype(float), is_member).low)
+    nearly = is_member.astype(float)
     nearly[0] = 0  # ties with four others: 0.995
     almost = cross_validated_auc(nearly[None], folds, is_member, alone(is_member))
     assert almost.value == pytest.approx(1 - 0.5 * 4 / 80)

@@ -12,6 +12,7 @@ from clipaudit.inferrers.base import Card, Inferrer, Reads, ShadowFacts
 from clipaudit.inferrers.library import save
 from clipaudit.inferrers.threshold import MeanRule
 from clipaudit.statistics.metrics import Estimate, Evidence
+from tests.made.commands import exit_code
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +22,18 @@ def _own_caches(tmp_path, monkeypatch):
     for name in ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture
+def command(capfdbinary):
+    """Run `clipaudit` in this process; gives exit code, stdout and stderr."""
+
+    def run(*arguments):
+        code = exit_code(*arguments)
+        out, err = capfdbinary.readouterr()
+        return code, out.decode(), err.decode()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from clipaudit import errors
 from clipaudit._version import __version__
 from clipaudit.cli.app import COMMANDS, EXIT_CODES, main
 from clipaudit.features import store
+from clipaudit.features.database import StoreUnavailable
+from tests.made.present import present
 
 ROOT = Path(clipaudit.__file__).parents[1]
 CLIPAUDIT = [sys.executable, "-m", "clipaudit"]
@@ -78,7 +80,7 @@ def test_the_nearest_command_is_offered(capfd):
         (errors.UsageError, 2),
         (errors.InputError, 3),
         (errors.EncoderError, 4),
-        (store.StoreUnavailable, 4),
+        (StoreUnavailable, 4),
         (errors.InferrerError, 5),
         (errors.SourceError, 6),
     ],
@@ -125,7 +127,7 @@ def test_a_signal_ends_it_with_its_code(number, code):
         stderr=subprocess.PIPE,
         cwd=ROOT,
     )
-    stdin = process.stdin.fileno()
+    stdin = present(process.stdin).fileno()
     while not _reads(process.pid):
         assert process.poll() is None
         time.sleep(0.05)

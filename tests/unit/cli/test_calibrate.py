@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipaudit.cli.app import main
-
 N_KNOWN = 30
 
 
@@ -26,22 +24,6 @@ def known(tmp_path_factory):
 
 
 @pytest.fixture
-def run(capfdbinary):
-    """Run the command line; gives exit code, stdout and stderr."""
-
-    def call(*arguments):
-        code = 0
-        try:
-            main([str(one) for one in arguments])
-        except SystemExit as end:
-            code = end.code
-        out, err = capfdbinary.readouterr()
-        return code or 0, out.decode(), err.decode()
-
-    return call
-
-
-@pytest.fixture
 def how(tiny):
     return [
         *("--encoder", tiny / "encoder.torchscript", "--allow-code", "--views", "4"),
@@ -50,8 +32,8 @@ def how(tiny):
 
 
 @pytest.fixture
-def calibrated(run, how, known):
-    code, out, err = run("calibrate", "--nonmembers", known, *how)
+def calibrated(command, how, known):
+    code, out, err = command("calibrate", "--nonmembers", known, *how)
     assert code == 0, err
     return out
 
@@ -67,25 +49,25 @@ def test_it_says_what_was_kept_and_what_that_can_decide(calibrated, known):
     assert "1 copies and near-duplicates passed over" in calibrated
 
 
-def test_calibrations_are_listed_shown_and_removed(calibrated, run):
+def test_calibrations_are_listed_shown_and_removed(calibrated, command):
     name = calibrated.partition(":")[0]
-    code, out, _ = run("calibrations")
+    code, out, _ = command("calibrations")
     assert code == 0
     assert name in out
-    code, out, _ = run("calibrations", "show", name[:5])
+    code, out, _ = command("calibrations", "show", name[:5])
     assert code == 0
     assert out.splitlines()[0] == calibrated.splitlines()[0]
-    assert run("calibrations", "remove", name)[0] == 0
-    assert "No calibration is kept" in run("calibrations", "list")[1]
-    code, _, err = run("calibrations", "show", name)
+    assert command("calibrations", "remove", name)[0] == 0
+    assert "No calibration is kept" in command("calibrations", "list")[1]
+    code, _, err = command("calibrations", "show", name)
     assert code == 5
     assert "hint:" in err
 
 
-def test_score_has_verdicts_from_then_on_and_the_same_rows(run, how, pictures, known):
-    before = json.loads(run("score", pictures, *how, "-f", "json")[1])
-    run("calibrate", "--nonmembers", known, *how)
-    code, out, err = run("score", pictures, *how, "-f", "json", "--fpr", "0.05")
+def test_score_has_verdicts_from_then_on_and_the_same_rows(command, how, pictures, known):
+    before = json.loads(command("score", pictures, *how, "-f", "json")[1])
+    command("calibrate", "--nonmembers", known, *how)
+    code, out, err = command("score", pictures, *how, "-f", "json", "--fpr", "0.05")
     assert code == 0, err
     after = json.loads(out)
     assert after["levels"]["fpr"] == 0.05
@@ -95,7 +77,7 @@ def test_score_has_verdicts_from_then_on_and_the_same_rows(run, how, pictures, k
             assert finding.keys() >= decided
             finding.update(dict.fromkeys(decided))
         assert old == new
-    unasked = json.loads(run("score", pictures, *how, "-f", "json", "--no-calibration")[1])
+    unasked = json.loads(command("score", pictures, *how, "-f", "json", "--no-calibration")[1])
     for document in (before, unasked):  # when and how it was run is not the same
         for fact in ("command", "started_at", "seconds", "n_from_store"):
             del document["run"][fact]
@@ -103,96 +85,98 @@ def test_score_has_verdicts_from_then_on_and_the_same_rows(run, how, pictures, k
 
 
 def test_known_members_make_it_possible_to_call_a_picture_a_non_member(
-    run, how, known, pictures, tmp_path
+    command, how, known, pictures, tmp_path
 ):
     for half in ("low", "high"):
         (tmp_path / half).mkdir()
     for index in range(N_KNOWN):
         shutil.copy(known / f"{index:02}.png", tmp_path / ("low" if index < 10 else "high"))
-    code, out, err = run(
+    code, out, err = command(
         *("calibrate", "--nonmembers", tmp_path / "low", "--members", tmp_path / "high", *how)
     )
     assert code == 0, err
     assert f"members: 20 from {tmp_path / 'high'}" in out
-    document = json.loads(run("score", pictures, *how, "-f", "json", "--fnr", "0.2")[1])
+    document = json.loads(command("score", pictures, *how, "-f", "json", "--fnr", "0.2")[1])
     (facts,) = document["calibrations"]
     assert (facts["n_null"], facts["n_members"]) == (10, 20)
-    code, _, err = run("calibrate", "--nonmembers", known, "--members", tmp_path / "low", *how)
+    code, _, err = command("calibrate", "--nonmembers", known, "--members", tmp_path / "low", *how)
     assert code == 3
     assert "10 pictures are both a known member and a known non-member" in err
 
 
-def test_suspects_that_are_part_of_the_calibration_are_left_out_of_it(calibrated, run, how, known):
-    document = json.loads(run("score", known / "00.png", *how, "-f", "json")[1])
+def test_suspects_that_are_part_of_the_calibration_are_left_out_of_it(
+    calibrated, command, how, known
+):
+    document = json.loads(command("score", known / "00.png", *how, "-f", "json")[1])
     (facts,) = document["calibrations"]
     assert (facts["n_left_out"], facts["n_null"]) == (1, N_KNOWN - 1)
 
 
 def test_a_calibration_for_other_views_is_not_used_and_the_table_says_why(
-    calibrated, run, how, pictures, tiny
+    calibrated, command, how, pictures, tiny
 ):
     del calibrated
     bare = [one for one in how if one not in ("--inferrer", tiny / "a")]
     wanted = [*bare, "--inferrer", tiny / "b"]  # another inferrer has no calibration at all
-    text = " ".join(run("score", pictures, *wanted)[1].replace("│", " ").split())
+    text = " ".join(command("score", pictures, *wanted)[1].replace("│", " ").split())
     assert "Uncalibrated how often b errs" in text
     assert "to calibrate: clipaudit calibrate --encoder" in text
 
 
-def test_a_file_of_a_calibration_must_fit(calibrated, run, how, pictures, tiny, tmp_path):
+def test_a_file_of_a_calibration_must_fit(calibrated, command, how, pictures, tiny, tmp_path):
     kept = tmp_path / "mine.json"
     (path,) = (tmp_path / "cache" / "calibrations").iterdir()
     shutil.move(path, kept)
-    code, out, err = run("score", pictures, *how, "--calibration", kept, "-f", "json")
+    code, out, err = command("score", pictures, *how, "--calibration", kept, "-f", "json")
     assert code == 0, err
     assert json.loads(out)["calibrations"]
     document = json.loads(kept.read_text())
     document["calibration"]["scored_by"]["encoder"] = "9" * 64
     kept.write_text(json.dumps(document))
-    code, out, err = run("score", pictures, *how, "--calibration", kept)
+    code, out, err = command("score", pictures, *how, "--calibration", kept)
     assert (code, out) == (5, "")
     assert "fingerprint" in err
     kept.write_text("{}")
-    assert run("score", pictures, *how, "--calibration", kept)[0] == 5
-    assert run("score", pictures, *how, "--calibration", tmp_path / "missing")[0] == 5
-    assert run("score", pictures, *how, "--calibration", kept, "--no-calibration")[0] == 2
+    assert command("score", pictures, *how, "--calibration", kept)[0] == 5
+    assert command("score", pictures, *how, "--calibration", tmp_path / "missing")[0] == 5
+    assert command("score", pictures, *how, "--calibration", kept, "--no-calibration")[0] == 2
     del calibrated, tiny
 
 
 @pytest.mark.parametrize("option", ["--fpr", "--fnr", "--fdr", "--alpha"])
-def test_rates_are_between_0_and_1(run, how, pictures, option):
+def test_rates_are_between_0_and_1(command, how, pictures, option):
     for value in ("0", "1", "nan"):
-        code, out, err = run("score", pictures, *how, option, value)
+        code, out, err = command("score", pictures, *how, option, value)
         assert (code, out) == (2, "")
         assert option in err
 
 
-def test_a_control_gives_a_verdict_on_the_folder_in_every_format(run, how, pictures, known):
-    code, out, err = run("score", pictures, *how, "--control", known)
+def test_a_control_gives_a_verdict_on_the_folder_in_every_format(command, how, pictures, known):
+    code, out, err = command("score", pictures, *how, "--control", known)
     assert code == 0, err
     text = " ".join(out.replace("│", " ").split())
     assert "the 4 suspect pictures were not shown to get higher membership scores" in text
     assert f"30 of the control {known} (31 of its 32 files were scored)" in text
     assert "that takes 20 pictures on each side, and there are 4 and 30" in text
-    comparison = json.loads(run("score", pictures, *how, "--control", known, "-f", "json")[1])
+    comparison = json.loads(command("score", pictures, *how, "--control", known, "-f", "json")[1])
     comparison = comparison["comparison"]
     assert comparison["by_inferrer"][0]["sentence"] in text
     assert comparison["n_near_duplicates"] == 1
 
 
 def test_a_control_that_overlaps_is_refused_by_name_unless_that_is_allowed(
-    run, how, pictures, known, tmp_path
+    command, how, pictures, known, tmp_path
 ):
     control = shutil.copytree(known, tmp_path / "control")
     shutil.copy(pictures / "picture 1.png", control / "taken.png")
     with Image.open(pictures / "picture 2.png") as picture:
         picture.convert("L").save(control / "grey.png")
-    code, out, err = run("score", pictures, *how, "--control", control)
+    code, out, err = command("score", pictures, *how, "--control", control)
     assert (code, out) == (3, "")
     assert f"'{control}/taken.png' is a copy of '{pictures}/picture 1.png'" in err
     assert f"'{control}/grey.png' is a near-duplicate of '{pictures}/picture 2.png'" in err
     assert "--allow-overlap" in err
-    code, out, err = run(
+    code, out, err = command(
         *("score", pictures, *how, "--control", control, "--allow-overlap", "-f", "json")
     )
     assert code == 0, err
@@ -201,17 +185,17 @@ def test_a_control_that_overlaps_is_refused_by_name_unless_that_is_allowed(
     assert comparison["by_inferrer"][0]["unpaired"]["n_control"] == N_KNOWN
 
 
-def test_a_control_that_is_not_there_is_said_before_the_run(run, how, pictures, tmp_path):
+def test_a_control_that_is_not_there_is_said_before_the_run(command, how, pictures, tmp_path):
     (tmp_path / "empty").mkdir()
     for control in (tmp_path / "missing", tmp_path / "empty"):
-        code, out, err = run("score", pictures, *how, "--control", control)
+        code, out, err = command("score", pictures, *how, "--control", control)
         assert (code, out) == (3, "")
         assert "holds no picture" in err
 
 
-def test_non_members_that_give_no_picture_are_an_input_error(run, how, tmp_path):
+def test_non_members_that_give_no_picture_are_an_input_error(command, how, tmp_path):
     (tmp_path / "some").mkdir()
     (tmp_path / "some" / "notes.txt").write_text("text")
-    code, _, err = run("calibrate", "--nonmembers", tmp_path / "some", *how)
+    code, _, err = command("calibrate", "--nonmembers", tmp_path / "some", *how)
     assert code == 3
     assert "none of the non-members could be scored: 1 not_an_image" in err

@@ -4,7 +4,6 @@ import sys
 
 import pytest
 
-from clipaudit.cli.app import main
 from clipaudit.features.store import default_path
 from clipaudit.pipelines import doctor
 
@@ -92,28 +91,19 @@ def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch):
     assert states(tuple(doctor._torch()), "device") == ["warning"]
 
 
-def run(capsys, *arguments):
-    code = 0
-    try:
-        main(["doctor", *arguments])
-    except SystemExit as end:
-        code = end.code or 0
-    return code, capsys.readouterr().out
-
-
-def test_it_prints_and_its_exit_code_says_whether_something_is_broken(capsys, monkeypatch):
+def test_it_prints_and_its_exit_code_says_whether_something_is_broken(command, monkeypatch):
     fine = (doctor.Check("Python", "ok", "3.11"), doctor.Check("HEIF", "note", "none", "pip"))
     monkeypatch.setattr(doctor, "examine", lambda: fine)
-    code, out = run(capsys)
+    code, out, _ = command("doctor")
     assert code == 0
     assert "ok      Python  3.11" in out
     assert "→ pip" in out
     broken = (*fine, doctor.Check("torch", "problem", "gone [red]\x1b", "pip install torch"))
     monkeypatch.setattr(doctor, "examine", lambda: broken)
-    code, out = run(capsys)
+    code, out, _ = command("doctor")
     assert code == 4
     assert "gone [red]\\x1b" in out
-    code, out = run(capsys, "--json")
+    code, out, _ = command("doctor", "--json")
     assert code == 4
     assert json.loads(out)["checks"][2]["state"] == "problem"
 

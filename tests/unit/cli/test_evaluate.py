@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipaudit.cli.app import main
-
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
@@ -24,19 +22,13 @@ def known(tmp_path_factory):
 
 
 @pytest.fixture
-def run(tiny, capfdbinary):
+def run(tiny, command):
     """Run the command with the tiny encoder and inferrer a; gives exit code, stdout, stderr."""
 
     def call(folder, *arguments):
-        code = 0
         how = ("--encoder", tiny / "encoder.torchscript", "--allow-code", "--views", "4")
         line = ("evaluate", folder, *how, "--inferrer", tiny / "a", "--workers", "0", *arguments)
-        try:
-            main([str(one) for one in line])
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capfdbinary.readouterr()
-        return code, out.decode(), err.decode()
+        return command(*line)
 
     return call
 

@@ -3,25 +3,8 @@ import json
 import pytest
 
 import clipaudit
-from clipaudit.cli.app import main
 from clipaudit.reports.formats import write
 from tests.made.audits import calibrated, controlled, realistic
-
-
-@pytest.fixture
-def run(capfd):
-    """Run a command; gives exit code, stdout and stderr."""
-
-    def call(*arguments):
-        code = 0
-        try:
-            main([*map(str, arguments)])
-        except SystemExit as end:
-            code = end.code
-        out, err = capfd.readouterr()
-        return code or 0, out, err
-
-    return call
 
 
 @pytest.fixture
@@ -31,15 +14,15 @@ def results(tmp_path):
     return path
 
 
-def test_the_report_stands_beside_the_results_and_is_named(run, results):
-    code, out, err = run("report", results)
+def test_the_report_stands_beside_the_results_and_is_named(command, results):
+    code, out, err = command("report", results)
     assert (code, err) == (0, "")
     page = results.with_suffix(".html")
     assert out == f"{page}\n"
     assert page.read_text().lstrip().startswith("<!doctype html>")
 
 
-def test_it_is_what_score_would_have_written(run, tiny, pictures, tmp_path):
+def test_it_is_what_score_would_have_written(command, tiny, pictures, tmp_path):
     audit = clipaudit.score(
         pictures,
         encoder=str(tiny / "encoder.torchscript"),
@@ -50,30 +33,30 @@ def test_it_is_what_score_would_have_written(run, tiny, pictures, tmp_path):
     )
     write(audit, tmp_path / "score.html")
     write(audit, tmp_path / "score.json")
-    code, _, err = run("report", tmp_path / "score.json", "-o", tmp_path / "again.html")
+    code, _, err = command("report", tmp_path / "score.json", "-o", tmp_path / "again.html")
     assert code == 0, err
     assert (tmp_path / "again.html").read_bytes() == (tmp_path / "score.html").read_bytes()
     assert b"data:image/webp" in (tmp_path / "again.html").read_bytes()
 
 
-def test_score_writes_html_by_its_ending(run, tiny, pictures, tmp_path):
+def test_score_writes_html_by_its_ending(command, tiny, pictures, tmp_path):
     encoder = ["--encoder", tiny / "encoder.torchscript", "--allow-code", "--inferrer", tiny / "a"]
-    code, _, err = run(
+    code, _, err = command(
         "score", pictures, *encoder, "--views", "4", "--workers", "1", "-o", tmp_path / "a.html"
     )
     assert code == 0, err
     assert "Were these pictures used to train" in (tmp_path / "a.html").read_text()
 
 
-def test_other_formats_can_be_made_from_saved_results_too(run, results, tmp_path):
-    assert run("report", results, "-o", tmp_path / "a.csv")[0] == 0
+def test_other_formats_can_be_made_from_saved_results_too(command, results, tmp_path):
+    assert command("report", results, "-o", tmp_path / "a.csv")[0] == 0
     assert (tmp_path / "a.csv").read_text().startswith("path,")
-    assert run("report", results, "-o", tmp_path / "a.jsonl")[0] == 0
-    assert run("report", tmp_path / "a.jsonl", "-o", tmp_path / "b.json")[0] == 0
+    assert command("report", results, "-o", tmp_path / "a.jsonl")[0] == 0
+    assert command("report", tmp_path / "a.jsonl", "-o", tmp_path / "b.json")[0] == 0
     assert (tmp_path / "b.json").read_bytes() == results.read_bytes()
 
 
-def test_pictures_can_be_left_out(run, tiny, pictures, tmp_path):
+def test_pictures_can_be_left_out(command, tiny, pictures, tmp_path):
     audit = clipaudit.score(
         pictures,
         encoder=str(tiny / "encoder.torchscript"),
@@ -83,7 +66,7 @@ def test_pictures_can_be_left_out(run, tiny, pictures, tmp_path):
         allow_code=True,
     )
     write(audit, tmp_path / "a.json")
-    assert run("report", tmp_path / "a.json", "--pictures", "0")[0] == 0
+    assert command("report", tmp_path / "a.json", "--pictures", "0")[0] == 0
     assert "<img" not in (tmp_path / "a.html").read_text()
 
 
@@ -95,19 +78,19 @@ def test_pictures_can_be_left_out(run, tiny, pictures, tmp_path):
         (None, 3, "cannot read"),
     ],
 )
-def test_broken_results_are_one_clear_error(run, tmp_path, content, code, words):
+def test_broken_results_are_one_clear_error(command, tmp_path, content, code, words):
     path = tmp_path / "results.json"
     if content is not None:
         path.write_text(content)
-    got, out, err = run("report", path)
+    got, out, err = command("report", path)
     assert (got, out) == (code, "")
     assert words in err
     assert "hint:" in err
     assert not path.with_suffix(".html").exists()
 
 
-def test_results_are_never_replaced_and_a_bad_ending_is_a_usage_error(run, results):
+def test_results_are_never_replaced_and_a_bad_ending_is_a_usage_error(command, results):
     before = results.read_bytes()
-    assert run("report", results, "-o", results)[0] == 2
-    assert run("report", results, "-o", results.with_suffix(".pdf"))[0] == 2
+    assert command("report", results, "-o", results)[0] == 2
+    assert command("report", results, "-o", results.with_suffix(".pdf"))[0] == 2
     assert results.read_bytes() == before

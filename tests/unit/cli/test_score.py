@@ -6,25 +6,17 @@ import sys
 
 import pytest
 
-from clipaudit.cli.app import main
-
 
 @pytest.fixture
-def score(tiny, capfdbinary):
+def score(tiny, command):
     """Run `clipaudit score` on the tiny encoder; gives exit code, stdout and stderr."""
 
     def run(*arguments, encoder=True):
-        given = ["score", *map(str, arguments)]
+        given = ["score", *arguments]
         if encoder:
             given += ["--encoder", str(tiny / "encoder.torchscript"), "--allow-code"]
             given += ["--views", "4", "--inferrer", str(tiny / "a"), "--workers", "1"]
-        code = 0
-        try:
-            main(given)
-        except SystemExit as end:
-            code = end.code
-        out, err = capfdbinary.readouterr()
-        return code or 0, out.decode(), err.decode()
+        return command(*given)
 
     return run
 

@@ -146,7 +146,8 @@ def other_package(tmp_path, monkeypatch):
 def test_another_package_may_bring_a_scheme(other_package):
     other_package("mine")
     options = EncoderOptions(input=InputOverrides(size_px=32))
-    assert load_encoder("mine:anything/at all", options) == ("anything/at all", options)
+    made: object = load_encoder("mine:anything/at all", options)
+    assert made == ("anything/at all", options)
     assert "mine" in refusal("min:x").hint
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from clipaudit.errors import InputError
 from clipaudit.evaluation_sets.address_list import AddressList
+from tests.made.set_pictures import NO_WEB
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,7 +52,7 @@ def listed(tmp_path):
             pq.write_table(pa.table(content), path)
         else:
             path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return AddressList.open(None, {}, str(path))
+        return AddressList.open(NO_WEB, {}, str(path))
 
     return write
 
@@ -258,7 +259,7 @@ def test_rows_are_counted_over_row_groups(tmp_path):
     path = tmp_path / "x.parquet"
     rows = [f"https://example.org/{n}.jpg" for n in range(10_000)]
     pq.write_table(pa.table({"url": rows}), path, row_group_size=300)
-    assert urls(AddressList.open(None, {}, str(path)), limit=10_000) == rows
+    assert urls(AddressList.open(NO_WEB, {}, str(path)), limit=10_000) == rows
 
 
 def test_little_memory_is_needed_however_large_a_row_group_is(tmp_path):
@@ -278,7 +279,7 @@ def test_little_memory_is_needed_however_large_a_row_group_is(tmp_path):
         "import sys, resource\n"
         "from clipaudit.evaluation_sets.address_list import AddressList\n"
         "from clipaudit_crawlers.base import Query\n"
-        "source = AddressList.open(None, {}, sys.argv[1])\n"
+        "source = AddressList.open(NO_WEB, {}, sys.argv[1])\n"
         "n = sum(1 for _ in source.search(Query(keyword='otter', limit=20_000)))\n"
         "print(n, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )
@@ -491,7 +492,7 @@ def test_parquet_with_broken_pages_is_an_error(tmp_path):
     data[200:1200] = b"\xaa" * 1000
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"cannot be read|is no Parquet file"):
-        search(AddressList.open(None, {}, str(path)))
+        search(AddressList.open(NO_WEB, {}, str(path)))
 
 
 @pytest.mark.parametrize(
@@ -507,20 +508,20 @@ def test_parquet_with_broken_pages_is_an_error(tmp_path):
 )
 def test_a_path_that_leads_nowhere_is_an_error(argument, said):
     with pytest.raises(InputError) as caught:
-        AddressList.open(None, {}, argument)
+        AddressList.open(NO_WEB, {}, argument)
     assert said in str(caught.value)
 
 
 def test_a_pipe_does_not_make_it_wait(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(InputError, match="is no plain file"):
-        AddressList.open(None, {}, str(tmp_path / "pipe.csv"))
+        AddressList.open(NO_WEB, {}, str(tmp_path / "pipe.csv"))
 
 
 def test_the_home_folder_may_be_written_short(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "list.txt").write_text(A)
-    assert urls(AddressList.open(None, {}, "~/list.txt")) == [A]
+    assert urls(AddressList.open(NO_WEB, {}, "~/list.txt")) == [A]
 
 
 def test_a_list_that_is_gone_before_it_is_read_is_an_error(listed, tmp_path):
@@ -545,6 +546,6 @@ def test_whatever_is_in_a_file_it_gives_web_addresses_or_a_source_error(tmp_path
     path = tmp_path / f"x{ending}"
     path.write_bytes(content)
     with contextlib.suppress(InputError):
-        for record in search(AddressList.open(None, {}, str(path))):
+        for record in search(AddressList.open(NO_WEB, {}, str(path))):
             assert record.image_url.startswith(("https://", "http://"))
             json.dumps(asdict(record), ensure_ascii=False).encode()

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 
 from clipaudit.evaluation_sets.card import Making, attribution, data_card, plain
-from clipaudit.evaluation_sets.collecting import Tally
+from clipaudit.evaluation_sets.collecting import Picture, Tally
 from clipaudit.evaluation_sets.manifest import Manifest, Origin, Row
-from tests.made.set_pictures import Picture, fetched, record
+from tests.made.set_pictures import fetched, record
 
 NASTY = "<img src=x onerror=alert(1)> [a](javascript:b) | `c`\x1b[2J\n# d"
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipaudit.errors import SourceError
-from clipaudit.evaluation_sets.collecting import Collector, Want
+from clipaudit.evaluation_sets.collecting import Collector, Step, Want
 from tests.made.set_pictures import failed, fetched, record
 
 
@@ -141,7 +141,7 @@ def test_what_is_accepted_does_not_depend_on_which_download_ends_first(seed, n_a
 
 
 def test_every_outcome_is_told_with_the_keyword_at_work():
-    steps = []
+    steps: list[Step] = []
     collect([want("otter", 2, "ab"), want("seal", 1, "c")], on_step=steps.append)
     # The downloads of the next keyword may begin early; those at work are told in their order.
     assert [step.tally.keyword for step in steps if step.n_bytes] == [*["otter"] * 3, *["seal"] * 2]

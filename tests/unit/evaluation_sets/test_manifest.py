@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipaudit.errors import InputError
+from clipaudit.evaluation_sets.collecting import Picture
 from clipaudit.evaluation_sets.manifest import Manifest, Origin, Row, origins, read_manifest
-from tests.made.set_pictures import Picture, fetched, picture, record
+from tests.made.set_pictures import fetched, picture, record
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 

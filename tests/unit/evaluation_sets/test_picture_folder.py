@@ -14,6 +14,7 @@ from PIL import Image
 
 from clipaudit.errors import InputError
 from clipaudit.evaluation_sets.picture_folder import PictureFolder
+from tests.made.set_pictures import NO_WEB
 
 NOT_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 
@@ -32,7 +33,7 @@ def write(folder, *names):
 
 
 def open_folder(path):
-    return PictureFolder.open(None, {}, str(path))
+    return PictureFolder.open(NO_WEB, {}, str(path))
 
 
 def search(source, keyword="otter", limit=1000):

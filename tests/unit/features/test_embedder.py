@@ -173,7 +173,8 @@ def test_other_errors_are_not_taken_for_short_memory(images):
 
 def test_memory_of_a_failed_try_is_free_before_the_next(images):
     """Else the second, smaller try would not fit either."""
-    seen, alive = [], []
+    seen: list[weakref.ref] = []
+    alive: list[list[bool]] = []
 
     class Watching(Short):
         def embed(self, views):

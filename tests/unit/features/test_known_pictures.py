@@ -13,6 +13,7 @@ from clipaudit.pictures.base import Frame, Limits
 from clipaudit.pictures.preparing import Wanted, prepare
 from clipaudit.pictures.reading import content_id
 from tests.made.picture_files import encoded, photo
+from tests.made.present import present
 
 LIMITS = Limits()
 FRAME = Frame(8, "bicubic")
@@ -74,7 +75,7 @@ def test_what_a_report_shows_is_wanted_of_every_picture_that_is_decoded_anyway()
     shown = KnownPictures(LIMITS, 0, needs_appearance="a".__eq__, also=(thumbnail,))
     wanted = {key: shown.wanted(key, [], of_target) for key in "ab"}
     assert wanted == {"a": Wanted((of_target, thumbnail), appearance=True), "b": None}
-    frames = shown.wanted("b", [of_reference], of_target).frames
+    frames = present(shown.wanted("b", [of_reference], of_target)).frames
     assert set(frames) == {thumbnail, of_target, of_reference}
 
 

@@ -315,8 +315,8 @@ def test_parameters_are_distributed_as_torchvisions(recipe, size):
 
     kept_whole = [int((some[:, 2:] == size).all(axis=1).sum()) for some in (box, boxes)]
     assert recipe is ENCODERMI or min(kept_whole) > 10
-    table = [kept_whole, [N_DRAWN - count for count in kept_whole]]
-    assert stats.fisher_exact(table).pvalue > 1e-3
+    whole = np.array([kept_whole, [N_DRAWN - count for count in kept_whole]])
+    assert stats.fisher_exact(whole).pvalue > 1e-3
 
     counts = [Counter(map(tuple, ours.order[:, 0].tolist())), Counter(orders)]
     assert len(counts[0]) == len(counts[1]) == 24

@@ -1,5 +1,6 @@
 import re
 from dataclasses import asdict, replace
+from typing import Any, cast
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_the_figures_are_counted_out():
 
 def test_another_card_gives_another_text():
     first = render(card("S"))
-    changes = [
+    changes: list[dict[str, Any]] = [
         {"name": "other"},
         {"threshold": 1.5},
         {"reads": replace(READS, similarity="pearson")},
@@ -55,7 +56,7 @@ def test_another_card_gives_another_text():
         {"reads": replace(READS, output="trunk")},
         {"reads": replace(READS, recipe="other@1")},
         *(
-            {"shadow": replace(SHADOW, **{name: 33})}
+            {"shadow": replace(SHADOW, **cast("dict[str, Any]", {name: 33}))}
             for name in asdict(SHADOW)
             if name != "n_references"  # which is told where there is a reference
         ),

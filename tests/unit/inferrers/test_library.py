@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ def every_value(document, path=()):
 
 
 VALUES = list(every_value(json.loads(json.dumps({"format": 1, **dataclasses.asdict(card("V"))}))))
-WRONG = [None, True, [], {}, "", "x\x1b[2J", -1, 10**400, math.nan, math.inf]
+WRONG: list[Any] = [None, True, [], {}, "", "x\x1b[2J", -1, 10**400, math.nan, math.inf]
 
 
 @pytest.mark.parametrize("path", VALUES, ids=".".join)

@@ -18,7 +18,7 @@ def test_with_a_reference_it_is_the_log_of_the_ratio():
 
 
 def test_the_threshold_lies_between_members_and_non_members_that_part():
-    given, is_member = features(0, 50, 50, 30.0, reads_of("norm"))
+    given, is_member = features(0, 50, 50, 30.0, reads=reads_of("norm"))
     scores = NormRule().score(given.values)
     threshold = NormRule().threshold(given.values, is_member)
     assert scores[~is_member].max() < threshold < scores[is_member].min()

@@ -1,6 +1,7 @@
 import hashlib
 import shutil
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,9 +114,9 @@ def test_several_shadow_encoders_have_one_fingerprint_in_their_order():
 
     from clipaudit.lab.export import _fingerprint
 
-    some = [SimpleNamespace(fingerprint=letter * 64) for letter in "ab"]
-    assert _fingerprint(some) == hashlib.sha256(b"a" * 64 + b"b" * 64).hexdigest()
-    assert _fingerprint(some[:1]) == "a" * 64
+    encoders: Any = [SimpleNamespace(fingerprint=letter * 64) for letter in "ab"]
+    assert _fingerprint(encoders) == hashlib.sha256(b"a" * 64 + b"b" * 64).hexdigest()
+    assert _fingerprint(encoders[:1]) == "a" * 64
 
 
 def test_a_data_set_without_full_knowledge_is_told_of(small_lab, tmp_path):

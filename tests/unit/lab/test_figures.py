@@ -206,9 +206,9 @@ def test_the_papers_numbers_stand_at_their_size():
     )
     (ax,) = draw(found, tables(found)).axes
     marks = {
-        (line.get_label(), *line.get_xdata(), *line.get_ydata())
+        (str(line.get_label()), *np.ravel(line.get_xdata()), *np.ravel(line.get_ydata()))
         for line in ax.lines
-        if "paper" in line.get_label()
+        if "paper" in str(line.get_label())
     }
     assert marks == {
         ("V in the paper", 5000, 5000, 0.96, 0.96),

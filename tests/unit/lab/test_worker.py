@@ -31,6 +31,7 @@ from clipaudit.shadow.encoder import load
 from clipaudit.shadow.pretrain import pretrain
 from clipaudit.shadow.training_folder import has_encoder, has_snapshot, pretrain_in, snapshot
 from tests.made.labs import plan_of
+from tests.made.present import present
 
 N_MEMBERS = 10
 
@@ -277,15 +278,15 @@ def test_a_fit_is_that_of_its_kind_on_the_very_signals(made, kind):
         for row, pairs in enumerate(load_arrays(unit.folder / name)["euclidean"]):
             values.append(pairs[:1])  # the pair of the first two
             is_member.append(row < N_MEMBERS)
-    values, is_member = np.array(values), np.array(is_member)
+    features, truth = np.array(values), np.array(is_member)
     seed = derive(unit.seed, f"{kind} embedding", "lab fit") % 2**63
-    rule = find_rule(kind).train(values, is_member, seed)
+    rule = find_rule(kind).train(features, truth, seed)
     found, threshold = read_fit(unit, Fit("embedding", kind, "euclidean", 2, 2))
     assert type(found) is type(rule)
-    assert threshold == rule.threshold(values, is_member)
+    assert threshold == rule.threshold(features, truth)
     for name, array in rule.arrays().items():
         np.testing.assert_array_equal(found.arrays()[name], array)
-    np.testing.assert_array_equal(found.score(values), rule.score(values))
+    np.testing.assert_array_equal(found.score(features), rule.score(features))
 
 
 # --- the downstream classifier -------------------------------------------------------------------
@@ -306,8 +307,9 @@ def test_a_probe_is_a_linear_classifier_on_the_trunk(of, role, epoch):
     mean, spread = train.mean(axis=0), train.std(axis=0)
     spread[spread < 1e-9] = 1
     classifier = LogisticRegression(C=0.1, max_iter=5000)
-    classifier.fit((train - mean) / spread, split.labels["probe-train"])
-    accuracy = classifier.score((test - mean) / spread, split.labels["probe-test"])
+    labels = present(split.labels)
+    classifier.fit((train - mean) / spread, labels["probe-train"])
+    accuracy = classifier.score((test - mean) / spread, labels["probe-test"])
 
     found = read_probe(unit, epoch)
     assert len(found["right"]) == len(split.groups["probe-test"]) == 12

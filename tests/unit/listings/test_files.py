@@ -2,12 +2,14 @@
 
 import gzip
 import os
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from clipaudit.errors import InputError
+from clipaudit.listings.columns import Role
 from clipaudit.listings.engine import Engine
 from clipaudit.listings.files import find_lists, open_tables, quoted
 from clipaudit.listings.matching import Asked, find
@@ -15,10 +17,10 @@ from clipaudit.listings.rows import all_rows
 from tests.made import lists
 
 
-def opened(*paths, **overrides):
+def opened(*paths, **overrides: str):
     files = find_lists(paths)
     with Engine(files) as engine:
-        return open_tables(engine, files, overrides)
+        return open_tables(engine, files, cast("dict[Role, str]", overrides))
 
 
 def roles(table):

@@ -12,6 +12,7 @@ from clipaudit.errors import InputError, UsageError
 from clipaudit.listings import Listed, sample, sampling
 from clipaudit.listings.urls import normalise
 from tests.made import lists
+from tests.made.present import present
 
 
 def drawn(path, n, seed, **how):
@@ -21,10 +22,10 @@ def drawn(path, n, seed, **how):
 def by_definition(urls, seed):
     """The order of a draw: by a hash of seed and address; each normalised address once."""
     ordered = sorted(set(urls), key=lambda url: hashlib.md5(f"{seed}/{url}".encode()).hexdigest())
-    first = {}
+    first: dict[str, str] = {}
     for url in ordered:
-        if normalise(url) is not None:
-            first.setdefault(normalise(url), url)
+        if (address := normalise(url)) is not None:
+            first.setdefault(address, url)
     return list(first.values())
 
 
@@ -210,7 +211,7 @@ def test_photo_ids_tell_photos_of_yfcc_apart(tmp_path):
     subset = lists.yfcc_subset(tmp_path / "subset.tsv", numbers[:15])
     source = sample([pool], 99, 0, without=[subset])
     assert source.compared_by == ("photo id",)
-    assert sorted(one.photo for one in source) == ["115", "116", "117", "118", "119"]
+    assert sorted(present(row.photo) for row in source) == ["115", "116", "117", "118", "119"]
 
 
 def test_running_numbers_are_no_keys(tmp_path):

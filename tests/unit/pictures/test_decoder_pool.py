@@ -22,6 +22,7 @@ from clipaudit.pictures.decoder_pool import DecoderPool
 from clipaudit.pictures.messages import read_message, write_message, write_wanted
 from clipaudit.pictures.preparing import Wanted, prepare
 from tests.made.picture_files import encoded, photo
+from tests.made.present import present
 
 ROOT = Path(__file__).parents[3]
 LIMITS = Limits()
@@ -244,7 +245,7 @@ def test_a_pool_that_was_not_entered_takes_nothing():
 
 
 def test_an_error_in_the_block_ends_the_workers_too():
-    pids = ()
+    pids: tuple[int, ...] = ()
     with contextlib.suppress(KeyboardInterrupt), DecoderPool(1, LIMITS) as pool:
         pool.submit(JPEG, WANTED).result()
         pids = pool.pids
@@ -306,9 +307,9 @@ def test_workers_do_not_outlive_their_parent(how):
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    parent.stdin.write(JPEG)
-    parent.stdin.flush()
-    pids = [int(pid) for pid in parent.stdout.readline().split()]
+    present(parent.stdin).write(JPEG)
+    present(parent.stdin).flush()
+    pids = [int(pid) for pid in present(parent.stdout).readline().split()]
     assert len(pids) == 2
     if how == "killed":
         parent.kill()
@@ -360,17 +361,18 @@ def test_a_picture_that_needs_too_much_memory_is_refused():
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
+    stdin, stdout = present(worker.stdin), present(worker.stdout)
     with worker:
-        assert read_message(worker.stdout) == ({"ready": True}, b"")
-        write_wanted(worker.stdin, WANTED, encoded(Image.new("RGB", (4_000, 4_000)), "PNG"))
-        header, _ = read_message(worker.stdout)
+        assert read_message(stdout) == ({"ready": True}, bytearray())
+        write_wanted(stdin, WANTED, encoded(Image.new("RGB", (4_000, 4_000)), "PNG"))
+        header, _ = read_message(stdout)
         assert header["reason"] == "out_of_memory"
-        write_wanted(worker.stdin, WANTED, JPEG)  # and it still works
-        header, pixels = read_message(worker.stdout)
+        write_wanted(stdin, WANTED, JPEG)  # and it still works
+        header, pixels = read_message(stdout)
         assert header["format"] == "JPEG"
         assert len(pixels) == 16 * 16 * 3
         assert psutil.Process(worker.pid).memory_info().rss < 200 * megabyte
-        worker.stdin.close()
+        present(worker.stdin).close()
         assert worker.wait(timeout=60) == 0
 
 
@@ -396,8 +398,8 @@ def test_frames_survive_the_way():
     write_message(stream, {"name": "ä\n"}, b"\0body\xff")
     write_message(stream, {})
     stream.seek(0)
-    assert read_message(stream) == ({"name": "ä\n"}, b"\0body\xff")
-    assert read_message(stream) == ({}, b"")
+    assert read_message(stream) == ({"name": "ä\n"}, bytearray(b"\0body\xff"))
+    assert read_message(stream) == ({}, bytearray())
     with pytest.raises(EOFError):
         read_message(stream)
     cut = io.BytesIO(stream.getvalue()[:5])

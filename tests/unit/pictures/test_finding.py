@@ -8,6 +8,7 @@ from clipaudit.errors import InputError
 from clipaudit.pictures.base import Limits
 from clipaudit.pictures.finding import find_images, read_path_list
 from clipaudit.pictures.reading import read_file
+from tests.made.present import present
 
 LIMITS = Limits()
 
@@ -55,7 +56,7 @@ def test_hidden_files_and_litter_are_passed_over_in_folders_only(tmp_path):
 def test_missing_paths_and_empty_folders_are_listed(tmp_path):
     (tmp_path / "bare" / "below").mkdir(parents=True)
     found = list(find_images([tmp_path / "gone", tmp_path / "bare"]))
-    assert [one.problem.reason for one in found] == ["missing", "empty"]
+    assert [present(one.problem).reason for one in found] == ["missing", "empty"]
     tree(tmp_path, "bare/a.png")
     assert len(list(find_images([tmp_path / "bare", tmp_path / "bare"]))) == 1
 
@@ -92,7 +93,7 @@ def test_links_are_followed_once(tmp_path):
 def test_links_to_nothing_are_listed(tmp_path):
     (tmp_path / "dangling.png").symlink_to(tmp_path / "gone")
     (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
-    found = {Path(one.path).name: one.problem.reason for one in find_images([tmp_path])}
+    found = {Path(one.path).name: present(one.problem).reason for one in find_images([tmp_path])}
     assert found == {"dangling.png": "missing", "self.png": "unreadable"}
 
 
@@ -126,7 +127,7 @@ def test_files_are_found_as_they_are_asked_for(tmp_path):
     found = find_images(iter([tmp_path / "a.png", tmp_path / "b.png"]))
     next(found)
     (tmp_path / "b.png").unlink()
-    assert next(found).problem.reason == "missing"
+    assert present(next(found).problem).reason == "missing"
 
 
 def test_lists_of_paths():

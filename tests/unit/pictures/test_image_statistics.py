@@ -113,7 +113,7 @@ def test_pictures_joined_side_by_side_have_a_step_at_the_middle_column():
         left, right, whole = (
             Image.fromarray(drawn(3 * i + j)).resize((112 if j < 2 else 224, 224)) for j in range(3)
         )
-        joined.append(measured(np.hstack([left, right])))
+        joined.append(measured(np.hstack([np.asarray(left), np.asarray(right)])))
         single.append(measured(np.asarray(whole)))
     steps = [[one["seam_vertical"] for one in some] for some in (joined, single)]
     assert np.mean(steps[0]) > np.mean(steps[1]) + 1

@@ -192,7 +192,7 @@ def test_partners_are_the_nearest_by_a_count_of_bits(ones, others, most_bits):
     got = partners(some, more, most_bits)
     for name, one in some.items():
         distances = {other: (one ^ code).bit_count() for other, code in more.items()}
-        nearest = min(distances, key=distances.get, default=None)
+        nearest = min(distances, key=distances.__getitem__, default=None)
         if nearest is None or distances[nearest] > most_bits:
             assert name not in got
         else:

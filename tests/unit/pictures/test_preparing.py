@@ -8,6 +8,7 @@ from clipaudit.pictures.image_statistics import image_statistics
 from clipaudit.pictures.preparing import Wanted, prepare
 from clipaudit.pictures.random_embedding import random_embedding
 from tests.made.picture_files import encoded, photo
+from tests.made.present import present
 
 LIMITS = Limits()
 FILES = {
@@ -30,8 +31,8 @@ def test_what_is_prepared_is_what_each_step_alone_gives(form):
     assert prepared.facts.phash == perceptual_hash(decoded.pixels)
     appearance = prepared.facts.appearance
     statistics = image_statistics(FILES[form], decoded.pixels)
-    np.testing.assert_array_equal(appearance.statistics, statistics)
-    np.testing.assert_array_equal(appearance.embedding, random_embedding(decoded.pixels))
+    np.testing.assert_array_equal(present(appearance).statistics, statistics)
+    np.testing.assert_array_equal(present(appearance).embedding, random_embedding(decoded.pixels))
 
 
 def test_nothing_is_made_that_is_not_wanted():

@@ -29,7 +29,8 @@ def slow_embedding(pixels):
 @pytest.mark.parametrize("number", range(3))
 def test_agrees_with_the_definition(number):
     embedding = random_embedding(drawn(number))
-    assert (embedding.shape, embedding.dtype) == ((DIM,), np.float32)
+    assert embedding.shape == (DIM,)
+    assert embedding.dtype == np.float32
     np.testing.assert_allclose(embedding, slow_embedding(drawn(number)), atol=1e-4)
 
 

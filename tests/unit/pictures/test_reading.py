@@ -8,6 +8,7 @@ import pytest
 from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.finding import find_images
 from clipaudit.pictures.reading import content_id, read_file
+from tests.made.present import present
 
 LIMITS = Limits()
 
@@ -50,8 +51,8 @@ def test_pipes_sockets_and_devices_never_block(tmp_path):
         server.bind(os.path.relpath(tmp_path / "socket"))
         paths = [pipe, tmp_path / "socket", Path("/dev/zero")]
         assert [bad_file(path) for path in paths] == ["not_a_file"] * 3
-        assert [found.problem.reason for found in find_images(paths)] == ["not_a_file"] * 3
-        in_folder = {Path(f.path).name: f.problem.reason for f in find_images([tmp_path])}
+        assert [present(found.problem).reason for found in find_images(paths)] == ["not_a_file"] * 3
+        in_folder = {Path(f.path).name: present(f.problem).reason for f in find_images([tmp_path])}
     assert in_folder == {"pipe": "not_a_file", "socket": "not_a_file"}
 
 
@@ -91,5 +92,5 @@ def test_without_permission_there_is_a_row():
                 os.seteuid(0)
         (top / "b").chmod(0o700)
     assert found["a.png"] is None  # shows when it is read
-    assert found["b"].reason == "unreadable"
+    assert present(found["b"]).reason == "unreadable"
     assert found["c.png"] is None

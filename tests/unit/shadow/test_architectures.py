@@ -10,8 +10,9 @@ from torchvision.models import vgg11_bn
 from clipaudit.encoders.base import EncoderOptions, InputSpec
 from clipaudit.errors import EncoderError
 from clipaudit.files import FileError
-from clipaudit.shadow.architectures import ARCHITECTURES, HEADS, PROJECTION_DIM, build
+from clipaudit.shadow.architectures import ARCHITECTURES, HEADS, PROJECTION_DIM, Architecture, build
 from clipaudit.shadow.encoder import load, save
+from tests.made.present import present
 
 SPEC = InputSpec(16, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), interpolation="bicubic")
 WIDTHS = {
@@ -66,7 +67,8 @@ def convolutions(net):
 def test_a_vgg_has_the_convolutions_of_the_paper():
     """Simonyan and Zisserman (2015), table 1, column A; all are 3 × 3."""
     paper = [64, 128, 256, 256, 512, 512, 512, 512]
-    for architecture, divisor in (("vgg11", 1), ("vgg-small", 4), ("vgg-tiny", 8)):
+    divisors: dict[Architecture, int] = {"vgg11": 1, "vgg-small": 4, "vgg-tiny": 8}
+    for architecture, divisor in divisors.items():
         layers = convolutions(build(architecture, 32, seed=0))
         assert [layer.out_channels * divisor for layer in layers] == paper
         assert [layer.in_channels for layer in layers[1:]] == [n // divisor for n in paper[:-1]]
@@ -76,12 +78,13 @@ def test_a_vgg_has_the_convolutions_of_the_paper():
 
 def test_a_vgg_halves_the_picture_where_the_paper_does():
     """Before convolutions 2, 3, 5 and 7, and at the end; ours begin with a stride instead."""
-    for architecture, size, sides in (
+    cases: list[tuple[Architecture, int, list[int]]] = [
         ("vgg11", 32, [32, 16, 8, 8, 4, 4, 2, 2]),
         ("vgg-small", 32, [16, 16, 8, 8, 4, 4, 2, 2]),
         ("vgg-tiny", 64, [32, 32, 16, 16, 8, 8, 4, 4]),
         ("vgg-tiny", 96, [24, 24, 12, 12, 6, 6, 3, 3]),
-    ):
+    ]
+    for architecture, size, sides in cases:
         seen = views(1, size)
         got = []
         with torch.no_grad():
@@ -110,8 +113,8 @@ def settled(net):
     numbers = torch.Generator().manual_seed(5)
     for layer in net.modules():
         if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            layer.running_mean.uniform_(-0.1, 0.1, generator=numbers)
-            layer.running_var.uniform_(0.5, 1.5, generator=numbers)
+            present(layer.running_mean).uniform_(-0.1, 0.1, generator=numbers)
+            present(layer.running_var).uniform_(0.5, 1.5, generator=numbers)
     return net.eval()
 
 

@@ -27,9 +27,10 @@ from clipaudit.shadow import datasets
 from clipaudit.shadow.datasets import NAMED, open_data
 from clipaudit.shadow.procedural import draw_picture
 from clipaudit.shadow.splits import draw_groups, split
+from tests.made.present import present
 
 ROOT = Path(__file__).parents[3]
-NOTHING = frozenset()
+NOTHING: frozenset[str] = frozenset()
 
 
 def png(number, side=8):
@@ -108,7 +109,7 @@ def test_files_that_are_not_named_as_pictures_are_not_in_the_set(tmp_path):
 
 
 def test_capital_endings_and_other_formats_are_pictures_too(tmp_path):
-    files = {}
+    files: dict[str, bytes] = {}
     for ending, form in (("JPG", "JPEG"), ("Jpeg", "JPEG"), ("webp", "WEBP"), ("TIF", "TIFF")):
         file = io.BytesIO()
         Image.new("RGB", (9, 7), (60 * len(files), 0, 0)).save(file, form)
@@ -276,7 +277,8 @@ def slow_draw(ids, counts, seed, name):
     key = hashlib.blake2b(f"{seed}/split/{name}".encode(), digest_size=16).digest()
     order = np.random.Generator(np.random.PCG64(int.from_bytes(key, "big"))).permutation(len(ids))
     waiting = [sorted(ids)[place] for place in order]
-    kept, n_unreadable, n_near = [], 0, 0
+    kept: list[str] = []
+    n_unreadable, n_near = 0, 0
     while len(kept) < sum(counts.values()):
         one = waiting.pop(0)
         if LOOKS[one] is None:
@@ -809,6 +811,6 @@ def test_cifar_from_its_zip(cifar_zip):
     assert 49_900 < len(data.ids) <= 50_000
     drawn = split(data, 10, 10, 0, NOTHING)
     assert data.pixels(drawn.members, 32).shape == (10, 3, 32, 32)
-    classes = data.labels(data.ids)
+    classes = present(data.labels(data.ids))
     assert len(set(classes)) == 10
     assert {"airplane", "truck"} < set(classes)

@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,9 @@ from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import EncoderError, UsageError
 from clipaudit.files import FileError
 from clipaudit.shadow.architectures import build
-from clipaudit.shadow.config import PretrainConfig, head_of
+from clipaudit.shadow.config import Algorithm, PretrainConfig, head_of
 from clipaudit.shadow.encoder import load
-from clipaudit.shadow.pretrain import pretrain
+from clipaudit.shadow.pretrain import Epoch, pretrain
 from clipaudit.shadow.training_folder import (
     ENCODER,
     has_encoder,
@@ -26,10 +27,14 @@ from clipaudit.shadow.training_folder import (
     pretrain_in,
     snapshot,
 )
+from tests.made.present import present
 
 ROOT = Path(__file__).parents[3]
 QUICK = PretrainConfig(architecture="resnet-tiny", epochs=4, batch_size=4, queue=10)
-ALGORITHMS = ("simclr", "byol")  # of which one has a head, and networks, of its own
+ALGORITHMS: tuple[Algorithm, ...] = (
+    "simclr",
+    "byol",
+)  # of which one has a head, and networks, of its own
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +123,7 @@ def test_a_run_leaves_its_log_its_checkpoint_its_encoder_and_its_snapshots(tmp_p
 
 
 def test_the_log_has_a_line_for_every_epoch_that_says_what_was_told(tmp_path):
-    told = []
+    told: list[Epoch] = []
     run(tmp_path, on_epoch=told.append)
     assert [epoch.number for epoch in told] == [1, 2, 3, 4]
     assert log_of(tmp_path) == [asdict(epoch) for epoch in told]
@@ -270,7 +275,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path, undisturbed, 
             run(tmp_path, config, on_epoch=stop_after(epoch), **how)
         assert not has_encoder(tmp_path)
         assert [line["number"] for line in log_of(tmp_path)] == list(range(1, epoch + 1))
-    told = []
+    told: list[Epoch] = []
     run(tmp_path, config, on_epoch=told.append, **how)
     # What stopped an epoch came before its checkpoint, so that epoch is done again.
     assert [epoch.number for epoch in told] == list(range(max(stops), 5))
@@ -338,10 +343,10 @@ def test_a_run_that_was_killed_leaves_no_half_snapshot_and_continues(tmp_path):
     while not has_snapshot(tmp_path, 5):
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.01)
-            pytest.fail(process.stderr.read().decode())
+            pytest.fail(present(process.stderr).read().decode())
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    process.stderr.close()
+    present(process.stderr).close()
     there = [epoch for epoch in range(1, 400) if has_snapshot(tmp_path, epoch)]
     last = max(there)
     assert there == list(range(1, last + 1))
@@ -349,7 +354,7 @@ def test_a_run_that_was_killed_leaves_no_half_snapshot_and_continues(tmp_path):
     for epoch in there[-10:]:
         load(str(snapshot(tmp_path, epoch)), EncoderOptions(device="cpu"))
 
-    told = []
+    told: list[int] = []
 
     def stop_later(epoch):
         told.append(epoch.number)
@@ -375,7 +380,13 @@ def test_a_finished_run_is_left_as_it_is(tmp_path):
     assert files_of(tmp_path) == contents_before
 
 
-OTHER = {"epochs": 5, "seed": 1, "algorithm": "byol", "learning_rate": 0.01, "batch_size": 5}
+OTHER: dict[str, Any] = {
+    "epochs": 5,
+    "seed": 1,
+    "algorithm": "byol",
+    "learning_rate": 0.01,
+    "batch_size": 5,
+}
 
 
 @pytest.mark.parametrize("is_finished", [False, True])

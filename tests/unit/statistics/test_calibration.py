@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,8 +137,9 @@ def test_a_calibration_of_anything_else_does_not_fit(name, value, message, hint)
 
 def test_every_field_of_what_made_the_scores_is_compared():
     for field in dataclasses.fields(ScoredBy):
+        other: dict[str, Any] = {field.name: "other"}
         with pytest.raises(InferrerError):
-            require_fit(WHOLE, dataclasses.replace(BY, **{field.name: "other"}))
+            require_fit(WHOLE, dataclasses.replace(BY, **other))
 
 
 def test_no_reference_is_called_none():

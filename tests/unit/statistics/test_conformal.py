@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clipaudit.statistics.calibration import Calibration, KnownScores, ScoredBy, needed
-from clipaudit.statistics.conformal import Levels, decide, p_values
+from clipaudit.statistics.conformal import Levels, Verdict, decide, p_values
 
 BY = ScoredBy("e" * 64, "cifar10-t", "f" * 64, "encodermi@1", 10, "cosine")
 USUAL = Levels()
@@ -170,8 +170,10 @@ def test_one_picture_has_one_score():
 @given(st.integers(0, 1000))
 def test_decisions_do_not_depend_on_the_order_of_the_folder(seed):
     numbers = np.random.default_rng(seed)
-    calibration = calibrated(numbers.integers(0, 5, 60) * 1.0, numbers.integers(3, 8, 30) * 1.0)
-    ids, scores = names("x", 20), numbers.integers(0, 8, 20) * 1.0
+    calibration = calibrated(
+        numbers.integers(0, 5, 60).astype(float), numbers.integers(3, 8, 30).astype(float)
+    )
+    ids, scores = names("x", 20), numbers.integers(0, 8, 20).astype(float)
     found = decide(calibration, ids, scores, USUAL)
     order = numbers.permutation(20)
     again = decide(calibration, [ids[i] for i in order], scores[order], USUAL)
@@ -221,7 +223,7 @@ def test_with_fewer_non_members_than_needed_nothing_is_called_a_member():
 def test_wrong_verdicts_are_as_rare_as_stated(gap):
     numbers = np.random.default_rng(int(gap))
     levels = Levels(fpr=0.05, fnr=0.1)
-    verdicts = {True: [], False: []}
+    verdicts: dict[bool, list[Verdict]] = {True: [], False: []}
     for i in range(300):
         known = calibrated(numbers.normal(size=60), numbers.normal(gap, size=40), seed=i)
         for is_member in (True, False):

@@ -8,7 +8,9 @@ from scipy import stats
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score, roc_curve
 
 from clipaudit.statistics.metrics import (
+    BoolArray,
     Estimate,
+    FloatArray,
     at_fpr,
     auc,
     fewest_for,
@@ -19,11 +21,12 @@ from clipaudit.statistics.metrics import (
     proportion,
     roc,
 )
+from tests.made.present import present
 
 Z = 1.959963984540054
 
 
-def sample(seed, n_members=20, n_others=30, gap=0.7, levels=None):
+def sample(seed, n_members=20, n_others=30, gap=0.7, levels=None) -> tuple[FloatArray, BoolArray]:
     """Normal scores; rounded to so many levels, they have ties."""
     numbers = np.random.default_rng(seed)
     is_member = numbers.permutation(np.arange(n_members + n_others) < n_members)
@@ -111,7 +114,7 @@ def test_scores_turned_round_turn_the_area_and_its_interval_round(case):
 @pytest.mark.parametrize(("n_members", "n_others"), [(2, 2), (5, 40), (40, 5), (1000, 1000)])
 def test_perfect_separation_is_no_certainty(n_members, n_others):
     is_member = np.arange(n_members + n_others) < n_members
-    best, worst = auc(1.0 * is_member, is_member), auc(-1.0 * is_member, is_member)
+    best, worst = auc(is_member.astype(float), is_member), auc(-1.0 * is_member, is_member)
     assert (best.value, best.high) == (1, 1)
     assert (worst.value, worst.low) == (0, 0)
     assert best.low < 1 - 1 / (n_members * n_others)
@@ -123,7 +126,7 @@ def test_the_interval_at_perfect_separation_is_hanley_and_mcneils():
     area = 1 - 1 / 200
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     variance = (area * (1 - area) + 9 * (q1 - area**2) + 19 * (q2 - area**2)) / 200
-    assert auc(1.0 * is_member, is_member).low == pytest.approx(1 - Z * math.sqrt(variance))
+    assert auc(is_member.astype(float), is_member).low == pytest.approx(1 - Z * math.sqrt(variance))
 
 
 def test_scores_that_are_all_equal_say_nothing():
@@ -191,20 +194,25 @@ def test_a_score_equal_to_the_threshold_reads_as_member():
     evidence = judge(scores, is_member, 1.0)
     assert (evidence.tpr.value, evidence.fpr.value, evidence.accuracy.value) == (1, 0.5, 0.75)
     told = figures(scores, is_member, 1.0, np.random.default_rng(0))
-    assert (told.precision.value, told.f1.value) == (2 / 3, 0.8)
+    assert (present(told.precision).value, told.f1.value) == (2 / 3, 0.8)
 
 
 def test_a_threshold_that_is_no_number_is_refused():
     with pytest.raises(ValueError, match="a threshold must be a number"):
-        judge(*sample(0), math.nan)
-    assert judge(*sample(0), math.inf).tpr.value == 0
+        judge(*sample(0), threshold=math.nan)
+    assert judge(*sample(0), threshold=math.inf).tpr.value == 0
 
 
 @pytest.mark.parametrize(
     "is_member", [np.arange(10) % 2, np.arange(9) < 5, np.zeros((10, 1), dtype=bool)]
 )
 def test_membership_is_a_boolean_a_score(is_member):
-    for measure in (auc, roc, lambda s, m: judge(s, m, 0.0), lambda s, m: at_fpr(s, m, 0.1, None)):
+    for measure in (
+        auc,
+        roc,
+        lambda s, m: judge(s, m, 0.0),
+        lambda s, m: at_fpr(s, m, 0.1, numbers()),
+    ):
         with pytest.raises(ValueError, match="of one length, and is_member of booleans"):
             measure(np.arange(10.0), is_member)
 
@@ -225,8 +233,8 @@ def test_figures_are_those_of_scikit_learn(case, threshold):
     assert told.recall.value == pytest.approx(recall_score(is_member, called))
     assert told.f1.value == pytest.approx(f1_score(is_member, called))
     if called.any():
-        assert told.precision.value == pytest.approx(precision_score(is_member, called))
-        assert told.precision.n == called.sum()
+        assert present(told.precision).value == pytest.approx(precision_score(is_member, called))
+        assert present(told.precision).n == called.sum()
     else:
         assert told.precision is None
     evidence = judge(scores, is_member, threshold)
@@ -259,7 +267,7 @@ def test_figures_do_not_depend_on_the_order_of_scores(case, threshold):
 def test_the_generator_decides_the_replicates():
     told = [figures(*sample(0, 300, 300), 0.3, numbers(seed)) for seed in (0, 0, 1)]
     assert told[0] == told[1] != told[2]
-    assert told[0].precision.low == pytest.approx(told[2].precision.low, abs=0.01)
+    assert present(told[0].precision).low == pytest.approx(present(told[2].precision).low, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +287,7 @@ def test_intervals_of_precision_and_f1_hold_the_truth_as_often_as_they_say(
         told = figures(scores, np.arange(len(rates)) < n_members, 0.5, generator, fprs=())
         held.append(
             (
-                told.precision.low <= precision <= told.precision.high,
+                present(told.precision).low <= precision <= present(told.precision).high,
                 told.f1.low <= f1 <= told.f1.high,
             )
         )
@@ -306,8 +314,8 @@ def test_members_at_an_fpr_are_counted_by_the_definition(case, fpr):
         assert told.tpr is None
         assert told.held_out is None
     else:
-        assert told.tpr.value == slow_tpr(scores[is_member], scores[~is_member], fpr)
-        assert told.tpr.n == is_member.sum()
+        assert present(told.tpr).value == slow_tpr(scores[is_member], scores[~is_member], fpr)
+        assert present(told.tpr).n == is_member.sum()
 
 
 @pytest.mark.parametrize("n_others", [1999, 2000, 2001])
@@ -321,7 +329,7 @@ def test_a_claim_at_a_tenth_of_a_percent_takes_two_thousand_non_members(n_others
 
 def test_the_held_out_threshold_keeps_the_fpr_on_the_half_that_chose_it():
     scores, is_member = sample(4, 300, 400, gap=2)
-    held_out = at_fpr(scores, is_member, 0.05, numbers()).held_out
+    held_out = present(at_fpr(scores, is_member, 0.05, numbers()).held_out)
     over = [
         (scores[~is_member] >= t).sum()
         for t in (held_out.threshold, np.nextafter(held_out.threshold, -9))
@@ -332,7 +340,7 @@ def test_the_held_out_threshold_keeps_the_fpr_on_the_half_that_chose_it():
     assert over[1] == over[0] + 1
     found = int((scores[is_member] >= held_out.threshold).sum())
     assert held_out.tpr == proportion(found, 300)
-    other = at_fpr(scores, is_member, 0.05, numbers(1)).held_out
+    other = present(at_fpr(scores, is_member, 0.05, numbers(1)).held_out)
     assert other.threshold != held_out.threshold
 
 
@@ -352,8 +360,8 @@ def test_the_interval_at_an_fpr_is_that_of_resampling(levels):
     told = at_fpr(scores, is_member, 0.02, numbers()).tpr
     slow = slow_replicates(scores[is_member], scores[~is_member], 0.02, numbers(9))
     low, high = np.quantile(slow, [0.025, 0.975])
-    assert told.low == pytest.approx(low, abs=0.02)
-    assert told.high == pytest.approx(high, abs=0.02)
+    assert present(told).low == pytest.approx(low, abs=0.02)
+    assert present(told).high == pytest.approx(high, abs=0.02)
 
 
 @pytest.mark.parametrize(("n_others", "least"), [(200, 0.84), (1000, 0.92)])
@@ -362,13 +370,14 @@ def test_intervals_at_an_fpr_hold_the_truth_as_often_as_documented(n_others, lea
     held = []
     for seed in range(300):
         told = at_fpr(*sample(seed, 200, n_others, gap=2), 0.01, numbers(seed))
-        of_threshold = stats.norm.sf(told.held_out.threshold - 2)
-        let_through = stats.norm.sf(told.held_out.threshold)
+        held_out = present(told.held_out)
+        of_threshold = stats.norm.sf(held_out.threshold - 2)
+        let_through = stats.norm.sf(held_out.threshold)
         held.append(
             (
-                told.tpr.low <= truth <= told.tpr.high,
-                told.held_out.tpr.low <= of_threshold <= told.held_out.tpr.high,
-                told.held_out.fpr.low <= let_through <= told.held_out.fpr.high,
+                present(told.tpr).low <= truth <= present(told.tpr).high,
+                held_out.tpr.low <= of_threshold <= held_out.tpr.high,
+                held_out.fpr.low <= let_through <= held_out.fpr.high,
             )
         )
     whole, tpr, fpr = np.mean(held, axis=0)

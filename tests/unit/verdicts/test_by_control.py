@@ -12,6 +12,7 @@ from clipaudit.verdicts.by_control import against_control, find_namesakes
 from clipaudit.verdicts.sentences import comparison_sentence
 from clipaudit.verdicts.shared_pictures import scored_paths, split
 from tests.made.audits import INFERRERS, audit_of, sha256
+from tests.made.present import present
 
 ALIKE = BlindCheck("alike", "AUC 0.500")
 NAME = INFERRERS[0].name
@@ -90,7 +91,7 @@ def paths(*names):
 def test_names_are_those_within_the_folder_without_their_ending():
     ours, theirs = paths("s/x/1.png", "s/y/1.png"), paths("c/d/y/1.jpg", "c/d/x/1.jpg", "c/d/z.jpg")
     couples = find_namesakes(ours, theirs, (["s"], ["c/d/"]))
-    assert {ours[one]: theirs[other] for one, other in couples.items()} == {
+    assert {ours[one]: theirs[other] for one, other in present(couples).items()} == {
         "s/x/1.png": "c/d/x/1.jpg",
         "s/y/1.png": "c/d/y/1.jpg",
     }

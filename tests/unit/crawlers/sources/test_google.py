@@ -12,6 +12,7 @@ from clipaudit_crawlers.sources.serpapi import SerpApi
 from clipaudit_crawlers.web.config import WebConfig
 
 from clipaudit.errors import SourceError
+from tests.made.present import present
 from tests.services.google import GoogleService, allows, error
 from tests.services.server import Answer, Fault, World
 
@@ -294,7 +295,7 @@ def test_what_is_missing_is_named_with_all_ways_out(web, given, missing):
 
 def test_its_end_is_always_said():
     for environ in ({}, {KEY: "a", ENGINE: "b"}):
-        assert "ends it on 2027-01-01" in Google.facts(environ).notice
+        assert "ends it on 2027-01-01" in present(Google.facts(environ).notice)
 
 
 def test_a_key_may_have_come_with_a_line_break(web, service):

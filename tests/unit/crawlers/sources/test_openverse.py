@@ -328,7 +328,8 @@ def test_pages_keep_the_interval(service, openverse):
 
 
 def test_an_account_raises_the_limits(service):
-    without, with_one = (Openverse.facts(e) for e in ({}, service.environ_of_account))
+    without = Openverse.facts({})
+    with_one = Openverse.facts(service.environ_of_account)
     assert (without.page_size, with_one.page_size) == (20, 500)
     assert (without.requests_per_day, with_one.requests_per_day) == (200, 10_000)
     assert without.keys == ()

@@ -23,7 +23,9 @@ def system_error(number):
 
 def wrapped(error):
     """As requests hands on what urllib3 hands on."""
-    reason = urllib3.exceptions.NewConnectionError(POOL, "failed")
+    reason = urllib3.exceptions.NewConnectionError(
+        urllib3.connection.HTTPConnection("example.org"), "failed"
+    )
     reason.__cause__ = error
     return requests.ConnectionError(urllib3.exceptions.MaxRetryError(POOL, "/", reason))
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 from PIL import Image
 from referencing import Registry, Resource
@@ -170,10 +171,11 @@ def test_the_roc_figure_has_a_log_axis_a_line_an_inferrer_and_intervals():
     one = EVALUATIONS["large"]
     (ax,) = evaluation_figures.roc(one).axes
     assert ax.get_xscale() == "log"
-    *curves, chance = [line for line in ax.lines if line.get_label()[0] != "_"]
-    assert [line.get_label().partition(":")[0] for line in curves] == [f.name for f in INFERRERS]
-    assert chance.get_label() == "chance"
-    assert list(curves[0].get_ydata()) == list(one.methods[0].curve.tpr)
+    lines = {str(line.get_label()): line for line in ax.lines}
+    *curves, chance = [label for label in lines if not label.startswith("_")]
+    assert [label.partition(":")[0] for label in curves] == [f.name for f in INFERRERS]
+    assert chance == "chance"
+    assert list(np.asarray(lines[curves[0]].get_ydata())) == list(one.methods[0].curve.tpr)
     assert len(ax.containers) == 2 * len(INFERRERS)  # at 1 % and at 0.1 %
     assert "proves nothing" not in ax.get_title()
     (ax,) = evaluation_figures.histogram(EVALUATIONS["confounded"]).axes

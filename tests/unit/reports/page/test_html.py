@@ -44,7 +44,9 @@ class Page(HTMLParser):
 
     def __init__(self, content):
         super().__init__(convert_charrefs=True)
-        self.elements, self.parts, self.open = [], [], []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.parts: list[str] = []
+        self.open: list[str] = []
         self.source = content.decode("utf-8")
         self.feed(self.source)
         self.close()

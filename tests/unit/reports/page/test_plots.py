@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipaudit.reports.page.plots import LEFT, RIGHT, Sample, by_rank, histogram, p_values
+from tests.made.present import present
 
 SCORES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50)
 
@@ -52,7 +53,7 @@ def test_bars_are_shares_of_their_set_on_one_scale():
 
 def test_a_mark_outside_the_scores_widens_the_axis():
     plot = histogram([sample([0, 1])], "t", "c", "x", (4, "far"))
-    assert plot.mark.at == RIGHT
+    assert present(plot.mark).at == RIGHT
     assert max(bar.x for bar in plot.panels[0].bars) < LEFT + 0.3 * (RIGHT - LEFT)
 
 
@@ -71,5 +72,5 @@ def test_p_values_of_non_members_are_level_with_the_line():
     plot = p_values(values, "t", "c")
     (panel,) = plot.panels
     assert len(panel.bars) == 20
-    assert {bar.y for bar in panel.bars} == {plot.level.at} == {panel.top}
+    assert {bar.y for bar in panel.bars} == {present(plot.level).at} == {panel.top}
     assert "10 of 200 p-values are 0.05 or lower" in plot.summary
