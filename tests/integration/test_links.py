@@ -228,14 +228,14 @@ def test_a_calibration_is_kept_through_no_link(mine):
     place = calibration_store.folder() / f"{made.name}.json"
     plant(place, mine / "results.json")
     before = snapshot(mine)
-    assert calibration_store.load(calibration_store.keep(made)) == made
+    assert calibration_store.load(calibration_store.save(made)) == made
     assert not place.is_symlink()
     plant(place, mine / "results.json")
     calibration_store.remove(made.name)
     shutil.rmtree(place.parent)
     plant(place.parent, mine)
     with pytest.raises(InputError, match="is a link"):
-        calibration_store.keep(made)
+        calibration_store.save(made)
     assert snapshot(mine) == before
 
 

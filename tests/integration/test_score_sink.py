@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import InputError
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.score import score, score_into
@@ -23,7 +22,7 @@ def config(api, world):
     """As `api` runs it, which has made the encoder known and the store its own."""
     return ScoreConfig(
         encoder="probe:plain",
-        options=EncoderOptions(device="cpu"),
+        device="cpu",
         inferrers=(str(world.inferrers / "v"), str(world.inferrers / "t")),
         n_views=N_VIEWS,
         workers=0,
