@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-import numpy as np
+from numpy.random import Generator, default_rng  # now, and not where memory is short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,9 +26,9 @@ def derive(seed: int, subject: str, purpose: str) -> int:
     return int.from_bytes(key, "big")
 
 
-def stream(seed: int, subject: str, purpose: str) -> np.random.Generator:
+def stream(seed: int, subject: str, purpose: str) -> Generator:
     """Random numbers for one subject: the same in any batch, order or worker."""
-    return np.random.default_rng(derive(seed, subject, purpose))
+    return default_rng(derive(seed, subject, purpose))
 
 
 @contextmanager

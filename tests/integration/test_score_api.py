@@ -9,7 +9,7 @@ import pytest
 
 import clipaudit
 from clipaudit.errors import InputError
-from clipaudit.results.audit import Audit, Finding, Row
+from clipaudit.results.audit import DECIDED, Audit, Finding, Row
 from tests.made.score_runs import N_VIEWS
 
 SCRIPT = """
@@ -43,6 +43,9 @@ def test_results_are_typed_and_flatten_into_records_and_a_data_frame(api, world)
         "inferrer": "t",
         "score": audit[0].findings[1].score,
         "prediction": audit[0].findings[1].prediction,
+        **dict.fromkeys(DECIDED),
+        "reference_mean_similarity": None,
+        "reference_norm": None,
     }
     frame = audit.to_pandas()
     assert len(frame) == 24
