@@ -11,6 +11,8 @@ concerns the start itself is tested on the installed command.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import signal
@@ -196,6 +198,28 @@ class Done:
     def rows(self):
         """The rows of its JSON, by the last part of their paths."""
         return {row["path"].rpartition("/")[2]: row for row in self.document["rows"]}
+
+
+def records(text):
+    """The rows of a CSV document."""
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def clean(done, code=0):
+    """The exit code is as expected, and nothing looks like an accident."""
+    assert done.code == code, done.err
+    assert "Traceback" not in done.err
+    assert "Warning" not in done.err
+    return done
+
+
+def refused(done, code):
+    """An error with a hint, and nothing on stdout."""
+    clean(done, code)
+    assert done.out == b""
+    assert done.err.startswith("error: ")
+    assert "\nhint:  " in done.err
+    return done.err
 
 
 @dataclass
