@@ -22,12 +22,12 @@ from tests.made.audits import (
     audit_of,
     calibrated,
     controlled,
-    nasty_audit,
     realistic,
     scored,
     skipped,
     with_reference,
 )
+from tests.made.nasty_audits import nasty_audit
 
 
 def dumped(audit, style):

@@ -123,7 +123,7 @@ def test_names_that_are_no_text_come_through_every_format(command, tmp_path, for
     text = out.decode()
     if form == "json":
         answers = json.loads(text)["answers"]
-        exact = [base64.b64decode(one["asked_b64"]) for one in answers if "asked_b64" in one]
+        exact = [base64.b64decode(answer["asked_b64"]) for answer in answers if answer["asked_b64"]]
         assert [name.rpartition(b"/")[2] for name in exact] == [b"\xff.png"]
         assert len(answers) == len(names)
 

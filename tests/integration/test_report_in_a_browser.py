@@ -8,7 +8,8 @@ from PIL import Image
 
 import clipaudit
 from clipaudit.reports.formats import write
-from tests.made.audits import HOSTILE, audit_of, hostile, scored
+from tests.made.audits import audit_of, scored
+from tests.made.nasty_audits import HOSTILE, hostile
 from tests.services import chromium
 
 CANARY = "/canary"

@@ -17,12 +17,12 @@ from tests.made.audits import (
     audit_of,
     calibrated,
     controlled,
-    nasty_audit,
     realistic,
     scored,
     skipped,
     with_reference,
 )
+from tests.made.nasty_audits import nasty_audit
 from tests.made.schemas import strict
 
 ROOT = Path(__file__).parents[4]

@@ -7,16 +7,8 @@ from clipaudit.errors import InputError
 from clipaudit.reports.audit.saved import read
 from clipaudit.reports.formats import dump, write
 from clipaudit.results.audit import ReferenceSignals
-from tests.made.audits import (
-    ENCODER,
-    audit_of,
-    calibrated,
-    controlled,
-    nasty_audit,
-    realistic,
-    scored,
-    skipped,
-)
+from tests.made.audits import ENCODER, audit_of, calibrated, controlled, realistic, scored, skipped
+from tests.made.nasty_audits import nasty_audit
 
 AUDITS = {
     "as it often is": realistic(30),

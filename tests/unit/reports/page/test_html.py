@@ -16,18 +16,8 @@ from clipaudit.pictures.reading import content_id
 from clipaudit.reports import formats as reports
 from clipaudit.reports.page.html import dump
 from clipaudit.results.audit import ReferenceSignals
-from tests.made.audits import (
-    ENCODER,
-    HOSTILE,
-    audit_of,
-    calibrated,
-    controlled,
-    hostile,
-    nasty_audit,
-    realistic,
-    scored,
-    skipped,
-)
+from tests.made.audits import ENCODER, audit_of, calibrated, controlled, realistic, scored, skipped
+from tests.made.nasty_audits import HOSTILE, hostile, nasty_audit
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 SVG_SHAPES = {"line", "rect", "circle", "path"}
