@@ -27,56 +27,7 @@ from tests.made.audits import (
     skipped,
     with_reference,
 )
-
-NASTY = [
-    "new\nline.png",
-    "carriage\rreturn.png",
-    "tab\tand\vmore\f.png",
-    "\x1b[2Jclears the screen.png",
-    "\x1b]0;title\x07.png",
-    "bell\x07 backspace\x08.png",
-    "delete\x7f.png",
-    "c1\x9b31m.png",
-    "not utf-8 \udcff\udcfe.png",
-    "latin-1 caf\udce9.jpg",
-    "=cmd|' /C calc'!A0.png",
-    "+1+1.png",
-    "-rf.png",
-    "@SUM(1).png",
-    "\t=1+1.png",
-    "＝1+1.png",
-    "'quoted'.png",
-    '"double".png',
-    'comma, "quote", semicolon;.png',
-    "[red]markup[/red].png",
-    "[/]broken markup.png",
-    "[link=http://example.org]x[/link].png",
-    "back\\slash\\x1b\\n.png",
-    "%s %d {0} $HOME `id`.png",
-    "<script>alert(1)</script>.png",
-    "evil\u202egnp.exe",
-    "zero\u200bwidth\ufeff.png",
-    "line\u2028separator\u2029.png",
-    "日本の風景画 🏞️.png",
-    "e\u0301 is not é.png",
-    " leading and trailing .png ",
-    "null.png",
-    "nan",
-    "x" * 255,
-    "folder/" * 40 + "deep.png",
-    "#comment.png",
-    "\ufeffbom.png",
-]
-
-assert len(NASTY) >= 30
-
-
-def nasty_audit(names=NASTY):
-    rows = [
-        scored(name, notes=(f"note of {name}",)) if index % 3 else skipped(name, f"why: {name}")
-        for index, name in enumerate(names)
-    ]
-    return audit_of(rows, command=f"clipaudit score {' '.join(names)}")
+from tests.made.nasty_audits import nasty_audit
 
 
 def dumped(audit, style):

@@ -276,7 +276,7 @@ def test_a_repository_by_its_name(hub, tmp_path, small_open_clip):
 
 @pytest.fixture
 def small_open_clip(tmp_path):
-    from tests.contracts.test_every_encoder import open_clip_folder, untouched
+    from tests.made.encoders import open_clip_folder, untouched
 
     return open_clip_folder(tmp_path / "small", untouched)[0]
 

@@ -1,7 +1,6 @@
 """`clipaudit lab`, as people run it: from pictures to tables, stopped, killed, with a full disk."""
 
 import json
-import logging
 import os
 import shutil
 import signal
@@ -34,17 +33,10 @@ OPTIONS = ("--device=cpu", f"--jobs={os.cpu_count()}")  # as many as that run on
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path, monkeypatch):
-    """Own caches, one thread, and what a command does to logging and warnings undone."""
+    """Own caches, and one thread."""
     monkeypatch.setenv("CLIPAUDIT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
     torch.set_num_threads(1)
-    root, ours = logging.getLogger(), logging.getLogger("clipaudit")
-    before = root.handlers, root.level, ours.level
-    yield
-    logging.captureWarnings(capture=False)
-    root.handlers = before[0]
-    root.setLevel(before[1])
-    ours.setLevel(before[2])
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.contracts.test_every_encoder import (
+from tests.made import labs, lists
+from tests.made.encoders import (
     from_folder,
     from_moco,
     from_onnx,
     from_shadow,
     from_state_dict,
 )
-from tests.made import labs, lists
 from tests.made.score_runs import draw_pictures
 
 STRACE = ("strace", "--seccomp-bpf", "-f", "-qq", "-e", "trace=%network")

@@ -9,8 +9,8 @@ from PIL import Image
 import clipaudit
 from clipaudit.reports.formats import write
 from tests.made.audits import audit_of, scored
+from tests.made.nasty_audits import HOSTILE, hostile
 from tests.services import chromium
-from tests.unit.reports.page.test_html import HOSTILE, hostile
 
 CANARY = "/canary"
 

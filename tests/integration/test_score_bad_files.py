@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.integration.test_score_command import clean
-from tests.made.score_runs import N_VIEWS, children, draw_pictures, picture, wait_for
+from tests.made.score_runs import N_VIEWS, children, clean, draw_pictures, picture, wait_for
 
 
 def png_of(width, height):

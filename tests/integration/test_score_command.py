@@ -1,7 +1,5 @@
 """`clipaudit score` from the outside: arguments in; streams, files and exit codes out."""
 
-import csv
-import io
 import json
 import math
 import os
@@ -9,30 +7,9 @@ import shutil
 
 import pytest
 
-from tests.made.score_runs import N_VIEWS, ROOT, draw_pictures
+from tests.made.score_runs import N_VIEWS, ROOT, clean, draw_pictures, records, refused
 
 FIELDS = {"path", "sha256", "status", "error", "mean_similarity", "inferrer", "score", "prediction"}
-
-
-def records(text):
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-def clean(done, code=0):
-    """The exit code is as expected, and nothing looks like an accident."""
-    assert done.code == code, done.err
-    assert "Traceback" not in done.err
-    assert "Warning" not in done.err
-    return done
-
-
-def refused(done, code):
-    """An error with a hint, and nothing on stdout."""
-    clean(done, code)
-    assert done.out == b""
-    assert done.err.startswith("error: ")
-    assert "\nhint:  " in done.err
-    return done.err
 
 
 def test_the_installed_command_prints_the_result_alone_and_writes_a_file(

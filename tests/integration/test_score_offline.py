@@ -2,34 +2,21 @@
 
 import json
 import os
-import textwrap
 
 import pytest
 
-from tests.integration.test_score_command import clean, refused
-from tests.made.score_runs import draw_pictures
+from tests.made.score_runs import clean, draw_pictures, refused
+from tests.made.socket_guard import write_guard
 from tests.services.hub import vitb32_hub  # noqa: F401
 
 BACKENDS_AGREE = 1e-4
 """Scores by torch and by onnxruntime, which order their sums differently; seen: 2e-6."""
 
-GUARD = """
-    import os, sys
-    def guard(event, args):
-        if event.startswith("socket.") and event != "socket.gethostname":
-            os.write(2, f"opened a socket: {event} {args}".encode())
-            os._exit(99)
-    sys.addaudithook(guard)
-"""
-
 
 @pytest.fixture
 def no_sockets(tmp_path):
     """PYTHONPATH of a folder whose sitecustomize ends a process that opens a socket."""
-    folder = tmp_path / "guarded"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(textwrap.dedent(GUARD))
-    return str(folder)
+    return str(write_guard(tmp_path / "guarded"))
 
 
 def test_the_guard_bites(installed, no_sockets):

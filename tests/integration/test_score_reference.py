@@ -18,7 +18,7 @@ from clipaudit.encoders.base import InputSpec
 from clipaudit.errors import InferrerError, UsageError
 from clipaudit.features.views import ENCODERMI
 from clipaudit.inferrers import library, reads_of
-from clipaudit.inferrers.base import Card, Inferrer, ShadowFacts
+from clipaudit.inferrers.base import Inferrer
 from clipaudit.inferrers.difference import DifferenceRule
 from clipaudit.inferrers.library import save
 from clipaudit.inferrers.norm import NormRule
@@ -26,10 +26,10 @@ from clipaudit.inferrers.threshold import MeanRule
 from clipaudit.reports.formats import dump, render
 from clipaudit.shadow.architectures import build
 from clipaudit.shadow.encoder import save as save_encoder
-from clipaudit.statistics.metrics import Estimate, Evidence, auc
+from clipaudit.statistics.metrics import auc
+from tests.made.inferrers import toy_card
 
 N_VIEWS = 4
-FIGURE = Estimate(0.5, 0.4, 0.6, 100)
 
 
 @pytest.fixture(autouse=True)
@@ -39,21 +39,12 @@ def _own_store(tmp_path, monkeypatch):
 
 
 def inferrer_in(folder, name, kind, rule, accuracy=0.5, *, has_reference):
-    card = Card(
-        name=name,
-        kind=kind,
-        reads=reads_of(
-            kind, "cosine", N_VIEWS, ENCODERMI.id, "embedding", has_reference=has_reference
-        ),
-        threshold=0.1,
-        shadow=ShadowFacts("toy", 20, 20, "linear", "none", 1, 16, "f" * 64),
-        evidence=Evidence(replace(FIGURE, value=accuracy, high=1.0), FIGURE, FIGURE, FIGURE),
-        n_fitted=40,
-        seed=0,
-        command="by hand",
-        created="2026-01-01",
-        clipaudit_version="0.1.0",
+    reads = reads_of(
+        kind, "cosine", N_VIEWS, ENCODERMI.id, "embedding", has_reference=has_reference
     )
+    card = toy_card(name, kind, reads, 0.1)
+    figure = replace(card.evidence.accuracy, value=accuracy, high=1.0)
+    card = replace(card, evidence=replace(card.evidence, accuracy=figure))
     save(Inferrer(card, rule), folder / name)
 
 

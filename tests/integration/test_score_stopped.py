@@ -19,9 +19,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.integration.test_score_command import clean, records
 from tests.made.present import present
-from tests.made.score_runs import N_VIEWS, children, draw_pictures, wait_for
+from tests.made.score_runs import N_VIEWS, children, clean, draw_pictures, records, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 

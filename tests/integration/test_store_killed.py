@@ -15,7 +15,7 @@ import pytest
 from clipaudit.features.store import FeatureStore
 from clipaudit.features.stored_signals import FeatureKey
 from tests.made.present import present
-from tests.unit.features.test_store import FIELDS, signals_of
+from tests.made.signals import FIELDS, signals_of
 
 ROOT = Path(__file__).parents[2]
 KEY = FeatureKey("f" * 64, "paper/1", n_views=4, seed=0)

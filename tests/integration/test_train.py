@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import os
 import shlex
 import shutil
@@ -44,18 +43,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path, monkeypatch):
-    """Own caches, one thread, and what a command does to logging and warnings undone."""
+    """Own caches, and one thread."""
     monkeypatch.setenv("CLIPAUDIT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("COLUMNS", "200")
     torch.set_num_threads(1)
-    root, ours = logging.getLogger(), logging.getLogger("clipaudit")
-    before = root.handlers, root.level, ours.level
-    yield
-    logging.captureWarnings(capture=False)
-    root.handlers = before[0]
-    root.setLevel(before[1])
-    ours.setLevel(before[2])
 
 
 @pytest.fixture(scope="session")

@@ -105,3 +105,21 @@ def trained(kind, seed=0, gap=3.0, has_reference=False) -> Inferrer:
     rule = find_rule(kind).train(given.values, is_member, seed)
     threshold = rule.threshold(given.values, is_member)
     return Inferrer(card(kind, reads=reads, threshold=threshold), rule)
+
+
+def toy_card(name, kind, reads, threshold, *, n=20, size_px=16):
+    """The card of an inferrer that was fitted to made-up features."""
+    figure = Estimate(0.5, 0.4, 0.6, 100)
+    return Card(
+        name=name,
+        kind=kind,
+        reads=reads,
+        threshold=threshold,
+        shadow=ShadowFacts("toy", n, n, "linear", "none", 1, size_px, "f" * 64),
+        evidence=Evidence(figure, figure, figure, figure),
+        n_fitted=2 * n,
+        seed=0,
+        command="by hand",
+        created="2026-01-01",
+        clipaudit_version="0.1.0",
+    )

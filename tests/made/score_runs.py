@@ -11,6 +11,8 @@ concerns the start itself is tested on the installed command.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import signal
@@ -139,19 +141,18 @@ def make_inferrers(folder, n_views=N_VIEWS):
 
     from clipaudit.features.signals import Similarity, n_pairs
     from clipaudit.features.views import ENCODERMI
-    from clipaudit.inferrers.base import Card, Inferrer, Kind, Reads, ShadowFacts
+    from clipaudit.inferrers.base import Inferrer, Kind, Reads
     from clipaudit.inferrers.deepset import DeepSetRule
     from clipaudit.inferrers.library import save
     from clipaudit.inferrers.rules import Rule
     from clipaudit.inferrers.threshold import MeanRule
     from clipaudit.inferrers.vector import VectorRule
-    from clipaudit.statistics.metrics import Estimate, Evidence
+    from tests.made.inferrers import toy_card
 
     rng = np.random.default_rng(0)
     is_member = np.arange(40) < 20
     levels = np.where(is_member, 0.75, 0.55)[:, None]
     features = rng.normal(levels, 0.15, (40, n_pairs(n_views))).clip(-1, 1).astype(np.float32)
-    figure = Estimate(0.5, 0.4, 0.6, 100)
     rules: dict[str, tuple[Kind, Similarity, Rule, float]] = {
         "v": ("V", "cosine", VectorRule.train(features, is_member, 0), 0.0),
         "s": ("S", "cosine", DeepSetRule.train(features, is_member, 0), 0.0),
@@ -159,19 +160,8 @@ def make_inferrers(folder, n_views=N_VIEWS):
         "p": ("T", "pearson", MeanRule(), 0.65),
     }
     for name, (kind, similarity, rule, threshold) in rules.items():
-        card = Card(
-            name=name,
-            kind=kind,
-            reads=Reads(similarity, n_views, ENCODERMI.id, "embedding"),
-            threshold=threshold,
-            shadow=ShadowFacts("toy", 20, 20, "linear", "none", 1, SIZE_PX, "f" * 64),
-            evidence=Evidence(figure, figure, figure, figure),
-            n_fitted=40,
-            seed=0,
-            command="by hand",
-            created="2026-01-01",
-            clipaudit_version="0.1.0",
-        )
+        reads = Reads(similarity, n_views, ENCODERMI.id, "embedding")
+        card = toy_card(name, kind, reads, threshold, size_px=SIZE_PX)
         save(Inferrer(card, rule), folder / name)
     return folder
 
@@ -196,6 +186,28 @@ class Done:
     def rows(self):
         """The rows of its JSON, by the last part of their paths."""
         return {row["path"].rpartition("/")[2]: row for row in self.document["rows"]}
+
+
+def records(text):
+    """The rows of a CSV document."""
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def clean(done, code=0):
+    """The exit code is as expected, and nothing looks like an accident."""
+    assert done.code == code, done.err
+    assert "Traceback" not in done.err
+    assert "Warning" not in done.err
+    return done
+
+
+def refused(done, code):
+    """An error with a hint, and nothing on stdout."""
+    clean(done, code)
+    assert done.out == b""
+    assert done.err.startswith("error: ")
+    assert "\nhint:  " in done.err
+    return done.err
 
 
 @dataclass

@@ -17,7 +17,7 @@ import pytest
 from clipaudit_crawlers.fetch import Web
 from clipaudit_crawlers.web.config import WebConfig
 
-from tests.integration.web.canary import CANARY, assert_no_key
+from tests.made.canary import CANARY, assert_no_key
 from tests.services.hostile import HostileServer
 
 HASTY = {

@@ -8,7 +8,7 @@ import pytest
 import trustme
 
 from clipaudit.errors import SourceError
-from tests.integration.web.canary import CANARY, failure
+from tests.made.canary import CANARY, failure
 from tests.services.hostile import HostileServer, reply, sent_on
 
 OTTER = b"\x89PNG otter"

@@ -10,7 +10,7 @@ from email.utils import formatdate
 import pytest
 from clipaudit_crawlers.fetch import REASONS, DeferredError, DownloadFailed
 
-from tests.integration.web.canary import failure
+from tests.made.canary import failure
 from tests.services.hostile import (
     HostileServer,
     after,

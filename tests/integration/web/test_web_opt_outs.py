@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.web.canary import failure
+from tests.made.canary import failure
 from tests.services.hostile import endless, head, reply, reset_at_once, sent_on
 
 OTTER = b"\x89PNG otter"

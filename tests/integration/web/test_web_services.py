@@ -11,7 +11,7 @@ import pytest
 from clipaudit_crawlers.fetch import DeferredError, RefusedError, TryAgain, archive_key
 
 from clipaudit.errors import SourceError
-from tests.integration.web.canary import CANARY, assert_no_key, failure
+from tests.made.canary import CANARY, assert_no_key, failure
 from tests.services.hostile import (
     HostileServer,
     dripping,

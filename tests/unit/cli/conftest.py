@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from clipaudit.features.views import ENCODERMI
-from clipaudit.inferrers.base import Card, Inferrer, Reads, ShadowFacts
+from clipaudit.inferrers.base import Inferrer, Reads
 from clipaudit.inferrers.library import save
 from clipaudit.inferrers.threshold import MeanRule
-from clipaudit.statistics.metrics import Estimate, Evidence
 from tests.made.commands import exit_code
+from tests.made.inferrers import toy_card
 
 
 @pytest.fixture(autouse=True)
@@ -52,21 +52,9 @@ def tiny(tmp_path_factory):
         torch.jit.save(program, folder / "encoder.torchscript")
     sidecar = {"input_size": 32, "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic"}
     (folder / "encoder.json").write_text(json.dumps(sidecar))
-    figure = Estimate(0.5, 0.4, 0.6, 100)
     for name, threshold in (("a", -1.0), ("b", 1.5)):
-        card = Card(
-            name=name,
-            kind="T",
-            reads=Reads("cosine", 4, ENCODERMI.id, "embedding"),
-            threshold=threshold,
-            shadow=ShadowFacts("toy", 10, 10, "linear", "none", 1, 32, "f" * 64),
-            evidence=Evidence(figure, figure, figure, figure),
-            n_fitted=20,
-            seed=0,
-            command="by hand",
-            created="2026-01-01",
-            clipaudit_version="0.1.0",
-        )
+        reads = Reads("cosine", 4, ENCODERMI.id, "embedding")
+        card = toy_card(name, "T", reads, threshold, n=10, size_px=32)
         save(Inferrer(card, MeanRule()), folder / name)
     return folder
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from clipaudit.features.store import FeatureStore, default_path
-from tests.unit.features.test_store import KEY, signals_of
+from tests.made.signals import KEY, signals_of
 
 
 @pytest.fixture

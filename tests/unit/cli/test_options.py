@@ -108,6 +108,6 @@ def shown(parameter):
 def test_an_option_is_listed_in_one_place():
     listed = {option.name for option in fields(ScoringOptions)}
     for command in COMMANDS:
-        assert not listed & set(inspect.signature(command, follow_wrapped=True).parameters)
+        assert not listed & set(inspect.signature(inspect.unwrap(command)).parameters)
     assert listed & set(ScoringCall.__annotations__) == {"references", "inferrers"}
     assert not listed & set(ScoreConfig.__annotations__)

@@ -14,6 +14,18 @@ def results(tmp_path):
     return path
 
 
+@pytest.fixture
+def audit(tiny, pictures):
+    return clipaudit.score(
+        pictures,
+        encoder=str(tiny / "encoder.torchscript"),
+        inferrers=[str(tiny / "a")],
+        n_views=4,
+        workers=1,
+        allow_code=True,
+    )
+
+
 def test_the_report_stands_beside_the_results_and_is_named(command, results):
     code, out, err = command("report", results)
     assert (code, err) == (0, "")
@@ -22,15 +34,7 @@ def test_the_report_stands_beside_the_results_and_is_named(command, results):
     assert page.read_text().lstrip().startswith("<!doctype html>")
 
 
-def test_it_is_what_score_would_have_written(command, tiny, pictures, tmp_path):
-    audit = clipaudit.score(
-        pictures,
-        encoder=str(tiny / "encoder.torchscript"),
-        inferrers=[str(tiny / "a")],
-        n_views=4,
-        workers=1,
-        allow_code=True,
-    )
+def test_it_is_what_score_would_have_written(command, audit, tmp_path):
     write(audit, tmp_path / "score.html")
     write(audit, tmp_path / "score.json")
     code, _, err = command("report", tmp_path / "score.json", "-o", tmp_path / "again.html")
@@ -56,15 +60,7 @@ def test_other_formats_can_be_made_from_saved_results_too(command, results, tmp_
     assert (tmp_path / "b.json").read_bytes() == results.read_bytes()
 
 
-def test_pictures_can_be_left_out(command, tiny, pictures, tmp_path):
-    audit = clipaudit.score(
-        pictures,
-        encoder=str(tiny / "encoder.torchscript"),
-        inferrers=[str(tiny / "a")],
-        n_views=4,
-        workers=1,
-        allow_code=True,
-    )
+def test_pictures_can_be_left_out(command, audit, tmp_path):
     write(audit, tmp_path / "a.json")
     assert command("report", tmp_path / "a.json", "--pictures", "0")[0] == 0
     assert "<img" not in (tmp_path / "a.html").read_text()

@@ -11,22 +11,13 @@ import pytest
 from clipaudit.errors import ClipAuditError
 from clipaudit.features import database
 from clipaudit.features.database import StoreBusy, StoreUnavailable
-from clipaudit.features.signals import Embeddings, Signals, measure
+from clipaudit.features.signals import Signals
 from clipaudit.features.store import FeatureStore, clear, default_path
 from clipaudit.features.stored_signals import FeatureKey, stack_signals
 from clipaudit.pictures.image_statistics import STATISTICS
 from clipaudit.pictures.preparing import Appearance, PictureFacts
 from clipaudit.pictures.random_embedding import DIM
-
-KEY = FeatureKey("f" * 64, "paper/1", n_views=4, seed=0, encoder_name="ViT-B-32/openai")
-FIELDS = ("cosine", "pearson", "euclidean", "norms", "plain_norm")
-
-
-def signals_of(image_ids, n_views=4, salt=0):
-    rng = np.random.default_rng([salt, *map(ord, "".join(image_ids))])
-    n = len(image_ids)
-    views = rng.normal(size=(n, n_views, 8)).astype(np.float32)
-    return measure(Embeddings(tuple(image_ids), views, views[:, 0]))
+from tests.made.signals import FIELDS, KEY, signals_of
 
 
 def assert_same(stored, signals, index):
@@ -367,7 +358,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from clipaudit.features.database import StoreUnavailable
 from clipaudit.features.store import FeatureStore
-from tests.unit.features.test_store import KEY, signals_of
+from tests.made.signals import KEY, signals_of
 with FeatureStore(Path(sys.argv[1])) as store:
     store.put_many(KEY, signals_of(["a"]))
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))

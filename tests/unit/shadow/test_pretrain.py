@@ -23,12 +23,11 @@ from clipaudit.seeding import stream
 from clipaudit.shadow.architectures import Head, build
 from clipaudit.shadow.config import ALGORITHMS, Algorithm, PretrainConfig, head_of
 from clipaudit.shadow.encoder import load, save
-from clipaudit.shadow.pretrain import Epoch, pretrain
+from clipaudit.shadow.pretrain import Epoch
 from tests.made.present import present
+from tests.made.trainings import MEAN, QUICK, STD, Killed, noise, run, stop_after
 
 ROOT = Path(__file__).parents[3]
-MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-QUICK = PretrainConfig(architecture="resnet-tiny", epochs=4, batch_size=4, queue=10)
 HEAD: dict[Algorithm, Head] = {
     "simclr": "mlp",
     "mocov1": "linear",
@@ -44,15 +43,6 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def members(n=10, side=8):
-    pixels = np.random.default_rng(0).integers(0, 256, (n, 3, side, side), dtype=np.uint8)
-    return torch.from_numpy(pixels)
-
-
-def run(config=QUICK, images=None, **options):
-    return pretrain(members() if images is None else images, MEAN, STD, config, **options)
-
-
 def weights(net):
     return {name: value.clone() for name, value in net.state_dict().items()}
 
@@ -61,18 +51,6 @@ def assert_same(one, other):
     assert one.keys() == other.keys()
     for name in one:
         assert torch.equal(one[name], other[name]), name
-
-
-class Killed(Exception):  # noqa: N818
-    pass
-
-
-def stop_after(epoch):
-    def on_epoch(progress):
-        if progress.number == epoch:
-            raise Killed
-
-    return on_epoch
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -136,7 +114,7 @@ def test_the_global_generators_are_neither_seeded_nor_used(algorithm, tmp_path):
 def test_a_net_of_full_size_takes_a_step(architecture, algorithm):
     config = replace(QUICK, architecture=architecture, algorithm=algorithm, epochs=1)
     before = weights(build(architecture, 32, config.seed, HEAD[algorithm]))
-    after = weights(run(config, members(4, 32)))
+    after = weights(run(config, noise(4, 32)))
     changed = [name for name in before if not torch.equal(before[name], after[name])]
     assert set(changed) == set(before) == set(after)
 
@@ -146,7 +124,7 @@ def test_bfloat16_trains_float32_weights(algorithm):
     config = replace(QUICK, algorithm=algorithm, epochs=1)
     # At 8 × 8 the last stride of 2 meets a single pixel, and oneDNN's gradient of that in
     # bfloat16 holds what happened to be in memory.
-    images = members(side=16)
+    images = noise(side=16)
     net = run(replace(config, precision="bfloat16"), images)
     assert {value.dtype for value in net.state_dict().values()} == {torch.float32, torch.int64}
     assert_different(weights(net), weights(run(config, images)))
@@ -197,12 +175,12 @@ def test_the_network_comes_back_ready_to_embed():
 
 @pytest.mark.parametrize(("n", "batch", "steps"), [(10, 4, 2), (10, 5, 2), (10, 128, 1), (3, 2, 1)])
 def test_an_epoch_has_as_many_whole_batches_as_there_are(n, batch, steps):
-    net = run(replace(QUICK, epochs=3, batch_size=batch), members(n))
+    net = run(replace(QUICK, epochs=3, batch_size=batch), noise(n))
     assert int(net.state_dict()["trunk.1.num_batches_tracked"]) == 3 * steps
 
 
 def test_only_the_pictures_given_are_learned():
-    other = members()
+    other = noise()
     other[3] = 255 - other[3]
     one_batch = replace(QUICK, batch_size=10, epochs=2)
     assert_different(weights(run(one_batch)), weights(run(one_batch, other)))
@@ -224,7 +202,7 @@ def slow_nt_xent(first, second, temperature):
 def test_simclr_is_what_the_paper_says_step_by_step():
     """A second version: order and views of each epoch, loss, AdamW, rate along half a cosine."""
     config = replace(QUICK, epochs=3, learning_rate=1e-3, seed=2)
-    images, n_steps = members(), 2
+    images, n_steps = noise(), 2
     net = build("resnet-tiny", 8, config.seed).train()
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=config.weight_decay)
     step = 0
@@ -346,7 +324,7 @@ class Step:
 )
 def test_every_step_is_what_the_papers_say(tmp_path, algorithm, recipe):
     """Gradients, not weights: Adam makes much of the rounding of a gradient that is nearly zero."""
-    images = members(10, 16)
+    images = noise(10, 16)
     seen: list[Epoch] = []
     how: dict[str, Any] = {
         "epochs": 6,
@@ -409,7 +387,7 @@ def test_what_an_algorithm_begins_with_beside_its_net_depends_on_the_seed(
     still: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-30, "weight_decay": 0.0, "queue": 30}
     config = replace(QUICK, algorithm=algorithm, **still)
     first, again, other = (
-        checkpoints_of(replace(config, seed=seed), members(), tmp_path / folder)[-1][what]
+        checkpoints_of(replace(config, seed=seed), noise(), tmp_path / folder)[-1][what]
         for folder, seed in (("first", 0), ("again", 0), ("other", 1))
     )
     assert torch.equal(first, again)
@@ -441,7 +419,7 @@ def test_the_predictor_learns_and_is_continued_after_a_stop(tmp_path):
 @pytest.mark.parametrize("algorithm", WITH_MOMENTUM)
 def test_the_momentum_encoder_follows_at_its_pace(tmp_path, algorithm):
     config = replace(QUICK, algorithm=algorithm, batch_size=10, momentum=0.9)  # a step an epoch
-    states = checkpoints_of(config, members(), tmp_path)
+    states = checkpoints_of(config, noise(), tmp_path)
     parameters = dict(build("resnet-tiny", 8, config.seed, HEAD[algorithm]).named_parameters())
     start = {f"{net}.{k}": v for k, v in parameters.items() for net in ("net", "momentum")}
     assert len(states) == 4
@@ -454,7 +432,7 @@ def test_the_momentum_encoder_follows_at_its_pace(tmp_path, algorithm):
 @pytest.mark.parametrize("algorithm", ["mocov1", "mocov2"])
 def test_the_queue_takes_the_keys_of_every_step_in_turn(tmp_path, algorithm):
     config = replace(QUICK, algorithm=algorithm, batch_size=4, queue=10)  # two steps an epoch
-    states = checkpoints_of(config, members(8), tmp_path)
+    states = checkpoints_of(config, noise(8), tmp_path)
     name = "loss.memory_bank.bank"
     for state in states:
         assert state[name].shape == (10, 128)
@@ -473,7 +451,7 @@ def test_a_snapshot_is_the_net_as_it_was_after_its_epoch(tmp_path, algorithm):
     config = replace(QUICK, algorithm=algorithm)
     handed: dict[int, nn.Module] = {}
     options = {"snapshots": {4, 1, 3}, "on_snapshot": handed.__setitem__}
-    states = checkpoints_of(config, members(), tmp_path, **options)
+    states = checkpoints_of(config, noise(), tmp_path, **options)
     assert list(handed) == [1, 3, 4]
     for epoch, net in handed.items():  # looked at when all training is over
         assert not net.training
@@ -617,7 +595,7 @@ def test_a_loss_that_gets_out_of_hand_is_one_clear_error(tmp_path):
 
 def test_weights_that_are_infinite_are_never_a_checkpoint(tmp_path):
     """The loss alone does not tell: what is normalised by an infinite variance is zero."""
-    blinding = members().float() * 1e25
+    blinding = noise().float() * 1e25
     with pytest.raises(EncoderError, match=r"out of hand in epoch 1: the loss is \d"):
         run(images=blinding, checkpoints=tmp_path, checkpoint_every_s=0)
     assert not (tmp_path / "checkpoint.safetensors").exists()
@@ -628,7 +606,7 @@ def test_after_that_the_last_checkpoint_still_continues(tmp_path):
     undisturbed = weights(run())
     with pytest.raises(Killed):
         run(checkpoints=tmp_path, checkpoint_every_s=0, on_epoch=stop_after(3))
-    broken = members().float() / 255
+    broken = noise().float() / 255
     broken[:] = math.nan
     with pytest.raises(EncoderError, match="out of hand in epoch 3"):
         run(images=broken, checkpoints=tmp_path, checkpoint_every_s=0)
@@ -640,7 +618,7 @@ import resource, sys
 from pathlib import Path
 import torch
 from clipaudit.errors import ClipAuditError
-from tests.unit.shadow.test_pretrain import run
+from tests.made.trainings import run
 torch.set_num_threads(int(sys.argv[2]))  # sums round by the number of threads
 def fill_the_disk(epoch):
     if epoch.number == 3:

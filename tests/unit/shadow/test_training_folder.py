@@ -17,20 +17,19 @@ from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import EncoderError, UsageError
 from clipaudit.files import FileError
 from clipaudit.shadow.architectures import build
-from clipaudit.shadow.config import Algorithm, PretrainConfig, head_of
+from clipaudit.shadow.config import Algorithm, head_of
 from clipaudit.shadow.encoder import load
 from clipaudit.shadow.pretrain import Epoch, pretrain
 from clipaudit.shadow.training_folder import (
     ENCODER,
     has_encoder,
     has_snapshot,
-    pretrain_in,
     snapshot,
 )
 from tests.made.present import present
+from tests.made.trainings import LONG, QUICK, Killed, coloured_noise, run_in, stop_after
 
 ROOT = Path(__file__).parents[3]
-QUICK = PretrainConfig(architecture="resnet-tiny", epochs=4, batch_size=4, queue=10)
 ALGORITHMS: tuple[Algorithm, ...] = (
     "simclr",
     "byol",
@@ -40,30 +39,6 @@ ALGORITHMS: tuple[Algorithm, ...] = (
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
-
-
-def members(seed=0, n=10, side=8):
-    """Dark in red, bright in blue, so that no channel can stand for another."""
-    numbers = np.random.default_rng(seed)
-    channels = [numbers.integers(0, most, (n, side, side)) for most in (90, 180, 256)]
-    return np.stack(channels, axis=1).astype(np.uint8)
-
-
-def run(folder, config=QUICK, images=None, **options):
-    images = members() if images is None else images
-    pretrain_in(folder, images, config, device="cpu", **options)
-
-
-class Killed(Exception):  # noqa: N818
-    pass
-
-
-def stop_after(number):
-    def on_epoch(epoch):
-        if epoch.number == number:
-            raise Killed
-
-    return on_epoch
 
 
 def no_epoch(epoch):
@@ -109,7 +84,7 @@ def input_of(folder):
 def test_a_run_leaves_its_log_its_checkpoint_its_encoder_and_its_snapshots(tmp_path):
     assert not has_encoder(tmp_path / "run")
     assert not has_snapshot(tmp_path / "run", 1)
-    run(tmp_path / "run", snapshots=(3, 1))
+    run_in(tmp_path / "run", snapshots=(3, 1))
     assert set(files_of(tmp_path / "run")) == {
         "log.jsonl",
         *("checkpoints/checkpoint.safetensors", "checkpoints/checkpoint.json"),
@@ -124,7 +99,7 @@ def test_a_run_leaves_its_log_its_checkpoint_its_encoder_and_its_snapshots(tmp_p
 
 def test_the_log_has_a_line_for_every_epoch_that_says_what_was_told(tmp_path):
     told: list[Epoch] = []
-    run(tmp_path, on_epoch=told.append)
+    run_in(tmp_path, on_epoch=told.append)
     assert [epoch.number for epoch in told] == [1, 2, 3, 4]
     assert log_of(tmp_path) == [asdict(epoch) for epoch in told]
 
@@ -132,23 +107,23 @@ def test_the_log_has_a_line_for_every_epoch_that_says_what_was_told(tmp_path):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_encoder_is_what_pre_training_on_these_members_gives(tmp_path, algorithm):
     config = replace(QUICK, algorithm=algorithm)
-    run(tmp_path, config)
-    pixels = members() / 255
+    run_in(tmp_path, config)
+    pixels = coloured_noise() / 255
     mean, std = (tuple(of.round(4)) for of in (pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))))
-    net = pretrain(torch.from_numpy(members()), mean, std, config)
+    net = pretrain(torch.from_numpy(coloured_noise()), mean, std, config)
     assert_same(weights_of(tmp_path / ENCODER), net.state_dict())
 
 
 def test_two_runs_with_the_same_options_write_the_same_bytes(tmp_path):
-    run(tmp_path / "one", snapshots=(2,))
-    run(tmp_path / "other", snapshots=(2,), checkpoint_every_s=0)
+    run_in(tmp_path / "one", snapshots=(2,))
+    run_in(tmp_path / "other", snapshots=(2,), checkpoint_every_s=0)
     assert contents(tmp_path / "one") == contents(tmp_path / "other")
 
 
 def test_members_are_not_changed(tmp_path):
-    images = members()
-    run(tmp_path, images=images)
-    np.testing.assert_array_equal(images, members())
+    images = coloured_noise()
+    run_in(tmp_path, images=images)
+    np.testing.assert_array_equal(images, coloured_noise())
 
 
 # --- normalisation -------------------------------------------------------------------------------
@@ -156,8 +131,8 @@ def test_members_are_not_changed(tmp_path):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_pictures_are_normalised_by_mean_and_spread_of_the_members(tmp_path, seed):
-    images = members(seed, n=3 + seed, side=8 + seed)
-    run(tmp_path, replace(QUICK, epochs=1), images)
+    images = coloured_noise(seed, n=3 + seed, side=8 + seed)
+    run_in(tmp_path, replace(QUICK, epochs=1), images)
     given = input_of(tmp_path / ENCODER)
     assert (given["size_px"], given["interpolation"]) == (8 + seed, "bicubic")
     for channel in range(3):
@@ -171,9 +146,9 @@ def test_pictures_are_normalised_by_mean_and_spread_of_the_members(tmp_path, see
 
 def test_members_of_one_colour_have_a_spread_all_the_same(tmp_path):
     """Or a picture of another colour would be infinite."""
-    images = members()
+    images = coloured_noise()
     images[:, 1] = 51
-    run(tmp_path, replace(QUICK, epochs=1), images)
+    run_in(tmp_path, replace(QUICK, epochs=1), images)
     given = input_of(tmp_path / ENCODER)
     assert (given["mean"][1], given["std"][1]) == (0.2, 0.001)
     views = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -183,7 +158,7 @@ def test_members_of_one_colour_have_a_spread_all_the_same(tmp_path):
 def test_a_sum_over_many_members_does_not_run_over(tmp_path):
     images = np.full((400, 3, 16, 16), 255, np.uint8)
     images[::2] = 253
-    run(tmp_path, replace(QUICK, epochs=1, batch_size=400), images)
+    run_in(tmp_path, replace(QUICK, epochs=1, batch_size=400), images)
     given = input_of(tmp_path / ENCODER)
     assert given["mean"] == [round(254 / 255, 4)] * 3
     assert given["std"] == [round(1 / 255, 4)] * 3
@@ -205,7 +180,7 @@ def weights_by_epoch(folder, config):
         if path.exists():
             nets.append(load_file(path))
 
-    run(folder, config, checkpoint_every_s=0, on_epoch=look)
+    run_in(folder, config, checkpoint_every_s=0, on_epoch=look)
     look(None)
     assert len(nets) == config.epochs
     return [
@@ -218,7 +193,7 @@ def weights_by_epoch(folder, config):
 def test_a_snapshot_is_an_encoder_as_the_net_was_after_its_epoch(tmp_path, algorithm):
     config = replace(QUICK, algorithm=algorithm)
     expected = weights_by_epoch(tmp_path / "other", config)
-    run(tmp_path / "run", config, snapshots=[1, 3, 4])
+    run_in(tmp_path / "run", config, snapshots=[1, 3, 4])
     views = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     for epoch in (1, 3, 4):
         folder = snapshot(tmp_path / "run", epoch)
@@ -238,8 +213,8 @@ def test_a_snapshot_is_an_encoder_as_the_net_was_after_its_epoch(tmp_path, algor
 
 
 def test_a_run_is_the_same_with_snapshots_and_without(tmp_path):
-    run(tmp_path / "with", snapshots=(1, 2, 3, 4))
-    run(tmp_path / "without")
+    run_in(tmp_path / "with", snapshots=(1, 2, 3, 4))
+    run_in(tmp_path / "without")
     for name in ("encoder", "checkpoints"):
         assert files_of(tmp_path / "with" / name) == files_of(tmp_path / "without" / name)
 
@@ -253,7 +228,7 @@ def undisturbed(tmp_path_factory):
     folders = {}
     for algorithm in ALGORITHMS:
         folders[algorithm] = tmp_path_factory.mktemp("undisturbed") / algorithm
-        run(folders[algorithm], replace(QUICK, algorithm=algorithm), snapshots=(2, 4))
+        run_in(folders[algorithm], replace(QUICK, algorithm=algorithm), snapshots=(2, 4))
     return folders
 
 
@@ -272,11 +247,11 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path, undisturbed, 
     config = replace(QUICK, algorithm=algorithm)
     for epoch in stops:
         with pytest.raises(Killed):
-            run(tmp_path, config, on_epoch=stop_after(epoch), **how)
+            run_in(tmp_path, config, on_epoch=stop_after(epoch), **how)
         assert not has_encoder(tmp_path)
         assert [line["number"] for line in log_of(tmp_path)] == list(range(1, epoch + 1))
     told: list[Epoch] = []
-    run(tmp_path, config, on_epoch=told.append, **how)
+    run_in(tmp_path, config, on_epoch=told.append, **how)
     # What stopped an epoch came before its checkpoint, so that epoch is done again.
     assert [epoch.number for epoch in told] == list(range(max(stops), 5))
     assert_finished_as(undisturbed[algorithm], tmp_path)
@@ -285,19 +260,19 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path, undisturbed, 
 def test_epochs_that_no_checkpoint_has_are_done_and_logged_again(tmp_path, undisturbed):
     for epoch in (3, 2, 4):
         with pytest.raises(Killed):
-            run(tmp_path, on_epoch=stop_after(epoch), checkpoint_every_s=3600, snapshots=(2, 4))
-    run(tmp_path, snapshots=(2, 4))
+            run_in(tmp_path, on_epoch=stop_after(epoch), checkpoint_every_s=3600, snapshots=(2, 4))
+    run_in(tmp_path, snapshots=(2, 4))
     assert_finished_as(undisturbed["simclr"], tmp_path)
 
 
 @pytest.mark.parametrize("torn", ['{"number": 3, "lo', "", "\n\n", '{"number": 3}\n{"number": 4}'])
 def test_what_a_crash_left_at_the_end_of_the_log_is_forgotten(tmp_path, undisturbed, torn):
     with pytest.raises(Killed):
-        run(tmp_path, on_epoch=stop_after(3), checkpoint_every_s=0, snapshots=(2, 4))
+        run_in(tmp_path, on_epoch=stop_after(3), checkpoint_every_s=0, snapshots=(2, 4))
     path = tmp_path / "log.jsonl"
     whole = path.read_text().splitlines(keepends=True)
     path.write_text("".join(whole[:2]) + torn)
-    run(tmp_path, snapshots=(2, 4))
+    run_in(tmp_path, snapshots=(2, 4))
     assert_finished_as(undisturbed["simclr"], tmp_path)
 
 
@@ -305,22 +280,22 @@ def test_a_run_without_its_encoder_only_writes_it(tmp_path, undisturbed):
     """Killed after the last checkpoint, here by a file that is in the way of the encoder."""
     (tmp_path / ENCODER).touch()
     with pytest.raises(FileError, match="cannot write"):
-        run(tmp_path, snapshots=(2, 4))
+        run_in(tmp_path, snapshots=(2, 4))
     assert not has_encoder(tmp_path)
     (tmp_path / ENCODER).unlink()
     log = log_of(tmp_path)
-    run(tmp_path, on_epoch=no_epoch, snapshots=(2, 4))
+    run_in(tmp_path, on_epoch=no_epoch, snapshots=(2, 4))
     assert log_of(tmp_path) == log
     assert_finished_as(undisturbed["simclr"], tmp_path)
 
 
 def test_an_encoder_without_its_card_is_none_and_is_written_again(tmp_path, undisturbed):
     """The weights are written first, so this is what a crash between the two leaves."""
-    run(tmp_path, snapshots=(2, 4))
+    run_in(tmp_path, snapshots=(2, 4))
     (tmp_path / ENCODER / "encoder.json").unlink()
     (tmp_path / ENCODER / "encoder.safetensors").write_bytes(b"half")
     assert not has_encoder(tmp_path)
-    run(tmp_path, on_epoch=no_epoch, snapshots=(2, 4))
+    run_in(tmp_path, on_epoch=no_epoch, snapshots=(2, 4))
     assert_finished_as(undisturbed["simclr"], tmp_path)
 
 
@@ -328,11 +303,10 @@ KILLED = """
 import sys
 from pathlib import Path
 import torch
-from tests.unit.shadow.test_training_folder import LONG, run
+from tests.made.trainings import LONG, run_in
 torch.set_num_threads(1)
-run(Path(sys.argv[1]), LONG, checkpoint_every_s=0, snapshots=range(1, 400))
+run_in(Path(sys.argv[1]), LONG, checkpoint_every_s=0, snapshots=range(1, 400))
 """
-LONG = replace(QUICK, epochs=400)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -362,7 +336,7 @@ def test_a_run_that_was_killed_leaves_no_half_snapshot_and_continues(tmp_path):
             raise Killed
 
     with pytest.raises(Killed):
-        run(tmp_path, LONG, on_epoch=stop_later, snapshots=range(1, 400))
+        run_in(tmp_path, LONG, on_epoch=stop_later, snapshots=range(1, 400))
     assert last <= told[0] <= last + 2  # the snapshot comes between the log and the checkpoint
     assert [line["number"] for line in log_of(tmp_path)] == list(range(1, last + 4))
 
@@ -371,11 +345,13 @@ def test_a_run_that_was_killed_leaves_no_half_snapshot_and_continues(tmp_path):
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):
-    run(tmp_path)
+    run_in(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     contents_before = files_of(tmp_path)
-    run(tmp_path, on_epoch=no_epoch)
-    run(tmp_path, images=members(1), on_epoch=no_epoch, snapshots=(2,), checkpoint_every_s=0)
+    run_in(tmp_path, on_epoch=no_epoch)
+    run_in(
+        tmp_path, images=coloured_noise(1), on_epoch=no_epoch, snapshots=(2,), checkpoint_every_s=0
+    )
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert files_of(tmp_path) == contents_before
 
@@ -393,23 +369,23 @@ OTHER: dict[str, Any] = {
 @pytest.mark.parametrize("name", OTHER)
 def test_a_run_of_other_options_is_refused_and_left_alone(tmp_path, is_finished, name):
     if is_finished:
-        run(tmp_path)
+        run_in(tmp_path)
     else:
         with pytest.raises(Killed):
-            run(tmp_path, on_epoch=stop_after(2), checkpoint_every_s=0)
+            run_in(tmp_path, on_epoch=stop_after(2), checkpoint_every_s=0)
     before = files_of(tmp_path)
     with pytest.raises(UsageError, match=rf"other options \({name}\)") as caught:
-        run(tmp_path, replace(QUICK, **{name: OTHER[name]}), on_epoch=no_epoch)
+        run_in(tmp_path, replace(QUICK, **{name: OTHER[name]}), on_epoch=no_epoch)
     assert "--output" in caught.value.hint
     assert files_of(tmp_path) == before
 
 
 def test_a_finished_encoder_whose_options_nobody_knows_is_not_passed_off_as_ours(tmp_path):
-    run(tmp_path)
+    run_in(tmp_path)
     (tmp_path / "checkpoints/checkpoint.json").unlink()
     before = files_of(tmp_path)
     with pytest.raises(EncoderError, match="cannot be read") as caught:
-        run(tmp_path, on_epoch=no_epoch)
+        run_in(tmp_path, on_epoch=no_epoch)
     assert "encoder beside it" in caught.value.hint
     assert files_of(tmp_path) == before
 
@@ -417,7 +393,7 @@ def test_a_finished_encoder_whose_options_nobody_knows_is_not_passed_off_as_ours
 def test_a_run_that_got_out_of_hand_has_no_encoder_and_keeps_its_log(tmp_path):
     wild = replace(QUICK, learning_rate=1e30)
     with pytest.raises(EncoderError, match="out of hand in epoch 1"):
-        run(tmp_path, wild, snapshots=(1,))
+        run_in(tmp_path, wild, snapshots=(1,))
     assert not has_encoder(tmp_path)
     assert not has_snapshot(tmp_path, 1)
     assert not (tmp_path / "log.jsonl").exists()
@@ -426,4 +402,4 @@ def test_a_run_that_got_out_of_hand_has_no_encoder_and_keeps_its_log(tmp_path):
 def test_a_folder_that_cannot_be_made_is_an_error_of_ours(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match="cannot write"):
-        run(tmp_path / "file" / "run")
+        run_in(tmp_path / "file" / "run")

@@ -4,13 +4,14 @@ import contextlib
 from datetime import UTC, date, datetime
 
 import pytest
-from clipaudit_crawlers.base import ImageRecord, Query
+from clipaudit_crawlers.base import ImageRecord
 from clipaudit_crawlers.fetch import DeferredError
 from clipaudit_crawlers.sources.flickr import Flickr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clipaudit.errors import SourceError
+from tests.made.queries import ids, query
 from tests.services.flickr import FlickrService, fails, has_url, number_of
 from tests.services.server import ANY_JSON, Fault, Kept, World, spoilt
 
@@ -28,22 +29,8 @@ def service():
 
 
 @pytest.fixture
-def web(service):
-    with service.web() as way:
-        yield way
-
-
-@pytest.fixture
 def flickr(service, web):
     return Flickr.open(web, service.environ)
-
-
-def query(keyword="otter", limit=1000, **more):
-    return Query(keyword=keyword, limit=limit, **more)
-
-
-def ids(pictures):
-    return [str(picture.number) for picture in pictures]
 
 
 def free(service, keyword="otter"):

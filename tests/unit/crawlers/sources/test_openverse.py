@@ -6,13 +6,14 @@ import datetime
 import logging
 
 import pytest
-from clipaudit_crawlers.base import ImageRecord, Query
+from clipaudit_crawlers.base import ImageRecord
 from clipaudit_crawlers.fetch import DeferredError
 from clipaudit_crawlers.sources.openverse import Openverse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clipaudit.errors import SourceError
+from tests.made.queries import query
 from tests.services.openverse import CLIENT_SECRET, TOKEN, OpenverseService
 from tests.services.server import ANY_JSON, Fault, Kept, World, spoilt
 
@@ -24,18 +25,8 @@ def service():
 
 
 @pytest.fixture
-def web(service):
-    with service.web() as way:
-        yield way
-
-
-@pytest.fixture
 def openverse(service, web):
     return Openverse.open(web, service.environ)
-
-
-def query(keyword="otter", limit=1000, **more):
-    return Query(keyword=keyword, limit=limit, **more)
 
 
 def urls(service, pictures):

@@ -5,13 +5,14 @@ import logging
 from datetime import date
 
 import pytest
-from clipaudit_crawlers.base import ImageRecord, Query
+from clipaudit_crawlers.base import ImageRecord
 from clipaudit_crawlers.fetch import DeferredError, DownloadFailed, RefusedError
 from clipaudit_crawlers.sources.wikimedia import Wikimedia
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clipaudit.errors import SourceError
+from tests.made.queries import ids, query
 from tests.services.server import ANY_JSON, Fault, Kept, World, sha1_of, spoilt
 from tests.services.wikimedia import WikimediaService, newest_version
 
@@ -29,22 +30,8 @@ def service():
 
 
 @pytest.fixture
-def web(service):
-    with service.web() as way:
-        yield way
-
-
-@pytest.fixture
 def wikimedia(service, web):
     return Wikimedia.open(web, service.environ)
-
-
-def query(keyword="otter", limit=1000, **more):
-    return Query(keyword=keyword, limit=limit, **more)
-
-
-def ids(pictures):
-    return [str(picture.number) for picture in pictures]
 
 
 def one(service, wikimedia, **said):

@@ -13,7 +13,6 @@ from clipaudit._version import SCHEMA_VERSION
 from clipaudit.errors import UsageError
 from clipaudit.files import FileError, replacing
 from clipaudit.reports.formats import AUDIT, check_destination, dump, endings, render, write
-from tests.contracts.test_every_report import nasty_audit
 from tests.made.audits import (
     audit_of,
     calibrated,
@@ -23,6 +22,8 @@ from tests.made.audits import (
     skipped,
     with_reference,
 )
+from tests.made.nasty_audits import nasty_audit
+from tests.made.schemas import strict
 
 ROOT = Path(__file__).parents[4]
 SCHEMA = json.loads((ROOT / "docs/schemas/audit-1.schema.json").read_text())
@@ -39,18 +40,6 @@ AUDITS = {
     "with a control": controlled(realistic(40)),
     "with all": controlled(calibrated(nasty_audit())),
 }
-
-
-def strict(schema):
-    """The schema with every object closed, so that no field goes undescribed."""
-    if isinstance(schema, list):
-        return [strict(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {name: strict(value) for name, value in schema.items()}
-    if "properties" in closed and closed.get("type") == "object":
-        closed["unevaluatedProperties"] = False
-    return closed
 
 
 def closed_schema(ref=None):

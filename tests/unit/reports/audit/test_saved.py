@@ -7,8 +7,8 @@ from clipaudit.errors import InputError
 from clipaudit.reports.audit.saved import read
 from clipaudit.reports.formats import dump, write
 from clipaudit.results.audit import ReferenceSignals
-from tests.contracts.test_every_report import nasty_audit
 from tests.made.audits import ENCODER, audit_of, calibrated, controlled, realistic, scored, skipped
+from tests.made.nasty_audits import nasty_audit
 
 AUDITS = {
     "as it often is": realistic(30),

@@ -20,7 +20,7 @@ from clipaudit.reports.tables import plain_text
 from clipaudit.results.evaluation import SharedPicture
 from tests.made.audits import INFERRERS
 from tests.made.evaluations import evaluation
-from tests.unit.reports.audit.test_files import strict
+from tests.made.schemas import strict
 
 
 def as_text(result, width):

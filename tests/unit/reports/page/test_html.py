@@ -16,24 +16,8 @@ from clipaudit.pictures.reading import content_id
 from clipaudit.reports import formats as reports
 from clipaudit.reports.page.html import dump
 from clipaudit.results.audit import ReferenceSignals
-from tests.contracts.test_every_report import nasty_audit
 from tests.made.audits import ENCODER, audit_of, calibrated, controlled, realistic, scored, skipped
-
-HOSTILE = [
-    '"><img src=x onerror=alert(1)>.png',
-    "'><svg onload=alert(1)>.png",
-    "</style><script>alert(1)</script>.png",
-    "</title></pre></code><h1>Broken out",
-    "javascript:alert(1)//.png",
-    "{{7*7}}{% for x in range(9) %}x{% endfor %}.png",
-    "&lt;b&gt; &amp; <!-- comment",
-    "]]><![CDATA[x",
-    "evil\u202egnp.exe",
-    "new\nline\r.png",
-    "not utf-8 \udcff.png",
-    "http://example.org/beacon.png",
-    "x" * 255,
-]
+from tests.made.nasty_audits import HOSTILE, hostile, nasty_audit
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 SVG_SHAPES = {"line", "rect", "circle", "path"}
@@ -85,34 +69,6 @@ def html(audit, **options):
 
 def page(audit, **options):
     return Page(html(audit, **options))
-
-
-def hostile():
-    """Names, notes, errors and every other text of a run, chosen by somebody who means harm."""
-    rows = [scored(name, notes=(name,)) for name in HOSTILE]
-    rows += [skipped(name, f"{name}: {name}") for name in HOSTILE]
-    nasty = HOSTILE[0]
-    audit = controlled(calibrated(audit_of(rows)), outcome="different")
-    run = audit.run
-    run = replace(
-        run,
-        command=" ".join(HOSTILE),
-        config={name: name for name in HOSTILE},
-        versions={name: name for name in HOSTILE},
-        encoder=replace(ENCODER, spec=nasty, backend=nasty, device=HOSTILE[2]),
-        inferrers=tuple(replace(one, trained_on=nasty, evidence=nasty) for one in run.inferrers),
-        recipe=nasty,
-    )
-    return replace(
-        audit,
-        run=run,
-        calibrations=tuple(
-            replace(facts, nonmembers=replace(facts.nonmembers, name=nasty))
-            for facts in audit.calibrations
-        ),
-        calibration_notes=(nasty,),
-        comparison=replace(audit.comparison, control=nasty),
-    )
 
 
 AUDITS = {
