@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -17,8 +16,8 @@ import pytest
 from PIL import Image
 
 from clipaudit.pipelines.lookup import LookupConfig, lookup
-from tests.integration.test_score_offline import GUARD
 from tests.made import lists
+from tests.made.socket_guard import write_guard
 
 PEAK = """
 import atexit
@@ -41,9 +40,7 @@ def command(tmp_path):
     """Start the command that pip installed, in a process that ends when it opens a socket."""
     script = shutil.which("clipaudit", path=str(Path(sys.executable).parent))
     assert script, "the command is not installed beside this Python"
-    guarded = tmp_path / "guarded"
-    guarded.mkdir()
-    (guarded / "sitecustomize.py").write_text(textwrap.dedent(GUARD) + textwrap.dedent(PEAK))
+    guarded = write_guard(tmp_path / "guarded", PEAK)
     environment = {
         **os.environ,
         "PYTHONPATH": str(guarded),
@@ -126,7 +123,7 @@ def test_names_that_are_no_text_come_through_every_format(command, tmp_path, for
     text = out.decode()
     if form == "json":
         answers = json.loads(text)["answers"]
-        exact = [base64.b64decode(one["asked_b64"]) for one in answers if one["asked_b64"]]
+        exact = [base64.b64decode(answer["asked_b64"]) for answer in answers if answer["asked_b64"]]
         assert [name.rpartition(b"/")[2] for name in exact] == [b"\xff.png"]
         assert len(answers) == len(names)
 
