@@ -255,8 +255,8 @@ def _from_folder(spec: str, config: Path, checkpoint: Path, options: EncoderOpti
     try:
         document = read_description(config)
         preprocessing = document["preprocess_cfg"]
-        complete = "model_cfg" in document and {"mean", "std"} <= set(preprocessing)
-    except (OSError, KeyError, TypeError) as error:
+        complete = "model_cfg" in document and preprocessing.keys() >= {"mean", "std"}
+    except (OSError, KeyError, TypeError, AttributeError) as error:
         raise EncoderError(
             f"cannot use {config}: {error!r}", "It must be open_clip's own."
         ) from error
@@ -266,6 +266,10 @@ def _from_folder(spec: str, config: Path, checkpoint: Path, options: EncoderOpti
             'Add "preprocess_cfg": {"size": 224, "mean": […], "std": […], '
             '"interpolation": "bicubic"} with the values of the training.',
         )
+    for name in ("mean", "std"):  # open_clip takes a null for its own default
+        sidecar.three_numbers(preprocessing[name], name, config)
+    if "size" in preprocessing:
+        _size(preprocessing, str(config))
     _refuse_giant(document, config)
     try:
         visual = _build(f"local-dir:{config.parent}", {})
