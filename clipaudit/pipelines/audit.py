@@ -16,7 +16,7 @@ from clipaudit.errors import InputError
 from clipaudit.pictures.decoding import find_images
 from clipaudit.pictures.hashing import perceptual_hashes
 from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
-from clipaudit.pipelines.score import Progress, score
+from clipaudit.pipelines.score import Progress, StoppedError, score
 from clipaudit.verdicts.by_calibration import fits, judge, require_use, unique_scores
 from clipaudit.verdicts.by_control import against_control
 from clipaudit.verdicts.calibration_files import load, read_calibrations
@@ -75,7 +75,11 @@ def _with_control(
     how: JudgeConfig,
     on_progress: Callable[[Progress], None],
 ) -> Audit:
-    control = score(how.control, config, on_progress)
+    try:
+        control = score(how.control, config, on_progress)
+    except StoppedError as stop:
+        stop.audit = replace(suspects, run=replace(suspects.run, interrupted=True))
+        raise
     if control.run.interrupted:
         return replace(suspects, run=replace(suspects.run, interrupted=True))
     hashes = {**hashes, **_hashes(control.rows, config)}

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from clipaudit.encoders.spec import load_encoder
-from clipaudit.errors import InputError
+from clipaudit.errors import EncoderError, InputError
 from clipaudit.features.observers import load_references, observers
 from clipaudit.features.optional_store import open_store
 from clipaudit.pipelines.config import ScoreConfig
@@ -47,6 +47,20 @@ class Progress:
     from_store: int
 
 
+class StoppedError(EncoderError):
+    """An encoder failed in the middle of a run.
+
+    Attributes:
+        run: Facts of the run up to there.
+        audit: What was done before, where rows were kept.
+    """
+
+    def __init__(self, error: EncoderError, run: Run) -> None:
+        super().__init__(str(error), error.hint)
+        self.run = replace(run, interrupted=True)
+        self.audit = Audit(self.run, ())
+
+
 def score(
     paths: Sequence[AnyPath],
     config: ScoreConfig = ScoreConfig(),
@@ -58,11 +72,16 @@ def score(
     gives the rows that are done, with `run.interrupted` set.
 
     Raises:
+        StoppedError: The encoder failed in the middle; it has the rows that are done.
         ClipAuditError: The encoder or an inferrer cannot be loaded or does not fit, no path leads
             to a file, or, where `strict`, a file cannot be scored. Never for a bad file otherwise.
     """
     rows: list[Row] = []
-    run = score_into(rows.append, paths, config, on_progress)
+    try:
+        run = score_into(rows.append, paths, config, on_progress)
+    except StoppedError as stop:
+        stop.audit = Audit(stop.run, tuple(rows))
+        raise
     return Audit(run, tuple(rows))
 
 
@@ -100,6 +119,7 @@ def score_into(
     outcomes: dict[str, Outcome] = {}
     n_done = n_skipped = n_from_store = 0
     interrupted = False
+    failure: EncoderError | None = None
     with open_store(is_wanted=config.use_store) as store:
         try:
             with ReadAhead(paths, config, observing, store) as ahead:
@@ -116,9 +136,14 @@ def score_into(
                     on_progress(Progress(n_done, ahead.n_files, n_skipped, n_from_store))
         except KeyboardInterrupt:
             interrupted = True
+        except EncoderError as error:
+            failure = error
     seconds = time.perf_counter() - clock
     facts = run_facts(config, encoders, inferrers, started, seconds)
-    return replace(facts, n_from_store=n_from_store, interrupted=interrupted)
+    run = replace(facts, n_from_store=n_from_store, interrupted=interrupted)
+    if failure is not None:
+        raise StoppedError(failure, run) from failure
+    return run
 
 
 def _require_scored(row: Row) -> None:
