@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clipaudit.encoders.loaded import SlowEncoderError, is_out_of_memory
+from clipaudit.encoders.crashes import CrashError
+from clipaudit.encoders.loaded import SlowEncoderError, crashed, is_out_of_memory
 from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.encoders.time_limit import OutOfTimeError, PatientThread
 from clipaudit.errors import ClipAuditError, EncoderError
@@ -69,6 +70,8 @@ class CheckedEncoder:
             answer = self._thread.call(lambda: self._encoder.embed(views), timeout_s)
         except OutOfTimeError:
             raise SlowEncoderError.of(spec, len(views), timeout_s) from None
+        except CrashError as error:
+            raise crashed(spec, len(views), error) from None
         except ClipAuditError:
             raise
         except Exception as error:

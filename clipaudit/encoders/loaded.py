@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clipaudit.encoders import fingerprint
 from clipaudit.encoders.base import BATCH_TIMEOUT_S, EncoderInfo, InputSpec
+from clipaudit.encoders.crashes import CrashError
 from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.encoders.time_limit import OutOfTimeError, PatientThread
 from clipaudit.errors import EncoderError
@@ -233,6 +234,8 @@ def probe(
         embeddings = PatientThread().call(call, timeout_s)
     except OutOfTimeError:
         raise SlowEncoderError.of(name, n_views, timeout_s) from None
+    except CrashError as error:
+        raise crashed(name, n_views, error) from None
     except torch.OutOfMemoryError as error:
         raise EncoderError(
             f"{name} does not fit into the memory of {where}",
@@ -258,6 +261,15 @@ def probe(
             "Its weights are damaged or do not belong to this architecture; fetch them again.",
         )
     return embeddings.shape[1]
+
+
+def crashed(spec: str, n_views: int, error: CrashError) -> EncoderError:
+    """The error of an encoder whose compiled code crashed."""
+    return EncoderError(
+        f"{spec} crashed with {n_views} views ({error})",
+        "It is broken, or does not suit this machine: try --device cpu, or another --backend or "
+        "version of what runs it.",
+    )
 
 
 def move(module: nn.Module, where: torch.device, name: str) -> nn.Module:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from clipaudit.encoders.crashes import CrashError, CrashGuard
 from clipaudit.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -42,18 +43,25 @@ class _Call(Generic[T]):
         self.is_done = threading.Event()
         self.result: T | None = None
         self.error: BaseException | None = None
+        self.guard = CrashGuard(self._crash)
 
     def run(self) -> None:
         """Call it; the function, which may hold much memory, is let go."""
         assert self.function is not None
         _here.call = self
+        self.guard.put_up()
         try:
             self.result = self.function()
         except BaseException as error:  # noqa: BLE001 - the calling thread raises it
             self.error = error
         finally:
+            self.guard.take_down()
             _here.call = self.function = None
             self.is_done.set()
+
+    def _crash(self, error: CrashError) -> None:
+        self.error = error
+        self.is_done.set()
 
 
 class PatientThread:
@@ -68,6 +76,7 @@ class PatientThread:
 
         Raises:
             OutOfTimeError: It took longer. It is told to stop, and left behind if it does not.
+            CrashError: Compiled code crashed in it.
         """
         if self._calls is None:
             self._calls = SimpleQueue()
@@ -82,6 +91,9 @@ class PatientThread:
         except BaseException as reason:
             self._give_up(call, reason)
             raise
+        if isinstance(call.error, CrashError):
+            call.guard.take_down()
+            _leave_without_waiting(self._forget(), EncoderError.exit_code)
         if call.error is not None:
             try:
                 raise call.error
@@ -90,11 +102,7 @@ class PatientThread:
         return call.result  # type: ignore[return-value]  # a call without error has one
 
     def _give_up(self, call: _Call[Any], reason: BaseException) -> None:
-        thread, calls = self._thread, self._calls
-        self._thread = self._calls = None
-        assert thread is not None
-        assert calls is not None
-        calls.put(None)
+        thread = self._forget()
         if call.cancel is not None:
             call.cancel()
         # Asks Python code to end, at its next instruction; compiled code takes no notice.
@@ -105,6 +113,15 @@ class PatientThread:
         finally:
             if thread.is_alive():
                 _leave_without_waiting(thread, _exit_code(reason))
+
+    def _forget(self) -> threading.Thread:
+        """The thread, which takes no further call; the next one starts another."""
+        thread, calls = self._thread, self._calls
+        self._thread = self._calls = None
+        assert thread is not None
+        assert calls is not None
+        calls.put(None)
+        return thread
 
 
 def on_time_out(cancel: Callable[[], object]) -> None:

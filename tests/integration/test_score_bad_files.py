@@ -338,6 +338,8 @@ HABITS = {
     "raise": "failed with 15 views: KeyError: 'a layer'",
     "hang": "gave no answer for 15 views within 1 s",
     "pause": "gave no answer for 15 views within 1 s",
+    "abort": "crashed with 15 views (SIGABRT)",
+    "segfault": "crashed with 15 views (SIGSEGV)",
 }
 
 
@@ -359,6 +361,14 @@ def test_what_was_done_before_an_encoder_fails_is_printed_and_kept(run, world, t
     expected = clean(run(world.pictures, "-f", "json"))
     assert expected.document["run"]["n_from_store"] == 6
     assert expected.document["rows"][:6] == document["rows"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV])
+def test_a_crash_that_is_not_the_encoders_ends_the_run_as_ever(run, world, calls, number):
+    running = run(world.pictures, "--batch-size=3", encoder="probe:slow=0.5", start=True)
+    wait_for(lambda: len(calls()) >= 1, running)
+    os.kill(running.pid, number)
+    assert running.wait(seconds=10).code == -number
 
 
 @pytest.mark.parametrize("habit", [*HABITS, "random"])

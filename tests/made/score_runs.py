@@ -130,6 +130,8 @@ def _spoiled(made, habit):
             ctypes.CDLL(None).sleep(1000)
         case "abort":
             os.abort()
+        case "segfault":
+            ctypes.string_at(0)
     raise AssertionError(habit)
 
 
