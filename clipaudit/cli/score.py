@@ -14,6 +14,7 @@ from clipaudit.cli.progress import progress
 from clipaudit.errors import InputError, UsageError
 from clipaudit.pipelines.audit import audit as run
 from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
+from clipaudit.pipelines.score import StoppedError
 from clipaudit.reports import formats as reports
 from clipaudit.text.escaping import shown
 
@@ -143,10 +144,17 @@ def score(
     )
     named = _named(paths or [], from_file)
     console = messages.set_up(quiet=quiet, verbosity=verbose)
+    failure: StoppedError | None = None
     gallery = reports.gallery_for(out)
     with progress(console, quiet=quiet) as advance:
-        audit = run(named, scoring, how, on_progress=advance, gallery=gallery)
-    deliver(audit, style, [partial(reports.write, audit, out, gallery=gallery)] if out else [])
+        try:
+            audit = run(named, scoring, how, on_progress=advance, gallery=gallery)
+        except StoppedError as stop:
+            audit, failure = stop.audit, stop
+    if failure is None or audit.rows:
+        deliver(audit, style, [partial(reports.write, audit, out, gallery=gallery)] if out else [])
+    if failure is not None:
+        raise failure
     if audit.run.interrupted:
         raise typer.Exit(130)
     if not audit.scored:

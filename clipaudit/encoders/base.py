@@ -7,6 +7,7 @@ because the length carries a signal too.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
@@ -20,16 +21,36 @@ Output = Literal["embedding", "trunk"]
 
 OUTPUTS: tuple[Output, ...] = get_args(Output)
 
+LARGEST_PX = 4096
+"""Largest side of an input; the largest encoder that is published takes 1,024 pixels."""
+
+BATCH_TIMEOUT_S = 600.0
+"""Seconds that an encoder may take for a batch, unless the user says otherwise."""
+
+_SMALLEST_STD = 1e-3
+"""1/255, for models that take 0 to 255 as they are, is four times as much."""
+
+
+class BadInputError(ValueError):
+    """An input that no encoder can have been trained on; says what to write instead."""
+
+    def __init__(self, problem: str, hint: str) -> None:
+        super().__init__(problem)
+        self.hint = hint
+
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """The input that an encoder wants, read from its own configuration and never guessed.
 
     Attributes:
-        size_px: Side of the square input, in pixels.
-        mean: Per-channel mean that is subtracted, RGB, for pixels in [0, 1].
-        std: Per-channel standard deviation that is divided by; each above 0.
+        size_px: Side of the square input, in pixels; at most `LARGEST_PX`.
+        mean: Per-channel mean that is subtracted, RGB, for pixels in [0, 1]; in that range too.
+        std: Per-channel standard deviation that is divided by; above 0 and at most 1.
         interpolation: How the model's own preprocessing resizes.
+
+    Raises:
+        BadInputError: A value that cannot be meant so, such as one for pixels in 0 to 255.
     """
 
     size_px: int
@@ -38,10 +59,73 @@ class InputSpec:
     interpolation: Interpolation
 
     def __post_init__(self) -> None:
-        if self.size_px < 1:
-            raise ValueError(f"size_px must be at least 1, got {self.size_px}")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ValueError("mean and std need three values each, and every std above 0")
+        if not 1 <= self.size_px <= LARGEST_PX:
+            raise BadInputError(
+                f"the input is {_short(self.size_px)} pixels wide, and 1 to {LARGEST_PX} are "
+                "possible",
+                "Write the size that the model was trained with, such as 224.",
+            )
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise BadInputError(
+                "mean and std need three values each", "Write one for red, green and blue each."
+            )
+        _refuse_other_units(self.mean, self.std)
+        _refuse_swapped(self.mean, self.std)
+
+
+def _refuse_other_units(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Raise where mean and std are not for pixels in 0 to 1."""
+    if _fits(mean, std):
+        return
+    # Those for 0 to 255 are so much larger. Beside such a mean, a std of 1 is one of them too.
+    is_large = max(mean) > 1, max(std) > 1 or (max(mean) > 1 and set(std) == {1})
+    by_255 = [
+        tuple(round(value / 255, 4) for value in values) if large else values
+        for values, large in zip((mean, std), is_large, strict=True)
+    ]
+    found = f"mean {_listed(mean)} and std {_listed(std)}"
+    if any(is_large) and _fits(*by_255):
+        raise BadInputError(
+            f"{found} are for pixels in 0 to 255, and pixels are in 0 to 1",
+            f"Write mean {_listed(by_255[0])} and std {_listed(by_255[1])}: the values divided "
+            "by 255.",
+        )
+    raise BadInputError(
+        f"{found} cannot be meant for pixels in 0 to 1",
+        f"Each mean must be in 0 to 1, each std in {_SMALLEST_STD:g} to 1.",
+    )
+
+
+def _fits(mean: tuple[float, ...], std: tuple[float, ...]) -> bool:
+    return all(0 <= value <= 1 for value in mean) and all(
+        _SMALLEST_STD <= value <= 1 for value in std
+    )
+
+
+def _refuse_swapped(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Raise where each stands in the place of the other.
+
+    Numbers in 0 to 1 with mean m have a standard deviation of at most √(m(1 - m)).
+    """
+
+    def is_possible(means: tuple[float, ...], deviations: tuple[float, ...]) -> list[bool]:
+        pairs = zip(means, deviations, strict=True)
+        return [deviation <= math.sqrt(mean * (1 - mean)) for mean, deviation in pairs]
+
+    if all(is_possible(std, mean)) and not all(is_possible(mean, std)) and _fits(std, mean):
+        raise BadInputError(
+            f"mean {_listed(mean)} and std {_listed(std)} are swapped: pixels with that mean "
+            "cannot have that std",
+            f"Write mean {_listed(std)} and std {_listed(mean)}.",
+        )
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return f"[{', '.join(f'{value:g}' for value in values)}]"
+
+
+def _short(number: int) -> str:
+    return f"{number:,}" if number < 10**12 else "more than 10^12"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +201,8 @@ class EncoderOptions:
         offline: Open no socket; take what is on disk.
         n_views_ahead: Number of views that will be embedded, where that is known: `auto` exports an
             encoder to ONNX only where that pays within the run.
+        batch_timeout_s: Seconds that the encoder may take for a batch; for the few views that it is
+            tried with, a tenth of that.
     """
 
     output: Output | None = None
@@ -127,3 +213,9 @@ class EncoderOptions:
     input: InputOverrides = InputOverrides()
     offline: bool = False
     n_views_ahead: int | None = None
+    batch_timeout_s: float = BATCH_TIMEOUT_S
+
+    @property
+    def trial_timeout_s(self) -> float:
+        """Seconds that the encoder may take for the few views that it is tried with."""
+        return self.batch_timeout_s / 10

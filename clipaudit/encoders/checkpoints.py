@@ -7,7 +7,7 @@ writes a linear layer, a ReLU and a linear layer in place of the classifier.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.", "head_dist.")
+_TRANSFORMERS = ("vision_model.encoder.layers.", ".attention.attention.query.")
+"""Parts of names that only the models of Hugging Face's transformers have: CLIP, SigLIP, ViT."""
+
 _MOMENTUM = ("encoder_k", "momentum", "teacher", "target", "ema")
 """Parts of the names of a second encoder that trails behind the one that is trained."""
 
@@ -47,7 +50,7 @@ def _fill(model: nn.Module, path: Path, architecture: str) -> dict[str, Tensor]:
     """Load the trunk's tensors, wherever in the checkpoint they are; the rest beside them."""
     tensors = weights.read(path)
     wanted = set(model.state_dict())
-    prefix = _prefix(tensors, wanted, path)
+    prefix = find_prefix(tensors, wanted, path) or ""
     own = {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()
@@ -64,26 +67,43 @@ def _fill(model: nn.Module, path: Path, architecture: str) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in rest.items() if name not in wanted}
 
 
-def _prefix(tensors: Mapping[str, Tensor], wanted: set[str], path: Path) -> str:
-    """The prefix of the trunk's own names, such as `encoder_q.` or `backbone.`.
+def find_prefix(names: Collection[str], wanted: set[str], path: Path) -> str | None:
+    """The prefix of an encoder's own names, such as `encoder_q.` or `backbone.`.
+
+    Args:
+        names: Those of the tensors of a checkpoint.
+        wanted: Those of the encoder's tensors.
+        path: The checkpoint.
+
+    Returns:
+        The prefix, empty where the names are the encoder's own; None where they are of no such
+        encoder.
 
     Raises:
-        EncoderError: The checkpoint holds several encoders, and no name says which is meant.
+        EncoderError: The checkpoint holds several encoders, and no name says which is meant; or
+            it is of a model of transformers, which names all of its tensors otherwise.
     """
     longest = max(wanted, key=len)
-    found = {name[: -len(longest)] for name in tensors if name.endswith(longest)}
+    found = {name[: -len(longest)] for name in names if name.endswith(longest)}
+    there = set(names)
     full = {
         prefix
         for prefix in found
-        if sum(prefix + name in tensors for name in wanted) > len(wanted) / 2
+        if sum(prefix + name in there for name in wanted) > len(wanted) / 2
     }
+    if not full and any(sign in name for name in names for sign in _TRANSFORMERS):
+        raise EncoderError(
+            f"{path} holds a model of transformers, whose tensors have other names",
+            "Export it to ONNX and use onnx:FILE, or take the weights that are published for "
+            "open_clip or timm: `clipaudit encoders --search WORD`.",
+        )
     trained = {prefix for prefix in full if not any(word in prefix for word in _MOMENTUM)} or full
     if len(trained) > 1:
         raise EncoderError(
             f"{path} holds several encoders: {', '.join(sorted(trained))}",
             "Save the state dict of the one that you mean.",
         )
-    return trained.pop() if trained else ""
+    return trained.pop() if trained else None
 
 
 def _with_head(
@@ -103,15 +123,15 @@ def _with_head(
     if asked == "trunk" or (asked is None and not mlp):
         return model, "trunk"
     if mlp:
-        hidden, wide = linear["0.weight"].shape
-        dim = len(linear["2.weight"])
+        hidden, wide = _size_of(linear["0.weight"], "fc.0.weight", path)
+        dim, _ = _size_of(linear["2.weight"], "fc.2.weight", path)
         head: nn.Module = nn.Sequential(
             nn.Linear(wide, hidden, bias="0.bias" in linear),
             nn.ReLU(),
             nn.Linear(hidden, dim, bias="2.bias" in linear),
         )
     elif "weight" in linear:
-        dim, wide = linear["weight"].shape
+        dim, wide = _size_of(linear["weight"], "fc.weight", path)
         head = nn.Linear(wide, dim, bias="bias" in linear)
     else:
         raise EncoderError(
@@ -120,3 +140,18 @@ def _with_head(
         )
     weights.fit(head, linear, path, "fc")
     return nn.Sequential(model, head), "embedding"
+
+
+def _size_of(tensor: Tensor, name: str, path: Path) -> tuple[int, int]:
+    """Outputs and inputs of a linear layer.
+
+    Raises:
+        EncoderError: A tensor of that shape belongs to none.
+    """
+    if tensor.ndim != 2 or not tensor.numel():
+        raise EncoderError(
+            f"{path} has a projection head that is no linear layer: {name} has the shape "
+            f"{tuple(tensor.shape)}",
+            "Use --output trunk, or save the head that the encoder was trained with.",
+        )
+    return tensor.shape[0], tensor.shape[1]

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from clipaudit.encoders import fingerprint
-from clipaudit.encoders.base import EncoderInfo, InputSpec
+from clipaudit.encoders.base import BATCH_TIMEOUT_S, EncoderInfo, InputSpec
+from clipaudit.encoders.crashes import CrashError
 from clipaudit.encoders.third_party import first_line, quiet
+from clipaudit.encoders.time_limit import OutOfTimeError, PatientThread
 from clipaudit.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -28,6 +30,19 @@ _SIGNS_OF_SHORT_MEMORY = (
     "alloc_failed",
 )
 """What torch, CUDA's libraries and onnxruntime say, in errors that have no type of their own."""
+
+
+class SlowEncoderError(EncoderError):
+    """An encoder gives no answer in time."""
+
+    @classmethod
+    def of(cls, spec: str, n_views: int, timeout_s: float) -> SlowEncoderError:
+        """The error of one that was given so many views and so many seconds."""
+        return cls(
+            f"{spec} gave no answer for {n_views} views within {timeout_s:g} s",
+            "If it is only slow, pass a larger --batch-timeout or a smaller --batch-size; a model "
+            "with a loop that does not end would hang for ever.",
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +75,7 @@ def encoder_of_files(
     side: Sidecar,
     where: torch.device,
     backend: Literal["torch", "onnx"],
+    timeout_s: float,
 ) -> LoadedEncoder:
     """The encoder of files that hold a whole model.
 
@@ -70,6 +86,7 @@ def encoder_of_files(
         side: What it is fed and what it gives.
         where: Its device.
         backend: What runs it.
+        timeout_s: Seconds that it may take for two views.
 
     Raises:
         EncoderError: See `probe`.
@@ -79,7 +96,7 @@ def encoder_of_files(
         spec=spec,
         output=output,
         input=side.input,
-        dim=probe(run, side.input, where, spec),
+        dim=probe(run, side.input, where, spec, timeout_s),
         fingerprint=fingerprint.of_files(files, side.input, output),
         backend=backend,
         device=str(where),
@@ -95,11 +112,22 @@ def normalise(views: Tensor, spec: InputSpec) -> Tensor:
 
 
 def embed_or_out_of_memory(run: Callable[[Tensor], Tensor], views: Tensor) -> Tensor:
-    """Call a model; whatever it raises for want of memory becomes `torch.OutOfMemoryError`."""
+    """Call a model; whatever it raises for want of memory becomes `torch.OutOfMemoryError`.
+
+    Raises:
+        EncoderError: It gives integers, truth values or complex numbers.
+    """
     import torch
 
     try:
-        return run(views).detach().to(torch.float32)
+        answer = run(views).detach()
+        if not answer.is_floating_point():
+            raise EncoderError(
+                f"the model gives numbers of {str(answer.dtype).removeprefix('torch.')}, and an "
+                "embedding is of floating-point numbers",
+                "Save it so that it gives the features themselves, not classes or codes of them.",
+            )
+        return answer.to(torch.float32)
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, MemoryError) as error:
@@ -136,39 +164,95 @@ def in_chunks(run: Callable[[Tensor], Tensor], size: int | None) -> Callable[[Te
             filled = (
                 torch.cat([chunk, chunk[-1:].expand(size - n, -1, -1, -1)]) if n < size else chunk
             )
-            embeddings.append(run(filled)[:n])
+            answer = run(filled)
+            if len(answer) != size:
+                raise EncoderError(
+                    f"the model gives an array of shape {tuple(answer.shape)} for {size} views",
+                    "It must give one vector a view.",
+                )
+            embeddings.append(answer[:n])
         return torch.cat(embeddings)
 
     return by_chunks
 
 
-def probe(run: Callable[[Tensor], Tensor], spec: InputSpec, where: torch.device, name: str) -> int:
-    """Length of one embedding, found by embedding two grey views.
+def require_input_shape(shape: Sequence[object], size_px: int | None, path: Path) -> None:
+    """Raise an EncoderError where a file declares an input that is no batch of our views.
+
+    Args:
+        shape: Four sizes; anything that is no integer means any size.
+        size_px: Side of the views; None where it is known to be right.
+        path: The file.
+    """
+    channels, height, width = shape[1:]
+    if width in (1, 3) and channels not in (1, 3):
+        raise EncoderError(
+            f"{path} takes (n, height, width, {width}), and views are (n, 3, height, width)",
+            "Export it with the channels first: tf2onnx has --inputs-as-nchw.",
+        )
+    if isinstance(channels, int) and channels > 0 and channels != 3:
+        grey = ", so grey ones" if channels == 1 else ""
+        raise EncoderError(
+            f"{path} takes pictures of {channels} channel{'s' * (channels > 1)}{grey}, and views "
+            "have 3: red, green and blue",
+            "Export a model that takes three, or a layer that makes them of three before it.",
+        )
+    declared = [side if isinstance(side, int) and side > 0 else size_px for side in (height, width)]
+    if declared != [size_px, size_px] and size_px is not None:
+        raise EncoderError(
+            f"{path} takes pictures of {declared[1]} × {declared[0]} pixels, and its input_size "
+            f"is {size_px}",
+            f"Write {declared[0]} there, in {path.with_suffix('.json').name} or with --input-size."
+            if declared[0] == declared[1]
+            else "Only square pictures are made: export it for some.",
+        )
+
+
+def probe(
+    run: Callable[[Tensor], Tensor],
+    spec: InputSpec,
+    where: torch.device,
+    name: str,
+    timeout_s: float = BATCH_TIMEOUT_S,
+    n_views: int = 2,
+) -> int:
+    """Length of one embedding, found by embedding a few grey views.
 
     Raises:
-        EncoderError: The model cannot take the views that its configuration asks for, or gives
-            something else than one finite vector a view.
+        EncoderError: The model cannot take the views that its configuration asks for, gives
+            something else than one finite vector a view, or takes longer than it may.
     """
     import torch
 
-    views = torch.full((2, 3, spec.size_px, spec.size_px), 0.5, device=where)
-    try:
+    views = normalise(torch.full((n_views, 3, spec.size_px, spec.size_px), 0.5, device=where), spec)
+
+    def call() -> Tensor:
         with torch.no_grad(), quiet():
-            embeddings = embed_or_out_of_memory(run, normalise(views, spec))
+            return embed_or_out_of_memory(run, views)
+
+    try:
+        embeddings = PatientThread().call(call, timeout_s)
+    except OutOfTimeError:
+        raise SlowEncoderError.of(name, n_views, timeout_s) from None
+    except CrashError as error:
+        raise crashed(name, n_views, error) from None
     except torch.OutOfMemoryError as error:
         raise EncoderError(
             f"{name} does not fit into the memory of {where}",
             "Use a smaller encoder or another --device.",
         ) from error
+    except EncoderError:
+        raise
     except Exception as error:
         raise EncoderError(
             f"{name} cannot embed views of {spec.size_px} × {spec.size_px} pixels: "
             f"{first_line(error)}",
             "Check that input_size and the architecture are those that it was trained with.",
         ) from error
-    if embeddings.ndim != 2 or len(embeddings) != 2:
+    if embeddings.ndim != 2 or len(embeddings) != n_views:
         raise EncoderError(
-            f"{name} gives an array of shape {tuple(embeddings.shape)} for 2 views, not (2, dim)",
+            f"{name} gives an array of shape {tuple(embeddings.shape)} for {n_views} views, "
+            f"not ({n_views}, dim)",
             "It must give one vector a view: pool the features before you save the model.",
         )
     if not torch.isfinite(embeddings).all():
@@ -177,6 +261,15 @@ def probe(run: Callable[[Tensor], Tensor], spec: InputSpec, where: torch.device,
             "Its weights are damaged or do not belong to this architecture; fetch them again.",
         )
     return embeddings.shape[1]
+
+
+def crashed(spec: str, n_views: int, error: CrashError) -> EncoderError:
+    """The error of an encoder whose compiled code crashed."""
+    return EncoderError(
+        f"{spec} crashed with {n_views} views ({error})",
+        "It is broken, or does not suit this machine: try --device cpu, or another --backend or "
+        "version of what runs it.",
+    )
 
 
 def move(module: nn.Module, where: torch.device, name: str) -> nn.Module:

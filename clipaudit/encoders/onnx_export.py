@@ -76,7 +76,7 @@ def encoder(
         from clipaudit.encoders.onnx_session import open_session
 
         run = open_session(folder / _MODEL, where)
-        dim = probe(run, info.input, where, info.spec)
+        dim = probe(run, info.input, where, info.spec, options.trial_timeout_s)
     except EncoderError as error:
         if insisted:
             raise

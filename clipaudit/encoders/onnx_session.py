@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipaudit.encoders.loaded import in_chunks
-from clipaudit.encoders.third_party import quiet
+from clipaudit.encoders.loaded import in_chunks, require_input_shape
+from clipaudit.encoders.third_party import one_line, quiet
+from clipaudit.encoders.time_limit import on_time_out
 from clipaudit.errors import EncoderError
 from clipaudit.telemetry import load_onnxruntime
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4
+"""Its log says the errors again that it raises, and quotes names in a file as they are: a terminal
+would obey what is in them."""
+
 _ELEMENTS = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
@@ -26,7 +30,10 @@ def has_cuda() -> bool:
 
 
 def open_session(
-    path: Path, where: torch.device, output_name: str | None = None
+    path: Path,
+    where: torch.device,
+    output_name: str | None = None,
+    size_px: int | None = None,
 ) -> Callable[[Tensor], Tensor]:
     """A function of normalised views, shape (n, 3, size_px, size_px), that runs an ONNX file.
 
@@ -38,6 +45,7 @@ def open_session(
         path: The model; external data stands beside it.
         where: `cpu` or a CUDA device.
         output_name: Which of several outputs is meant.
+        size_px: Side of the views, to compare with what the file declares.
 
     Raises:
         EncoderError: onnxruntime cannot load the file, or it has other inputs and outputs.
@@ -46,7 +54,8 @@ def open_session(
 
     onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
+    onnxruntime.set_default_logger_severity(_FATAL_ONLY)
+    options.log_severity_level = _FATAL_ONLY
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -57,7 +66,7 @@ def open_session(
             )
     except Exception as error:
         raise EncoderError(
-            f"onnxruntime cannot load {path}: {' '.join(str(error).split())[:300]}",
+            f"onnxruntime cannot load {path}: {one_line(error)}",
             "Check that it is an ONNX file, complete, and of an opset that this version knows.",
         ) from error
     inputs = session.get_inputs()
@@ -67,6 +76,7 @@ def open_session(
             f"{path} takes {described}, not one batch of pictures (n, 3, height, width)",
             "Export the image half of the model alone, with float input.",
         )
+    require_input_shape(inputs[0].shape, size_px, path)
     name = _output(session, output_name, path)
     batch = inputs[0].shape[0]
     run = _on_cpu if where.type == "cpu" else _on_cuda
@@ -81,7 +91,8 @@ def open_session(
 def _on_cpu(session: Any, input_name: str, output_name: str, views: Tensor) -> Tensor:
     import torch
 
-    (embeddings,) = session.run([output_name], {input_name: views.contiguous().numpy()})
+    feeds = {input_name: views.contiguous().numpy()}
+    (embeddings,) = session.run([output_name], feeds, _run_options())
     return torch.from_numpy(embeddings)
 
 
@@ -96,9 +107,17 @@ def _on_cuda(session: Any, input_name: str, output_name: str, views: Tensor) -> 
     torch.cuda.current_stream(views.device).synchronize()
     binding.bind_input(input_name, "cuda", index, element, tuple(views.shape), views.data_ptr())
     binding.bind_output(output_name, "cuda", index)
-    session.run_with_iobinding(binding)
+    session.run_with_iobinding(binding, _run_options())
     embeddings = binding.get_outputs()[0]
     return torch.from_numpy(embeddings.numpy()).to(views.device)
+
+
+def _run_options() -> Any:
+    """Options of one run, which ends where its time is over."""
+    options = load_onnxruntime().RunOptions()
+    options.log_severity_level = _FATAL_ONLY
+    on_time_out(lambda: setattr(options, "terminate", True))
+    return options
 
 
 def _providers(where: torch.device) -> list[Any]:

@@ -9,14 +9,14 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as repr_of
 from typing import Any, get_args
 
-from clipaudit.encoders.base import EncoderOptions, InputSpec, Output
+from clipaudit.encoders.base import BadInputError, EncoderOptions, InputSpec, Output
+from clipaudit.encoders.model_files import read_description
 from clipaudit.errors import EncoderError
-from clipaudit.files import load_json
 from clipaudit.pictures.base import Interpolation
 
 _KEYS = {
@@ -80,14 +80,12 @@ def read(model: Path, options: EncoderOptions) -> Sidecar:
     try:
         spec = InputSpec(
             size_px=_size(values["size_px"], path),
-            mean=_three(values["mean"], "mean", path),
-            std=_three(values["std"], "std", path),
+            mean=three_numbers(values["mean"], "mean", path),
+            std=three_numbers(values["std"], "std", path),
             interpolation=interpolation(values["interpolation"], str(path)),
         )
-    except ValueError as error:
-        raise EncoderError(
-            f"{path}: {error}", "Write the values that the model was made with."
-        ) from error
+    except BadInputError as error:
+        raise EncoderError(f"{path}: {error}", error.hint) from error
     return Sidecar(spec, output, name)
 
 
@@ -102,17 +100,15 @@ def interpolation(value: object, source: str) -> Interpolation:
         if value == name:
             return name
     raise EncoderError(
-        f"{source} asks for interpolation {value!r}", f"Use one of {', '.join(known)}."
+        f"{source} asks for interpolation {repr_of(value)}", f"Use one of {', '.join(known)}."
     )
 
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        document = load_json(path.read_text(encoding="utf-8"))
+        document = read_description(path)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise EncoderError(f"cannot read {path}: {error}", "Mend it; it must be JSON.") from error
     if not isinstance(document, dict):
         raise EncoderError(f"{path} is no JSON object", f"Write it like {json.dumps(_EXAMPLE)}.")
     return document
@@ -149,13 +145,22 @@ def _size(value: object, path: Path) -> int:
     raise _malformed(path, "input_size", value, "one number of pixels, such as 224")
 
 
-def _three(value: object, name: str, path: Path) -> tuple[float, float, float]:
+def three_numbers(value: object, name: str, source: Path | str) -> tuple[float, float, float]:
+    """A mean or a standard deviation out of JSON.
+
+    Raises:
+        EncoderError: It is none.
+    """
     if isinstance(value, list | tuple) and len(value) == 3:
-        numbers = [float(number) for number in value if isinstance(number, int | float)]
-        if len(numbers) == 3 and all(map(math.isfinite, numbers)):
+        numbers = [
+            float(number)
+            for number in value
+            if isinstance(number, int | float) and abs(number) < 1e300
+        ]
+        if len(numbers) == 3:
             return numbers[0], numbers[1], numbers[2]
-    raise _malformed(path, name, value, "three numbers, for red, green and blue in 0 to 1")
+    raise _malformed(source, name, value, "three numbers, for red, green and blue in 0 to 1")
 
 
-def _malformed(path: Path, name: str, value: object, wanted: str) -> EncoderError:
-    return EncoderError(f"{path} says {name} = {value!r}", f"It must be {wanted}.")
+def _malformed(source: Path | str, name: str, value: object, wanted: str) -> EncoderError:
+    return EncoderError(f"{source} says {name} = {repr_of(value)}", f"It must be {wanted}.")

@@ -9,8 +9,10 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from clipaudit.encoders import devices
-from clipaudit.encoders.base import Encoder, EncoderOptions
-from clipaudit.errors import EncoderError, did_you_mean
+from clipaudit.encoders.base import BadInputError, Encoder, EncoderInfo, EncoderOptions
+from clipaudit.encoders.checked import CheckedEncoder
+from clipaudit.encoders.third_party import first_line
+from clipaudit.errors import ClipAuditError, EncoderError, did_you_mean
 
 if TYPE_CHECKING:
     from clipaudit.encoders.towers import Tower
@@ -96,10 +98,28 @@ def load_encoder(spec: str, options: EncoderOptions = EncoderOptions()) -> Encod
             without `allow_code`, an output or a device that there is not; says what to do.
     """
     scheme, name = parse(spec)
-    load = resolve_name(find_scheme(scheme).load)
+    row = find_scheme(scheme)
     devices.resolve(options.device)  # before a download of gigabytes, not after
-    encoder: Encoder = load(name, options)
-    return encoder
+    try:
+        encoder: Encoder = resolve_name(row.load)(name, options)
+    except BadInputError as error:
+        raise EncoderError(f"{spec}: {error}", error.hint) from error
+    except ClipAuditError:
+        raise
+    except Exception as error:
+        if scheme in SCHEMES:
+            raise
+        raise EncoderError(
+            f"{row.load}, of another package, cannot load {spec}: {type(error).__name__}: "
+            f"{first_line(error)}",
+            "Update that package, or ask its authors.",
+        ) from error
+    if not hasattr(encoder, "embed") or not isinstance(getattr(encoder, "info", None), EncoderInfo):
+        raise EncoderError(
+            f"{row.load} gives a {type(encoder).__name__}, not an encoder",
+            "It must have what clipaudit.encoders.base.Encoder has.",
+        )
+    return CheckedEncoder(encoder, options)
 
 
 def build_tower(spec: str, checkpoint: Path, options: EncoderOptions) -> Tower:
@@ -146,6 +166,11 @@ def parse(spec: str) -> tuple[str, str]:
     Raises:
         EncoderError: No scheme has this name, or nothing stands after it.
     """
+    if "\0" in spec or any("\ud800" <= letter <= "\udfff" for letter in spec):
+        raise EncoderError(
+            f"{spec!a} holds a character that no name of an encoder may have",
+            "Rename the file so that its name is text.",
+        )
     head, colon, rest = spec.strip().partition(":")
     ending = Path(spec).suffix.lower()
     by_ending = {row.ending: known for known, row in SCHEMES.items() if row.ending}

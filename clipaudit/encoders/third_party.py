@@ -33,6 +33,11 @@ def quiet() -> Iterator[None]:
         root.removeHandler(silent)
 
 
+def one_line(error: BaseException) -> str:
+    """All that an error says, as far as it can be quoted."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in one line that is short enough to quote."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

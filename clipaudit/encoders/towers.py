@@ -67,7 +67,7 @@ def ready(tower: Tower, options: EncoderOptions) -> Encoder:
             return encoder
     with quiet():
         module = move(module, where, tower.spec)
-    info = replace(info, dim=probe(module, tower.input, where, tower.spec))
+    info = replace(info, dim=probe(module, tower.input, where, tower.spec, options.trial_timeout_s))
     return LoadedEncoder(info, where, module)
 
 

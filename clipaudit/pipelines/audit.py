@@ -17,7 +17,7 @@ from clipaudit.features.known_pictures import FirstByHash, KnownPictures
 from clipaudit.features.optional_store import open_store
 from clipaudit.pictures.finding import find_images
 from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
-from clipaudit.pipelines.score import Progress, score
+from clipaudit.pipelines.score import Progress, StoppedError, score
 from clipaudit.verdicts.by_calibration import fits, judge, require_use, unique_scores
 from clipaudit.verdicts.by_control import against_control
 from clipaudit.verdicts.calibration_files import load, read_calibrations
@@ -104,7 +104,11 @@ def _with_control(
     on_progress: Callable[[Progress], None],
 ) -> Audit:
     known_control = _known_pictures(config, how, known.store)
-    control = score(how.control, config, on_progress, known_control)
+    try:
+        control = score(how.control, config, on_progress, known_control)
+    except StoppedError as stop:
+        stop.audit = replace(suspects, run=replace(suspects.run, interrupted=True))
+        raise
     if control.run.interrupted:
         return replace(suspects, run=replace(suspects.run, interrupted=True))
     hashes = {**hashes, **known_control.hashes(scored_paths(control))}

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from clipaudit.encoders.spec import load_encoder
-from clipaudit.errors import InputError
+from clipaudit.errors import EncoderError, InputError
 from clipaudit.features.known_pictures import KnownPictures
 from clipaudit.features.observers import load_references, observers
 from clipaudit.features.optional_store import open_store
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from clipaudit.pictures.base import AnyPath
     from clipaudit.pictures.preparing import Prepared
+    from clipaudit.pipelines.read_ahead import ReadFile
     from clipaudit.results.audit import Row, Run
 
 
@@ -49,6 +50,20 @@ class Progress:
     from_store: int
 
 
+class StoppedError(EncoderError):
+    """An encoder failed in the middle of a run.
+
+    Attributes:
+        run: Facts of the run up to there.
+        audit: What was done before, where rows were kept.
+    """
+
+    def __init__(self, error: EncoderError, run: Run) -> None:
+        super().__init__(str(error), error.hint)
+        self.run = replace(run, interrupted=True)
+        self.audit = Audit(self.run, ())
+
+
 def score(
     paths: Sequence[AnyPath],
     config: ScoreConfig = ScoreConfig(),
@@ -62,11 +77,16 @@ def score(
     gives the rows that are done, with `run.interrupted` set.
 
     Raises:
+        StoppedError: The encoder failed in the middle; it has the rows that are done.
         ClipAuditError: The encoder or an inferrer cannot be loaded or does not fit, no path leads
             to a file, or, where `strict`, a file cannot be scored. Never for a bad file otherwise.
     """
     rows: list[Row] = []
-    run = score_into(rows.append, paths, config, on_progress, known, on_decoded)
+    try:
+        run = score_into(rows.append, paths, config, on_progress, known, on_decoded)
+    except StoppedError as stop:
+        stop.audit = Audit(stop.run, tuple(rows))
+        raise
     return Audit(run, tuple(rows))
 
 
@@ -109,6 +129,7 @@ def score_into(
     outcomes: dict[str, Outcome] = {}
     n_done = n_skipped = n_from_store = 0
     interrupted = False
+    failure: EncoderError | None = None
     with open_store(is_wanted=config.use_store and known is None) as store:
         known = known or KnownPictures(config.limits, config.n_workers, store)
         try:
@@ -120,17 +141,28 @@ def score_into(
                         if config.strict:
                             _require_scored(row)
                         sink(row)
-                        if file.picture and row.status == "ok" and not file.picture.exception():
-                            on_decoded(row, file.picture.result())
+                        _hand_over_picture(file, row, on_decoded)
                         n_done += 1
                         n_skipped += row.status == "skipped"
                         n_from_store += file.is_known
                     on_progress(Progress(n_done, ahead.n_files, n_skipped, n_from_store))
         except KeyboardInterrupt:
             interrupted = True
+        except EncoderError as error:
+            failure = error
     seconds = time.perf_counter() - clock
     facts = run_facts(config, encoders, inferrers, started, seconds)
-    return replace(facts, n_from_store=n_from_store, interrupted=interrupted)
+    run = replace(facts, n_from_store=n_from_store, interrupted=interrupted)
+    if failure is not None:
+        raise StoppedError(failure, run) from failure
+    return run
+
+
+def _hand_over_picture(
+    file: ReadFile, row: Row, on_decoded: Callable[[Row, Prepared], None]
+) -> None:
+    if file.picture and row.status == "ok" and not file.picture.exception():
+        on_decoded(row, file.picture.result())
 
 
 def _require_scored(row: Row) -> None:

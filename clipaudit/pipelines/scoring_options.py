@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from clipaudit.encoders.base import InputOverrides, Output
+from clipaudit.encoders.base import BATCH_TIMEOUT_S, InputOverrides, Output
 from clipaudit.errors import UsageError
 from clipaudit.features.signals import Similarity
 from clipaudit.features.views import ENCODERMI
@@ -157,6 +157,17 @@ class ScoringOptions:
             minimum=1,
         ),
     ] = None
+    batch_timeout_s: Annotated[
+        float,
+        Option(
+            "Seconds that the encoder may take for a batch; a tenth of that for the views that it "
+            "is tried with.",
+            RUN,
+            "--batch-timeout",
+            variables=("CLIPAUDIT_BATCH_TIMEOUT",),
+            minimum=1,
+        ),
+    ] = BATCH_TIMEOUT_S
     workers: Annotated[
         int | None,
         Option(
@@ -204,10 +215,11 @@ class ScoringOptions:
             )
         for option, value, least in (
             ("--batch-size", self.batch_size, 1),
+            ("--batch-timeout", self.batch_timeout_s, 1),
             ("--workers", self.workers, 0),
             ("--limit", self.limit, 1),
         ):
-            if value is not None and value < least:
+            if value is not None and not value >= least:
                 raise UsageError(
                     f"{option} must be at least {least}, got {value}", f"Pass {least} or more."
                 )

@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipaudit.encoders import weights
 from clipaudit.encoders.base import OUTPUTS, EncoderInfo, EncoderOptions, InputSpec, Output
+from clipaudit.encoders.model_files import read_description
 from clipaudit.errors import EncoderError
-from clipaudit.files import make_folder, read_json, replace_file
+from clipaudit.files import as_type, make_folder, of_format, replace_file
 from clipaudit.shadow.architectures import Architecture, Head, build
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 _FORMAT = 1
 _CARD = "encoder.json"
 _WEIGHTS = "encoder.safetensors"
-_LARGEST_PX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +115,6 @@ def load(path: str, options: EncoderOptions) -> Encoder:
     Raises:
         EncoderError: There is none, or its files are broken.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     from clipaudit.encoders.devices import resolve
 
     folder = Path(path)
@@ -127,12 +125,11 @@ def load(path: str, options: EncoderOptions) -> Encoder:
     if not (folder / _CARD).exists() and (folder / "encoder" / _CARD).exists():
         folder /= "encoder"  # the folder of the whole run was named
     try:
-        card = read_json(folder / _CARD, _Card, version=_FORMAT)
-        if card.input.size_px > _LARGEST_PX:
-            raise ValueError(f"size_px {card.input.size_px}")
+        plain = of_format(read_description(folder / _CARD), _FORMAT)
+        card = as_type(plain, _Card)
         net = build(card.architecture, card.input.size_px, seed=0, head=card.head)
-        net.load_state_dict(load_file(folder / _WEIGHTS))
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        weights.fit(net, weights.read(folder / _WEIGHTS), folder / _WEIGHTS, card.architecture)
+    except (OSError, ValueError, RuntimeError, EncoderError) as error:
         raise EncoderError(
             f"{path} holds no shadow encoder that can be read: {error}",
             "Pass the output folder of a finished `clipaudit train`.",

@@ -7,12 +7,14 @@ import shutil
 import signal
 import struct
 import sys
+import time
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from clipaudit.errors import EncoderError
 from tests.made.score_runs import N_VIEWS, children, clean, draw_pictures, picture, wait_for
 
 
@@ -304,7 +306,7 @@ def test_a_machine_that_is_really_short_of_memory(run, world):
     expected = clean(run(world.pictures, "-f", "json", "--no-cache", encoder="probe:size=320")).rows
     short = run(
         *(world.pictures, "-f", "json", "--no-cache", "--batch-size=12"),
-        encoder="probe:size=320,room=150",
+        encoder="probe:size=320,room=245",
     )
     rows = clean(short).rows
     assert "warning: out of memory with 60 views at once, going on with 30" in short.err
@@ -322,6 +324,71 @@ def test_no_memory_for_a_single_view_ends_the_run_and_keeps_the_store_whole(run,
     assert clean(run(world.pictures, "-f", "json")).document["run"]["n_from_store"] == 1
 
 
-def test_another_failure_of_an_encoder_is_not_hidden(api):
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+def test_another_failure_of_an_encoder_is_not_taken_for_want_of_memory(api):
+    with pytest.raises(EncoderError, match="RuntimeError: shapes cannot be multiplied"):
         api(encoder="probe:most=3,error=other")
+
+
+HABITS = {
+    "half": "gives an array of shape (8, 24) for 15 views, not (15, 24)",
+    "twice": "gives an array of shape (30, 24) for 15 views",
+    "wide": "gives an array of shape (15, 48) for 15 views",
+    "none": "gives a NoneType for 15 views",
+    "raise": "failed with 15 views: KeyError: 'a layer'",
+    "hang": "gave no answer for 15 views within 1 s",
+    "pause": "gave no answer for 15 views within 1 s",
+    "abort": "crashed with 15 views (SIGABRT)",
+    "segfault": "crashed with 15 views (SIGSEGV)",
+}
+
+
+@pytest.mark.parametrize("habit", HABITS)
+def test_what_was_done_before_an_encoder_fails_is_printed_and_kept(run, world, tmp_path, habit):
+    out = tmp_path / "partial.csv"
+    done = run(
+        *(world.pictures, "-f", "json", "--batch-size=3", "--batch-timeout=1", "-o", out),
+        encoder=f"probe:bad={habit},good=4",
+    )
+    assert done.code == 4
+    assert HABITS[habit] in " ".join(done.err.split())
+    assert "hint: " in done.err
+    assert "Traceback" not in done.err
+    document = done.document
+    assert document["run"]["interrupted"] is True
+    assert [row["status"] for row in document["rows"]] == ["ok"] * 6
+    assert out.read_text().count(".png") == 6
+    expected = clean(run(world.pictures, "-f", "json"))
+    assert expected.document["run"]["n_from_store"] == 6
+    assert expected.document["rows"][:6] == document["rows"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV])
+def test_a_crash_that_is_not_the_encoders_ends_the_run_as_ever(run, world, calls, number):
+    running = run(world.pictures, "--batch-size=3", encoder="probe:slow=0.5", start=True)
+    wait_for(lambda: len(calls()) >= 1, running)
+    os.kill(running.pid, number)
+    assert running.wait(seconds=10).code == -number
+
+
+@pytest.mark.parametrize("habit", [*HABITS, "random"])
+def test_an_encoder_that_fails_when_it_is_tried_leaves_no_row(run, world, habit):
+    started = time.monotonic()
+    done = run(
+        world.pictures, "-f", "json", "--batch-timeout=1", encoder=f"probe:bad={habit},good=0"
+    )
+    assert (done.code, done.out) == (4, b"")
+    assert "Traceback" not in done.err
+    assert time.monotonic() - started < 15
+
+
+def test_the_suspects_are_printed_where_the_encoder_fails_at_the_control(run, world, tmp_path):
+    control = tmp_path / "control"
+    draw_pictures(control, 15, first=100)
+    done = run(
+        *(world.pictures, "-f", "json", "--batch-size=3", "--control", control),
+        encoder="probe:bad=raise,good=6",
+    )
+    # Loaded anew for the control, it fails at the fifth batch; the suspects have four.
+    assert done.code == 4
+    assert done.document["run"]["interrupted"] is True
+    assert [row["status"] for row in done.document["rows"]] == ["ok"] * 12

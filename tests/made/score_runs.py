@@ -12,6 +12,7 @@ concerns the start itself is tested on the installed command.
 from __future__ import annotations
 
 import csv
+import ctypes
 import io
 import json
 import os
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 SIZE_PX = 16
 DIM = 24
 N_VIEWS = 4
+N_TRIALS = 2
 
 
 class Probe:
@@ -35,8 +37,9 @@ class Probe:
     size: side of its input. room: megabytes that the process may take from now on. slow: seconds
     a call. most: views a call, above which memory is short. error: `torch`, `cpu`
     or `python`, which is how it says so. black: what it makes of black views: `nan`, `inf`,
-    `zero`, `constant`, `huge`, `odd` (nan in one of its numbers). Every call adds a line with
-    the number of its views to the file that PROBE_LOG names.
+    `zero`, `constant`, `huge`, `odd` (nan in one of its numbers). bad: a fault of `_spoiled`, after
+    so many `good` calls. Every call but the two that it is tried with adds a line with the number
+    of its views to the file that PROBE_LOG names.
     """
 
     def __init__(self, name, options):
@@ -44,8 +47,18 @@ class Probe:
 
         from clipaudit.encoders.base import EncoderInfo, InputSpec
 
+        self.n_calls = 0
         self.habits = dict(habit.split("=") for habit in name.split(",") if habit != "plain")
-        unknown = self.habits.keys() - {"size", "room", "slow", "most", "error", "black"}
+        unknown = self.habits.keys() - {
+            "size",
+            "room",
+            "slow",
+            "most",
+            "error",
+            "black",
+            "bad",
+            "good",
+        }
         assert not unknown, unknown
         if room := int(self.habits.get("room", 0)):
             _limit_memory(room)
@@ -67,10 +80,12 @@ class Probe:
         import torch
         from torch.nn.functional import adaptive_avg_pool2d
 
-        if log := os.environ.get("PROBE_LOG"):
+        self.n_calls += 1
+        if self.n_calls > N_TRIALS and (log := os.environ.get("PROBE_LOG")):
             with Path(log).open("a") as lines:
                 lines.write(f"{len(views)}\n")
         time.sleep(float(self.habits.get("slow", 0)))
+        is_bad = self.n_calls > int(self.habits.get("good", 0)) and "bad" in self.habits
         if len(views) > int(self.habits.get("most", 10**9)):
             raise {
                 "torch": torch.OutOfMemoryError("CUDA out of memory."),
@@ -91,7 +106,35 @@ class Probe:
                 made[black] = 0.7
             case "huge":
                 made[black] *= 5e37
-        return made
+        return _spoiled(made, self.habits["bad"]) if is_bad else made
+
+
+def _spoiled(made, habit):
+    import torch
+
+    match habit:
+        case "half":
+            return made[::2]
+        case "twice":
+            return made.repeat(2, 1)
+        case "wide":
+            return made.repeat(1, 2)
+        case "none":
+            return None
+        case "random":
+            return torch.rand(made.shape)
+        case "raise":
+            raise KeyError("a layer")
+        case "hang":
+            while True:
+                time.sleep(0.01)
+        case "pause":
+            ctypes.CDLL(None).sleep(1000)
+        case "abort":
+            os.abort()
+        case "segfault":
+            ctypes.string_at(0)
+    raise AssertionError(habit)
 
 
 def _limit_memory(megabytes):

@@ -8,14 +8,17 @@ which falls back to plain unpickling.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from reprlib import repr as repr_of
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from clipaudit.encoders import hub, sidecar, weights
-from clipaudit.encoders.base import Encoder, EncoderOptions, InputSpec, Output
-from clipaudit.encoders.third_party import quiet
+from clipaudit.encoders.base import LARGEST_PX, Encoder, EncoderOptions, InputSpec, Output
+from clipaudit.encoders.checkpoints import find_prefix
+from clipaudit.encoders.model_files import check_is_file, read_description
+from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.encoders.towers import Tower, no_trunk, ready, refuse_overrides
 from clipaudit.errors import EncoderError, did_you_mean, nearest
 
@@ -100,10 +103,10 @@ def from_checkpoint(spec: str, model: str, checkpoint: Path, options: EncoderOpt
     import open_clip
 
     _known_model(model)
-    weights.check_is_file(checkpoint)
+    check_is_file(checkpoint)
     tags = open_clip.list_pretrained_tags_by_model(model)
     known = {_preprocessing(model, tag) for tag in tags} or {()}
-    has_preprocessing = checkpoint.with_suffix(".json").is_file() or options.input.mean is not None
+    has_preprocessing = checkpoint.with_suffix(".json").exists() or options.input.mean is not None
     if len(known) == 1 and not has_preprocessing:
         visual = _build(model, dict(next(iter(known))))
         spec_in = _input(visual, spec)
@@ -250,10 +253,10 @@ def _build(model: str, preprocessing: dict[str, Any], **settings: bool) -> Any:
 
 def _from_folder(spec: str, config: Path, checkpoint: Path, options: EncoderOptions) -> Tower:
     try:
-        document = json.loads(config.read_text(encoding="utf-8"))
+        document = read_description(config)
         preprocessing = document["preprocess_cfg"]
-        complete = "model_cfg" in document and {"mean", "std"} <= set(preprocessing)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        complete = "model_cfg" in document and preprocessing.keys() >= {"mean", "std"}
+    except (OSError, KeyError, TypeError, AttributeError) as error:
         raise EncoderError(
             f"cannot use {config}: {error!r}", "It must be open_clip's own."
         ) from error
@@ -263,11 +266,17 @@ def _from_folder(spec: str, config: Path, checkpoint: Path, options: EncoderOpti
             'Add "preprocess_cfg": {"size": 224, "mean": […], "std": […], '
             '"interpolation": "bicubic"} with the values of the training.',
         )
+    for name in ("mean", "std"):  # open_clip takes a null for its own default
+        sidecar.three_numbers(preprocessing[name], name, config)
+    if "size" in preprocessing:
+        _size(preprocessing, str(config))
+    _refuse_giant(document, config)
     try:
         visual = _build(f"local-dir:{config.parent}", {})
     except Exception as error:
         raise EncoderError(
-            f"open_clip cannot build the model of {config}: {error}", "Check its model_cfg."
+            f"open_clip cannot build the model of {config}: {first_line(error)}",
+            "Check its model_cfg.",
         ) from error
     spec_in = _input(visual, spec)
     refuse_overrides(options, spec_in, spec)
@@ -275,32 +284,76 @@ def _from_folder(spec: str, config: Path, checkpoint: Path, options: EncoderOpti
     return Tower(spec, visual, spec_in, output, auto_onnx=True)
 
 
+def _refuse_giant(document: dict[str, Any], config: Path) -> None:
+    """Raise an EncoderError where building the model would take all memory for its positions."""
+    vision = document["model_cfg"].get("vision_cfg") if _is_object(document["model_cfg"]) else None
+    sizes = [
+        document["preprocess_cfg"].get("size") if _is_object(document["preprocess_cfg"]) else None,
+        vision.get("image_size") if _is_object(vision) else None,
+    ]
+    for size in sizes:
+        for side in size if isinstance(size, list) else [size]:
+            if isinstance(side, int | float) and side > LARGEST_PX:
+                raise EncoderError(
+                    f"{config} asks for pictures of {side:.6g} pixels, and at most {LARGEST_PX} "
+                    "are possible",
+                    "Write the size that the model was trained with.",
+                )
+
+
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
 def _fill(visual: Any, checkpoint: Path, model: str) -> Any:
-    tensors = weights.read(checkpoint, keep=lambda name: name.startswith("visual."))
-    if not tensors:
+    wanted = set(visual.state_dict())
+    tensors = weights.read(checkpoint, partial(_visual_names, wanted, checkpoint))
+    weights.fit(visual, tensors, checkpoint, model)
+    return visual
+
+
+def _visual_names(wanted: set[str], checkpoint: Path, names: Sequence[str]) -> dict[str, str]:
+    """The visual tower's own names → those in the checkpoint.
+
+    The tower is a part called `visual` of the whole model, whatever holds that, or all there is.
+
+    Raises:
+        EncoderError: There is none.
+    """
+    within = [name for name in names if ".visual." in f".{name}"]
+    prefix = find_prefix(within or names, wanted, checkpoint)
+    if prefix is None and not within:
         raise EncoderError(
             f"{checkpoint} holds no tensors of open_clip's visual tower",
             f"Use state-dict:{checkpoint} with --architecture for another library's weights.",
         )
-    stripped = {name.removeprefix("visual."): tensor for name, tensor in tensors.items()}
-    weights.fit(visual, stripped, checkpoint, model)
-    return visual
+    if prefix is None:  # of another architecture, as the error of `fit` will say
+        prefix = within[0][: f".{within[0]}".index(".visual.") + len("visual.")]
+    return {
+        name.removeprefix(prefix): name
+        for name in names
+        if name.startswith(prefix) and (prefix or name in wanted)
+    }
 
 
 def _input(visual: Any, name: str) -> InputSpec:
     config = visual.preprocess_cfg
-    mean, std = (tuple(map(float, config[key])) for key in ("mean", "std"))
     return InputSpec(
         size_px=_size(config, name),
-        mean=(mean[0], mean[1], mean[2]),
-        std=(std[0], std[1], std[2]),
+        mean=sidecar.three_numbers(config["mean"], "mean", name),
+        std=sidecar.three_numbers(config["std"], "std", name),
         interpolation=sidecar.interpolation(config["interpolation"], name),
     )
 
 
 def _size(config: dict[str, Any], name: str) -> int:
     size = config["size"]
-    sides = (size, size) if isinstance(size, int) else tuple(size)
+    sides = tuple(size) if isinstance(size, list | tuple) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+        raise EncoderError(
+            f"{name} asks for pictures of the size {repr_of(size)}",
+            "Write one number of pixels, such as 224.",
+        )
     if len(set(sides)) != 1:
         raise EncoderError(
             f"{name} takes pictures of {sides[1]} × {sides[0]}, and only square ones are made",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clipaudit.encoders import weights
 from clipaudit.encoders.base import Encoder, EncoderOptions
+from clipaudit.encoders.model_files import check_is_file
 from clipaudit.encoders.spec import build_tower
 from clipaudit.encoders.towers import ready
 
@@ -17,5 +17,5 @@ def load(name: str, options: EncoderOptions) -> Encoder:
         EncoderError: See `load_encoder`.
     """
     path = Path(name).expanduser()
-    weights.check_is_file(path)
+    check_is_file(path)
     return ready(build_tower(f"state-dict:{name}", path, options), options)

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipaudit.encoders import devices, sidecar, weights
+from clipaudit.encoders import devices, sidecar
 from clipaudit.encoders.base import Encoder, EncoderOptions
-from clipaudit.encoders.loaded import encoder_of_files, in_chunks
+from clipaudit.encoders.loaded import encoder_of_files, in_chunks, require_input_shape
+from clipaudit.encoders.model_files import check_is_file
 from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.errors import EncoderError
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    Read = Callable[[Path, torch.device], tuple[Callable[[Tensor], object], int | None]]
+    Program = Callable[[Tensor], object]
+    Shape = tuple[int | None, ...]
+    Read = Callable[[Path, torch.device], tuple[Program, Shape | None]]
 
 
 def load_script(name: str, options: EncoderOptions) -> Encoder:
@@ -46,7 +49,7 @@ def load_export(name: str, options: EncoderOptions) -> Encoder:
 def _load(scheme: str, name: str, kind: str, read: Read, options: EncoderOptions) -> Encoder:
     path = Path(name).expanduser()
     spec = f"{scheme}:{name}"
-    weights.check_is_file(path)
+    check_is_file(path)
     if not options.allow_code:
         raise EncoderError(
             f"{path} is {kind}, a program that could do anything to this machine when it is loaded",
@@ -60,17 +63,29 @@ def _load(scheme: str, name: str, kind: str, read: Read, options: EncoderOptions
         )
     side = sidecar.read(path, options)
     where = devices.resolve(options.device)
-    program, batch_size = read(path, where)
+    program, shape = read(path, where)
+    batch_size = None
+    if shape is not None:
+        require_input_shape(shape, side.input.size_px, path)
+        batch_size = shape[0]
 
     def run(views: Tensor) -> Tensor:
         with quiet():
             returned = program(views)
         return _one_tensor(returned, spec)
 
-    return encoder_of_files(spec, in_chunks(run, batch_size), [path], side, where, "torch")
+    return encoder_of_files(
+        spec,
+        in_chunks(run, batch_size),
+        [path],
+        side,
+        where,
+        "torch",
+        options.trial_timeout_s,
+    )
 
 
-def _read_script(path: Path, where: torch.device) -> tuple[Callable[[Tensor], object], None]:
+def _read_script(path: Path, where: torch.device) -> tuple[Program, None]:
     import torch
 
     try:
@@ -84,7 +99,7 @@ def _read_script(path: Path, where: torch.device) -> tuple[Callable[[Tensor], ob
         ) from error
 
 
-def _read_export(path: Path, where: torch.device) -> tuple[Callable[[Tensor], object], int | None]:
+def _read_export(path: Path, where: torch.device) -> tuple[Program, Shape | None]:
     import torch
 
     try:
@@ -94,7 +109,7 @@ def _read_export(path: Path, where: torch.device) -> tuple[Callable[[Tensor], ob
                 from torch.export.passes import move_to_device_pass
 
                 program = move_to_device_pass(program, where)
-            return program.module(), _batch_size(program)
+            return program.module(), _input_shape(program)
     except Exception as error:
         raise EncoderError(
             f"{path} cannot be loaded as a torch.export program: {first_line(error)}",
@@ -102,13 +117,14 @@ def _read_export(path: Path, where: torch.device) -> tuple[Callable[[Tensor], ob
         ) from error
 
 
-def _batch_size(program: Any) -> int | None:
-    """How many views a program was exported for; None where it takes any number."""
+def _input_shape(program: Any) -> Shape | None:
+    """Shape of the first input, None for what may be of any size, if it has four dimensions."""
     names = set(program.graph_signature.user_inputs)
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name in names:
-            size = node.meta["val"].shape[0]
-            return size if isinstance(size, int) else None
+            shape = getattr(node.meta.get("val"), "shape", ())
+            sizes = tuple(size if isinstance(size, int) else None for size in shape)
+            return sizes if len(sizes) == 4 else None
     return None
 
 

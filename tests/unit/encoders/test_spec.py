@@ -127,16 +127,30 @@ def test_importing_names_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+OTHERS = """
+import torch
+
+from clipaudit.encoders.base import EncoderInfo, InputSpec
+from clipaudit.encoders.loaded import LoadedEncoder
+
+
+def load(name, options):
+    spec = InputSpec(options.input.size_px, (0.5,) * 3, (0.5,) * 3, "bicubic")
+    info = EncoderInfo(f"mine:{name}", "embedding", spec, 3, "f" * 64, "torch", "cpu")
+    return LoadedEncoder(info, torch.device("cpu"), lambda views: views.mean(dim=(2, 3)))
+"""
+
+
 @pytest.fixture
 def other_package(tmp_path, monkeypatch):
     """A package that brings schemes of its own, as pip would install it."""
 
-    def install(scheme):
+    def install(scheme, code=OTHERS):
         info = tmp_path / "others-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[clipaudit.encoders]\n{scheme} = others:load\n")
-        (tmp_path / "others.py").write_text("def load(name, options):\n    return name, options\n")
+        (tmp_path / "others.py").write_text(code)
         monkeypatch.syspath_prepend(tmp_path)
 
     yield install
@@ -146,9 +160,33 @@ def other_package(tmp_path, monkeypatch):
 def test_another_package_may_bring_a_scheme(other_package):
     other_package("mine")
     options = EncoderOptions(input=InputOverrides(size_px=32))
-    made: object = load_encoder("mine:anything/at all", options)
-    assert made == ("anything/at all", options)
+    encoder = load_encoder("mine:anything/at all", options)
+    assert encoder.info.spec == "mine:anything/at all"
+    assert encoder.info.input.size_px == 32
     assert "mine" in refusal("min:x").hint
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import nothing_like_it", "cannot load mine:x: ModuleNotFoundError"),
+        ("def load(name, options): raise KeyError(name)", "cannot load mine:x: KeyError: 'x'"),
+        ("def load(name, options): return name, options", "gives a tuple, not an encoder"),
+        ("def load(name, options): return None", "gives a NoneType, not an encoder"),
+    ],
+)
+def test_what_goes_wrong_in_another_package_is_said_in_a_line(other_package, code, says):
+    other_package("mine", code)
+    assert says in str(refusal("mine:x"))
+
+
+@pytest.mark.parametrize(
+    "spec", ["onnx:a\0b.onnx", "a\0", "onnx:\ud800.onnx", "x:\udc80", "\udfff"]
+)
+def test_a_name_that_is_no_text_is_refused(spec):
+    error = refusal(spec)
+    assert str(error).isascii()
+    assert str(error).isprintable()
 
 
 def test_a_scheme_taken_twice_is_an_error(other_package):

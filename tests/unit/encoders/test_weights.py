@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from clipaudit.encoders import weights
+from clipaudit.encoders.base import EncoderOptions
+from clipaudit.encoders.spec import load_encoder
 from clipaudit.errors import EncoderError
 
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.tensor(7)}
@@ -63,7 +65,8 @@ def test_the_tensors_of_safetensors_whatever_its_name(tmp_path, name):
 def test_only_what_is_kept_is_read(tmp_path):
     path = tmp_path / "weights.safetensors"
     save_file(TENSORS, path)
-    assert list(weights.read(path, keep=lambda name: name.startswith("a."))) == ["a.weight"]
+    got = weights.read(path, lambda names: {n[2:]: n for n in names if n.startswith("a.")})
+    assert list(got) == ["weight"]
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
@@ -143,3 +146,50 @@ def test_what_does_not_fit_is_named(tmp_path):
 
 def test_an_unreadable_file(tmp_path):
     assert "cannot read" in refusal(tmp_path)
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+PAGES = [
+    b"<!DOCTYPE html>\n<html>",
+    b"\n\n  <html lang=en>",
+    b"\xef\xbb\xbf<!doctype html>",
+    b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+]
+NAMES = ["weights.safetensors", "weights.pt", "weights.bin", "model.onnx", "model.pt2"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pointer_of_git_lfs_is_called_that(tmp_path, name):
+    (tmp_path / name).write_bytes(LFS)
+    assert "is a pointer of git-lfs" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_web_page_is_called_that(tmp_path, name, page):
+    (tmp_path / name).write_bytes(page)
+    assert "is a web page, not a model" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("spec", ["onnx:{}", "torchscript:{}", "torch-export:{}", "state-dict:{}"])
+@pytest.mark.parametrize("content", [LFS, PAGES[0]])
+def test_whatever_loads_a_file_says_what_it_is(tmp_path, spec, content):
+    path = tmp_path / "weights"
+    path.write_bytes(content)
+    with pytest.raises(EncoderError, match=r"pointer of git-lfs|a web page"):
+        load_encoder(spec.format(path), EncoderOptions(allow_code=True, architecture="ViT-B-32"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_never_ends_is_not_read(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    assert "is a pipe or a device" in refusal(tmp_path / name)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/dev/zero")
+    assert "is a pipe or a device" in refusal(tmp_path / name)
+
+
+def test_two_tensors_of_one_name_are_refused(tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save({"a.weight": torch.zeros(1), "_orig_mod.a.weight": torch.ones(1)}, path)
+    assert "twice" in refusal(path)

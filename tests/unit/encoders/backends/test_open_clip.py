@@ -215,3 +215,119 @@ def test_loading_prints_nothing_and_installs_no_log_handler(tmp_path, capfd):
     load_encoder(f"local-dir:{tmp_path}", EncoderOptions(backend="torch"))
     assert logging.getLogger().handlers == before
     assert capfd.readouterr() == ("", "")
+
+
+def renamed(prefix):
+    return lambda state: {prefix + name: tensor for name, tensor in state.items()}
+
+
+def bare(state):
+    return {name.removeprefix("visual."): one for name, one in state.items() if "visual." in name}
+
+
+LAYOUTS = {
+    "as it is": renamed(""),
+    "torch.compile": renamed("_orig_mod."),
+    "DDP": renamed("module."),
+    "DDP twice": renamed("module.module."),
+    "compiled within DDP": renamed("module._orig_mod."),
+    "DDP within compiled": renamed("_orig_mod.module."),
+    "Lightning": lambda state: {"state_dict": renamed("model.")(state), "epoch": 3},
+    "Lightning, compiled": lambda state: {"state_dict": renamed("model._orig_mod.")(state)},
+    "Lightning around DDP": renamed("model.module."),
+    "only the tower compiled": lambda state: {
+        name.replace("visual.", "visual._orig_mod."): one for name, one in state.items()
+    },
+    "another name": renamed("clip_model."),
+    "a bare tower": bare,
+    "a bare tower, compiled": lambda state: renamed("_orig_mod.")(bare(state)),
+    "a bare tower in Lightning": lambda state: renamed("model.encoder.")(bare(state)),
+    "a tower beside other things": lambda state: {**bare(state), "queue": torch.zeros(3)},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("ending", [".pt", ".safetensors"])
+def test_a_checkpoint_is_read_whatever_it_was_wrapped_in(tmp_path, layout, ending):
+    state = write(tmp_path, VIT).state_dict()
+    expected = load_encoder(f"local-dir:{tmp_path}").info.fingerprint
+    (tmp_path / "open_clip_model.safetensors").unlink()
+    made = LAYOUTS[layout](state)
+    if ending == ".pt":
+        torch.save(made, tmp_path / "open_clip_pytorch_model.bin")
+    else:
+        save_file(made.get("state_dict", made), tmp_path / "open_clip_model.safetensors")
+    assert load_encoder(f"local-dir:{tmp_path}").info.fingerprint == expected
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["vision_model.embeddings.class_embedding", "vision_model.encoder.layers.0.mlp.fc1.weight"],
+        ["clip.vision_model.encoder.layers.0.mlp.fc1.weight"],
+        ["vit.encoder.layer.0.attention.attention.query.weight"],
+    ],
+)
+def test_a_model_of_transformers_is_called_that(tmp_path, names):
+    write(tmp_path, VIT)
+    tensors = {name: torch.zeros(2, 2) for name in names}
+    save_file(tensors, tmp_path / "open_clip_model.safetensors")
+    with pytest.raises(EncoderError, match="a model of transformers") as caught:
+        load_encoder(f"local-dir:{tmp_path}")
+    assert "onnx:FILE" in caught.value.hint
+
+
+@pytest.mark.parametrize("element", [torch.int8, torch.uint8, torch.bool, torch.complex64])
+def test_weights_that_were_packed_or_rounded_are_refused(tmp_path, element):
+    state = write(tmp_path, VIT).state_dict()
+    packed = {name: one.to(element) if one.ndim == 2 else one for name, one in state.items()}
+    (tmp_path / "open_clip_model.safetensors").unlink()
+    torch.save(packed, tmp_path / "open_clip_pytorch_model.bin")
+    with pytest.raises(EncoderError, match=f"of {str(element).removeprefix('torch.')}"):
+        load_encoder(f"local-dir:{tmp_path}")
+
+
+@pytest.mark.parametrize("element", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_precision_are_read(tmp_path, element):
+    state = write(tmp_path, VIT).state_dict()
+    other = {name: one.to(element) for name, one in state.items()}
+    save_file(other, tmp_path / "open_clip_model.safetensors")
+    assert load_encoder(f"local-dir:{tmp_path}").info.dim == 16
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"mean": [123.675, 116.28, 103.53]},
+        {"mean": IMAGENET["std"], "std": IMAGENET["mean"]},
+        {"std": [1e-45] * 3},
+        {"mean": ["a", "b", "c"]},
+        {"mean": None},
+        {"size": 100_000},
+        {"size": [100_000, 100_000]},
+        {"size": 1e30},
+        {"size": "big"},
+        {"size": None},
+        {"size": []},
+    ],
+)
+def test_a_folder_that_says_what_cannot_be_is_refused(tmp_path, said):
+    write(tmp_path, VIT)
+    path = tmp_path / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["preprocess_cfg"].update(said)
+    path.write_text(json.dumps(config))
+    with pytest.raises(EncoderError) as caught:
+        load_encoder(f"local-dir:{tmp_path}", EncoderOptions(backend="torch"))
+    assert caught.value.hint
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_of_a_giant_is_refused_before_it_is_built(tmp_path):
+    write(tmp_path, VIT)
+    path = tmp_path / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["model_cfg"]["vision_cfg"]["image_size"] = 10**6
+    path.write_text(json.dumps(config))
+    with pytest.raises(EncoderError, match="1e\\+06 pixels"):
+        load_encoder(f"local-dir:{tmp_path}")

@@ -112,3 +112,58 @@ def test_an_unknown_architecture_is_answered(tmp_path, architecture):
     with pytest.raises(EncoderError) as caught:
         load_encoder(f"state-dict:{path}", EncoderOptions(architecture=architecture))
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "prefix", ["_orig_mod.", "module.module.", "model.", "model._orig_mod.", "module._orig_mod."]
+)
+def test_what_a_trunk_was_wrapped_in_changes_nothing(load, trunk, prefix):
+    state = {prefix + name: one for name, one in trunk.items()}
+    assert load({"state_dict": state}).fingerprint == load(trunk).fingerprint
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"fc.weight": torch.ones(512)},
+        {"fc.weight": torch.ones(8, 512, 1)},
+        {"fc.weight": torch.ones(0, 512)},
+        {"fc.weight": torch.ones(())},
+        {**mlp(), "fc.0.weight": torch.ones(512)},
+        {**mlp(), "fc.2.weight": torch.ones(4, 4, 4)},
+        {**mlp(), "fc.2.weight": torch.ones(0)},
+    ],
+)
+def test_a_head_that_is_no_linear_layer_is_refused(load, trunk, head):
+    with pytest.raises(EncoderError, match="no linear layer"):
+        load({**trunk, **head}, output="embedding")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda one: one.to("meta"), "meta device"),
+        (lambda one: one.to_sparse(), "is sparse: sparse_coo"),
+        (lambda one: one.flatten(1).to_sparse_csr(), "is sparse: sparse_csr"),
+        (lambda one: torch.quantize_per_tensor(one, 0.1, 0, torch.qint8), "quantised: qint8"),
+        (lambda one: torch.zeros(1).expand(10**6, 10**6), "4,000,000,000,000 bytes"),
+        (lambda one: torch.zeros(1).as_strided((10**6, 10**6), (0, 0)), "more than the whole file"),
+        (lambda one: one.to(torch.int8), "is of int8"),
+        (lambda one: one > 0, "is of bool"),
+        (lambda one: one.to(torch.complex64), "is of complex64"),
+        (lambda one: one.to(torch.float8_e4m3fn), "is of float8_e4m3fn"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
+def test_tensors_that_hold_no_plain_numbers_are_named(load, trunk, spoil, says):
+    with pytest.raises(EncoderError) as caught:
+        load({**trunk, "conv1.weight": spoil(trunk["conv1.weight"])})
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_head_that_promises_more_than_there_is_room_for_is_refused(load, trunk):
+    head = {"fc.weight": torch.zeros(1).expand(10**6, 10**6)}
+    with pytest.raises(EncoderError, match="more than the whole file"):
+        load({**trunk, **head}, output="embedding")
