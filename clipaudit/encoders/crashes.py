@@ -78,6 +78,7 @@ class CrashGuard:
         if threading.get_ident() in self._others:  # not the encoder: it ends as it would have
             for known, before in self._before.items():
                 ctypes.CDLL(None).sigaction(known, before, None)
+            signal.raise_signal(number)
             return
         self._tell(CrashError(signal.Signals(number).name))
         while True:

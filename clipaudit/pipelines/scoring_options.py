@@ -20,6 +20,7 @@ from clipaudit.pictures.base import Limits
 ENCODER = "Encoder"
 VIEWS = "Views and inferrers"
 RUN = "Run"
+_LONGEST_S = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,13 +214,17 @@ class ScoringOptions:
             raise UsageError(
                 f"a pair needs two views, got --views {self.n_views}", "Pass --views 2 or more."
             )
+        if not 1 <= self.batch_timeout_s <= _LONGEST_S:  # nor is NaN
+            raise UsageError(
+                f"--batch-timeout must be 1 to {_LONGEST_S:,}, got {self.batch_timeout_s:g}",
+                "Pass some minutes in seconds, such as --batch-timeout 600.",
+            )
         for option, value, least in (
             ("--batch-size", self.batch_size, 1),
-            ("--batch-timeout", self.batch_timeout_s, 1),
             ("--workers", self.workers, 0),
             ("--limit", self.limit, 1),
         ):
-            if value is not None and not value >= least:
+            if value is not None and value < least:
                 raise UsageError(
                     f"{option} must be at least {least}, got {value}", f"Pass {least} or more."
                 )
