@@ -234,5 +234,7 @@ def _shares_key(tables: Sequence[Table], others: Sequence[Table]) -> bool:
 
 
 def _is_web(url: str) -> str:
+    """The SQL of what `urls.is_web` says, and of a little more."""
     start = f"lower(left({url}, 8))"
-    return f"(starts_with({start}, 'http://') OR {start} = 'https://')"
+    is_plain = f"starts_with({start}, 'http://') OR {start} = 'https://'"
+    return f"({is_plain} OR regexp_matches({url}, '(?i)^[\\s\\pC\\pZ\"<]*(https?:)?//'))"
