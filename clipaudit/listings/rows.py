@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clipaudit.listings.columns import ROLES
-from clipaudit.listings.files import unquoted
+from clipaudit.listings.delimited import unquoted
 from clipaudit.listings.urls import complete, host_of, unicode_host
 
 if TYPE_CHECKING:
