@@ -19,12 +19,13 @@ from clipaudit.cli import messages
 from clipaudit.cli.build_eval_progress import progress
 from clipaudit.cli.words import among, command_line
 from clipaudit.errors import UsageError
+from clipaudit.evaluation_sets.collecting import all_dropped
 from clipaudit.evaluation_sets.joining import Layout
 from clipaudit.evaluation_sets.keywords import read_keywords
 from clipaudit.evaluation_sets.request import BuildConfig, NonMembers
 from clipaudit.listings.columns import parse_columns
 from clipaudit.pipelines import build_eval as pipeline
-from clipaudit.pipelines.build_eval import ADVICE
+from clipaudit.pipelines.build_eval import meaning_of
 from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import size
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 DEFAULT = BuildConfig(output=Path(), keywords=("",))
 DAY = ["%Y-%m-%d"]
+
+_NAMES_SHOWN = 3
 
 
 def build_eval(
@@ -288,15 +291,15 @@ def _print_shortfall(tallies: tuple[Tally, ...], out: Console) -> None:
 
 
 def _print_dropped(tallies: tuple[Tally, ...], out: Console) -> None:
-    dropped: Counter[str] = Counter()
-    for tally in tallies:
-        dropped.update(tally.dropped)
+    dropped = all_dropped(tallies)
     if not dropped:
         return
     table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
     table.add_column("left out", justify="right")
     table.add_column("reason")
-    table.add_column("what it means", style="dim", overflow="fold")
-    for reason, n in dropped.most_common():
-        table.add_row(f"{n:,}", shown(reason), ADVICE.get(reason, ""))
+    table.add_column("what it means, and which", overflow="fold")
+    for found in dropped:
+        meaning = Text(meaning_of(found.reason), style="dim")
+        meaning.append(f"\n{shown(found.name_some(_NAMES_SHOWN))}", style="not dim")
+        table.add_row(f"{found.count:,}", shown(found.reason), meaning)
     out.print(table)

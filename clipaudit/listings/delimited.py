@@ -36,7 +36,7 @@ ROW = "row_number() OVER () - 1"
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 """What may stand between the cells of a CSV file, the likeliest first; and its name."""
 
-_SEP_LINE = re.compile(r'"?sep=([,;|\t]|\\t)"?', re.IGNORECASE)
+_SEP_LINE = re.compile(r"sep=([,;|\t]|\\t)", re.IGNORECASE)
 """What some programs write, and read, as the first line of a CSV file."""
 
 _NOT_IN_TEXT = "\x01"  # no address holds it

@@ -43,7 +43,7 @@ def test_a_csv_may_have_other_separators(tmp_path, delimiter, name, header, end)
 
 
 @pytest.mark.parametrize("start", ["", "\ufeff"])
-@pytest.mark.parametrize("line", ["sep=;", "SEP=;\r", '"sep=;"'])
+@pytest.mark.parametrize("line", ["sep=;", "SEP=;\r"])
 def test_the_first_line_may_say_what_the_separator_is(tmp_path, start, line):
     text = f"{start}{line}\nurl;text\n{URLS[0]};a, b\n"
     table, found = read(tmp_path / "a.csv", text)
