@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from datetime import date, datetime
 from pathlib import Path
@@ -30,6 +31,8 @@ from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import size
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from clipaudit.evaluation_sets.collecting import Tally
     from clipaudit.pipelines.build_eval import Built, Plan
 
@@ -37,6 +40,10 @@ DEFAULT = BuildConfig(output=Path(), keywords=("",))
 DAY = ["%Y-%m-%d"]
 
 _NAMES_SHOWN = 3
+_NO_PROXY = (
+    "No proxy is used, though {} is set: build-eval connects to the addresses that it has checked "
+    "itself."
+)
 
 
 def build_eval(
@@ -176,10 +183,20 @@ def build_eval(
         return
     if not quiet and (notice := pipeline.plan(config).facts.notice):
         console.print(Text(notice, style="yellow"), soft_wrap=True)
+    if not (quiet or offline or source.startswith("folder:")) and (proxies := _proxies(os.environ)):
+        console.print(
+            Text(_NO_PROXY.format(shown(", ".join(proxies))), style="yellow"), soft_wrap=True
+        )
     searches = 2 if nonmembers == "after-cutoff" else 1
     with progress(console, max(1, len(config.keywords)) * searches, quiet=quiet) as on_step:
         built = pipeline.build(config, on_step=on_step)
     _print_built(built)
+
+
+def _proxies(environ: Mapping[str, str]) -> list[str]:
+    """The variables that name a proxy."""
+    names = ("http_proxy", "https_proxy", "all_proxy")
+    return [name for name, value in environ.items() if name.lower() in names and value.strip()]
 
 
 def _folder(keywords: str | None, source: str) -> Path:

