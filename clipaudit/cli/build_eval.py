@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from datetime import date, datetime
 from pathlib import Path
@@ -19,21 +20,30 @@ from clipaudit.cli import messages
 from clipaudit.cli.build_eval_progress import progress
 from clipaudit.cli.words import among, command_line
 from clipaudit.errors import UsageError
+from clipaudit.evaluation_sets.collecting import all_dropped
 from clipaudit.evaluation_sets.joining import Layout
 from clipaudit.evaluation_sets.keywords import read_keywords
 from clipaudit.evaluation_sets.request import BuildConfig, NonMembers
 from clipaudit.listings.columns import parse_columns
 from clipaudit.pipelines import build_eval as pipeline
-from clipaudit.pipelines.build_eval import ADVICE
+from clipaudit.pipelines.build_eval import meaning_of
 from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import size
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from clipaudit.evaluation_sets.collecting import Tally
     from clipaudit.pipelines.build_eval import Built, Plan
 
 DEFAULT = BuildConfig(output=Path(), keywords=("",))
 DAY = ["%Y-%m-%d"]
+
+_NAMES_SHOWN = 3
+_NO_PROXY = (
+    "No proxy is used, though {} is set: build-eval connects to the addresses that it has checked "
+    "itself."
+)
 
 
 def build_eval(
@@ -173,10 +183,20 @@ def build_eval(
         return
     if not quiet and (notice := pipeline.plan(config).facts.notice):
         console.print(Text(notice, style="yellow"), soft_wrap=True)
+    if not (quiet or offline or source.startswith("folder:")) and (proxies := _proxies(os.environ)):
+        console.print(
+            Text(_NO_PROXY.format(shown(", ".join(proxies))), style="yellow"), soft_wrap=True
+        )
     searches = 2 if nonmembers == "after-cutoff" else 1
     with progress(console, max(1, len(config.keywords)) * searches, quiet=quiet) as on_step:
         built = pipeline.build(config, on_step=on_step)
     _print_built(built)
+
+
+def _proxies(environ: Mapping[str, str]) -> list[str]:
+    """The variables that name a proxy."""
+    names = ("http_proxy", "https_proxy", "all_proxy")
+    return [name for name, value in environ.items() if name.lower() in names and value.strip()]
 
 
 def _folder(keywords: str | None, source: str) -> Path:
@@ -288,15 +308,15 @@ def _print_shortfall(tallies: tuple[Tally, ...], out: Console) -> None:
 
 
 def _print_dropped(tallies: tuple[Tally, ...], out: Console) -> None:
-    dropped: Counter[str] = Counter()
-    for tally in tallies:
-        dropped.update(tally.dropped)
+    dropped = all_dropped(tallies)
     if not dropped:
         return
     table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
     table.add_column("left out", justify="right")
     table.add_column("reason")
-    table.add_column("what it means", style="dim", overflow="fold")
-    for reason, n in dropped.most_common():
-        table.add_row(f"{n:,}", shown(reason), ADVICE.get(reason, ""))
+    table.add_column("what it means, and which", overflow="fold")
+    for found in dropped:
+        meaning = Text(meaning_of(found.reason), style="dim")
+        meaning.append(f"\n{shown(found.name_some(_NAMES_SHOWN))}", style="not dim")
+        table.add_row(f"{found.count:,}", shown(found.reason), meaning)
     out.print(table)

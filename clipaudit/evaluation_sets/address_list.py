@@ -160,12 +160,14 @@ def _open(path: Path) -> Table:
     paths = find_lists([path])
     with Engine(paths) as engine:
         (table,) = open_tables(engine, paths, {}, needs_text=True)
+    for fault in table.faults:
+        logger.warning("%s: %s", path.name, fault)
     if "url" not in table.columns.by_role:
         names = ", ".join(repr(one_line(name, 40) or "") for name in table.names[:20])
         raise InputError(
             f"no column of {path.name!r} holds addresses; there are: {names}",
             "Give the column with the addresses the name url, in the first line of a text file; "
-            "commas part the columns of a .csv, tabs those of a .tsv.",
+            "tabs part the columns of a .tsv.",
         )
     return table
 

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clipaudit.evaluation_sets.collecting import all_dropped
 from clipaudit.evaluation_sets.manifest import Manifest, origins
 from clipaudit.text.escaping import shown
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from clipaudit.evaluation_sets.collecting import Tally
     from clipaudit.evaluation_sets.manifest import Origin, Row
+
+_NAMES_SHOWN = 10
 
 LABELS = {
     "potential-member": "was public when the encoder was trained, so it may have been used; "
@@ -160,17 +163,20 @@ def _shortfall(making: Making) -> Iterator[str]:
 
 
 def _dropped(making: Making) -> Iterator[str]:
-    total: Counter[str] = Counter()
-    for tally in making.tallies:
-        total.update(tally.dropped)
-    if not total:
+    dropped = all_dropped(making.tallies)
+    if not dropped:
         return
     yield "## What was left out"
     rows = (
-        (plain(reason), f"{n:,}", making.advice.get(reason, ""))
-        for reason, n in sorted(total.items(), key=lambda item: (-item[1], item[0]))
+        (
+            plain(found.reason),
+            f"{found.count:,}",
+            making.advice.get(found.reason, ""),
+            plain(found.name_some(_NAMES_SHOWN)),
+        )
+        for found in dropped
     )
-    yield _table(("reason", "pictures", "what it means"), rows)
+    yield _table(("reason", "pictures", "what it means", "which"), rows)
 
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:

@@ -7,9 +7,10 @@ records. No more is in flight than could be accepted, so nothing is fetched in v
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import unquote
 
 from clipaudit.errors import SourceError
 from clipaudit.evaluation_sets.folder import Failed, Fetched
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from clipaudit.evaluation_sets.folder import Outcome
 
 Role = Literal["crawled", "member", "non-member"]
+
+MOST_NAMES = 20
+"""Of so many pictures that were left out for one reason the names are kept; more are counted."""
 
 _FAILURES_IN_A_ROW = 10
 """So many downloads that failed for a passing reason, one after the other, mean that the network
@@ -76,6 +80,7 @@ class Tally:
         wanted: How many pictures were asked for.
         pictures: Those that were accepted.
         dropped: Why the others were not: reason → how many.
+        left_out: Names of some of those, the first of each reason.
         is_cut_short: Whether the budget of bytes ended it.
     """
 
@@ -84,12 +89,64 @@ class Tally:
     wanted: int
     pictures: list[Picture] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+    left_out: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     is_cut_short: bool = False
+
+    def drop(self, reason: str, record: ImageRecord) -> None:
+        """Count a picture that was not accepted."""
+        self.dropped[reason] += 1
+        if len(self.left_out[reason]) < MOST_NAMES:
+            self.left_out[reason].append(_name(record))
 
     @property
     def missing(self) -> int:
         """How many pictures it fell short."""
         return self.wanted - len(self.pictures)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Pictures that were not accepted for one reason.
+
+    Attributes:
+        reason: A word for tables.
+        count: How many.
+        names: Files or addresses of the first of them, `MOST_NAMES` at most.
+    """
+
+    reason: str
+    count: int
+    names: tuple[str, ...]
+
+    def name_some(self, n_most: int) -> str:
+        """The names of the first, and how many more there are.
+
+        >>> Dropped("truncated", 3, ("a.png", "b.png", "c.png")).name_some(2)
+        'a.png, b.png and 1 more'
+        """
+        named = self.names[:n_most]
+        n_more = self.count - len(named)
+        return ", ".join(named) + (f" and {n_more:,} more" if named and n_more else "")
+
+
+def all_dropped(tallies: Iterable[Tally]) -> list[Dropped]:
+    """What was not accepted over all keywords, the most frequent reason first."""
+    counts: Counter[str] = Counter()
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for tally in tallies:
+        counts.update(tally.dropped)
+        for reason, some in tally.left_out.items():
+            names[reason] += some
+    return [
+        Dropped(reason, n, tuple(names[reason][:MOST_NAMES]))
+        for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def _name(record: ImageRecord) -> str:
+    """What a person finds a picture by: its address, or the path of its file within its folder."""
+    is_file = record.image_url.startswith("file:")
+    return unquote(record.source_id) if is_file else record.image_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +259,7 @@ class Collector:
             return
         search.rank += 1
         if why := search.want.unfit(record):
-            search.tally.dropped[why] += 1
+            search.tally.drop(why, record)
             return
         future = self._futures.get(record.image_url)
         if future is None:
@@ -222,12 +279,12 @@ class Collector:
             self._counted.add(outcome.url)
             self._n_bytes += outcome.n_bytes
         if isinstance(outcome, Failed):
-            tally.dropped[outcome.reason] += 1
+            tally.drop(outcome.reason, record)
             self._note_failure(outcome)
             return
         self._failures_in_a_row = 0
         if reason := self._refusal(record, outcome):
-            tally.dropped[reason] += 1
+            tally.drop(reason, record)
         else:
             tally.pictures.append(Picture(record, outcome, tally.keyword, rank))
 

@@ -20,7 +20,34 @@ if TYPE_CHECKING:
     from clipaudit_crawlers.fetch import Web
 
     from clipaudit.evaluation_sets.folder import SetFolder
+    from clipaudit.pictures.base import Reason
     from clipaudit.pictures.decoder_pool import DecoderPool
+
+
+_WORDS: dict[Reason, str] = {"timeout": "decoding-timeout", "changed": "changed-while-read"}
+"""Reasons whose own word means another thing for a download."""
+
+_MEANINGS: dict[Reason, str] = {
+    "missing": "there is no file any more, or a link that leads to nothing",
+    "unreadable": "the system does not let us read its file; look at the permissions",
+    "not_a_file": "a pipe, a socket, a device or a folder in the place of a file",
+    "changed": "its file was written to while it was read; run it again",
+    "empty": "its file has no bytes",
+    "too_large": "larger than a picture has to be, or unpacks to more",
+    "too_many_pixels": "it has more pixels than are decoded",
+    "not_an_image": "a page or another file in the place of a picture",
+    "unsupported": "a picture of a kind that is not read",
+    "truncated": "its file ends too early: it was cut off while it was copied or sent",
+    "corrupt": "its file is damaged, or not what its first bytes promise",
+    "out_of_memory": "decoding it needs more memory than one picture may take",
+    "timeout": "decoding it took longer than one picture may take",
+    "decoder_crashed": "the decoder fell over it",
+    "no_embedding": "the encoder makes nothing usable of it",
+}
+DECODING = {
+    _WORDS.get(reason, reason.replace("_", "-")): meaning for reason, meaning in _MEANINGS.items()
+}
+"""Why a file that came gave no picture, as `Failed.reason` → what that means."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +107,7 @@ class Downloader:
         except BadImage as bad:
             outcome = Failed(
                 url=url,
-                reason=bad.reason.replace("_", "-"),
+                reason=_WORDS.get(bad.reason, bad.reason.replace("_", "-")),
                 explanation=str(bad),
                 is_transient=False,
                 n_bytes=len(data),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from clipaudit.errors import InputError, UsageError
+from clipaudit.listings.urls import is_web
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -156,7 +157,7 @@ def is_header(cells: Sequence[str], overrides: Mapping[Role, str]) -> bool:
     """Whether the first row of a text file names its columns."""
     known = {name for names in _NAMES.values() for name in names} | {"hash"}
     known |= {name.lower() for name in overrides.values() if not name.isdigit()}
-    if any(map(_is_address, cells)):  # a caption may well be "title"
+    if any(map(is_web, cells)):  # a caption may well be "title"
         return False
     return any(cell.strip().lower() in known for cell in cells)
 
@@ -250,7 +251,7 @@ def _by_look(columns: Sequence[Column], samples: Mapping[str, Sequence[str]]) ->
     (line, photo id, photo hash, …), and what is like them.
     """
     found: dict[Role, Column] = {}
-    addresses = [column for column in columns if _share(samples[column.name], _is_address) > _MOST]
+    addresses = [column for column in columns if _share(samples[column.name], is_web) > _MOST]
     if addresses:
         found["url"] = max(
             addresses, key=lambda column: _share(samples[column.name], _is_a_picture)
@@ -280,10 +281,6 @@ def _share(values: Sequence[str], fits: Callable[[str], bool]) -> float:
     """Share of the values that fit, among those that are not empty."""
     filled = [value for value in values if value]
     return sum(map(fits, filled)) / len(filled) if filled else 0.0
-
-
-def _is_address(value: str) -> bool:
-    return value.lower().startswith(("http://", "https://"))
 
 
 def _is_a_picture(address: str) -> bool:

@@ -179,6 +179,11 @@ def _refusal(path: Path, error: Exception, memory_mb: int) -> InputError:
             "Drop the broken bytes: iconv -f utf-8 -t utf-8 -c OLD > NEW; or name the encoding "
             "that it has, as in iconv -f latin1 -t utf-8 OLD > NEW.",
         )
+    if "maximum line size" in text.lower():
+        return InputError(
+            f"{str(path)!r} has a row of more than two million bytes",
+            "A quote may be missing, so that all that follows counts as one cell: save it anew.",
+        )
     return InputError(
         f"{str(path)!r} cannot be read: {_first_line(text) or type(error).__name__}",
         "Fetch it anew: it is damaged, cut off, or another kind of file.",

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import os
 import zlib
-from collections import Counter
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from clipaudit.errors import InputError
-from clipaudit.listings.columns import COMPARABLE, Column, Columns, Role, assign, is_header, missing
+from clipaudit.listings.columns import COMPARABLE, Column, Columns, Role, assign, missing
+from clipaudit.listings.delimited import (
+    N_SAMPLED,
+    ROW,
+    START_BYTES,
+    TextKind,
+    count_rows,
+    read_layout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,12 +31,10 @@ ENDINGS = (".parquet", ".tsv", ".csv", ".tsv.gz", ".csv.gz")
 _PLAIN = (".txt", ".txt.gz")
 """What a file may end with that holds an address a line; it has to be named itself."""
 
-_N_SAMPLED = 20
-_START_BYTES = 1 << 18
 _GLOBS = "*?["
 _PARQUET = "hive_partitioning = false, utf8_validation = 'replace'"
 
-Kind = Literal["parquet", "tsv", "csv", "txt"]
+Kind = Literal["parquet"] | TextKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Table:
         names: Names of all its columns, numbers from 1 where the file has no header.
         columns: What its columns hold.
         n_rows: How many rows it has.
+        faults: Sentences on rows that are damaged, and may be read wrongly.
     """
 
     path: Path
@@ -56,6 +60,7 @@ class Table:
     names: tuple[str, ...]
     columns: Columns
     n_rows: int
+    faults: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -198,7 +203,7 @@ def _start(path: Path) -> bytes:
     is_packed = path.name.lower().endswith(".gz")
     try:
         with gzip.open(path) if is_packed else path.open("rb") as file:
-            return file.read(_START_BYTES)
+            return file.read(START_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
@@ -211,7 +216,7 @@ def _open_parquet(engine: Engine, path: Path, overrides: Mapping[Role, str]) -> 
     described = engine.columns(path, plain)
     columns = [Column(name, quoted(name), kind) for name, kind in described]
     if any(column.name.lower() == "file_row_number" for column in columns):
-        reader, row = plain, "row_number() OVER () - 1"
+        reader, row = plain, ROW
     else:
         reader = f"read_parquet($file, {_PARQUET}, file_row_number = true)"
         row = "file_row_number"
@@ -227,7 +232,7 @@ def _open_parquet(engine: Engine, path: Path, overrides: Mapping[Role, str]) -> 
 
 
 def _sample(engine: Engine, path: Path, reader: str, column: Column) -> list[str]:
-    query = f"SELECT {column.sql} FROM {reader} LIMIT {_N_SAMPLED}"  # noqa: S608 - quoted
+    query = f"SELECT {column.sql} FROM {reader} LIMIT {N_SAMPLED}"  # noqa: S608 - quoted
     return [str(value) for (value,) in engine.all(path, query) if value is not None]
 
 
@@ -242,27 +247,23 @@ def _open_text(
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{str(path)!r} is UTF-16 text", "Save it as UTF-8.")
     kind = _text_kind(path)
-    rows = _first_rows(path, start, kind)
-    has_header = is_header(rows[0], overrides) if rows and kind != "txt" else False
-    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 1  # a caption may hold tabs
-    names = [*rows[0], *[""] * width][:width] if has_header else [""] * width
-    if kind == "txt":
-        names = ["url"]
+    layout, rows = read_layout(path, kind, start, overrides)
+    names = ["url"] if kind == "txt" else layout.names
     columns = [
         Column(name.strip() or str(number), f"c{number}", "VARCHAR")
         for number, name in enumerate(names, 1)
     ]
     samples = {
-        column.name: [row[at] for row in rows[has_header:] if at < len(row)]
-        for at, column in enumerate(columns)
+        column.name: [row[at] for row in rows if at < len(row)] for at, column in enumerate(columns)
     }
-    reader = _text_reader(path, kind, width, has_header=has_header)
     found = assign(columns, samples, overrides)
-    table = Table(path, kind, reader, "0", tuple(samples), found, 0)
-    if not rows:
+    if layout.note is not None:
+        found = replace(found, notes=(*found.notes, layout.note))
+    table = Table(path, kind, layout.reader, "0", tuple(samples), found, 0)
+    if layout.is_empty:
         return table
     try:
-        n_rows = _read_once(engine, path, reader, found)
+        counts = count_rows(engine, path, layout, [c.sql for c in found.by_role.values()])
     except InputError:
         if needs_text:
             raise
@@ -271,71 +272,16 @@ def _open_text(
             raise
         note = "captions and keys are not shown: they are damaged, or not UTF-8"
         found = replace(found, by_role=searched, notes=(*found.notes, note), shared_key=None)
-        n_rows = _read_once(engine, path, reader, found)
-    return replace(table, row="row_number() OVER () - 1", columns=found, n_rows=n_rows)
+        counts = count_rows(engine, path, layout, [c.sql for c in searched.values()])
+    found = replace(found, notes=(*found.notes, *counts.faults))
+    return replace(table, row=ROW, columns=found, n_rows=counts.n_rows, faults=counts.faults)
 
 
-def _text_kind(path: Path) -> Kind:
+def _text_kind(path: Path) -> TextKind:
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".txt"):
         return "txt"
     return "tsv" if name.endswith(".tsv") else "csv"
-
-
-def _read_once(engine: Engine, path: Path, reader: str, columns: Columns) -> int:
-    """How many rows there are; reads all that is used later, so that broken text shows now."""
-    counts = ["count(*)", *(f"count({column.sql})" for column in columns.by_role.values())]
-    (n_rows, *_) = engine.row(path, f"SELECT {', '.join(counts)} FROM {reader}")  # noqa: S608
-    return int(n_rows)
-
-
-def _text_reader(path: Path, kind: Kind, width: int, *, has_header: bool) -> str:
-    # In TSV, as these lists are published, a quote is a quote; only CSV may quote line ends.
-    settings = {
-        "delim": {"tsv": "'\t'", "txt": "'\x01'"}.get(kind, "','"),  # no address holds \x01
-        "quote": "'\"'" if kind == "csv" else "''",
-        "escape": "'\"'" if kind == "csv" else "''",
-        "parallel": "false" if kind == "csv" else "true",
-        "header": "true" if has_header else "false",
-        "compression": "'gzip'" if path.name.lower().endswith(".gz") else "'none'",
-        "columns": "{" + ", ".join(f"'c{n}': 'VARCHAR'" for n in range(1, width + 1)) + "}",
-        "auto_detect": "false",
-        "strict_mode": "false",
-        "null_padding": "true",
-    }
-    return f"read_csv($file, {', '.join(f'{name} = {value}' for name, value in settings.items())})"
-
-
-def _first_rows(path: Path, start: bytes, kind: Kind) -> list[list[str]]:
-    """The cells of the first rows; the last line of `start` may be cut off, and is left out."""
-    text = start.removeprefix(b"\xef\xbb\xbf").decode(errors="replace")
-    lines = text.split("\n")
-    if len(start) == _START_BYTES and len(lines) == 1:
-        raise InputError(
-            f"the first line of {str(path)!r} has no end", "Name a file with a row a line."
-        )
-    if len(start) == _START_BYTES:
-        del lines[-1]
-    if kind != "csv":
-        filled = (line.rstrip("\r") for line in lines if line.strip())
-        delimiter = "\t" if kind == "tsv" else "\x01"
-        return [[*map(unquoted, line.split(delimiter))] for line in islice(filled, _N_SAMPLED + 1)]
-    try:
-        return list(islice(filter(None, csv.reader(lines)), _N_SAMPLED + 1))
-    except csv.Error as error:
-        raise InputError(
-            f"{str(path)!r} is no CSV: {error}", "Save it anew, with quotes around cells."
-        ) from error
-
-
-def unquoted(cell: str) -> str:
-    """A cell of a TSV file without the quotes that some writers put around all of them.
-
-    >>> unquoted('"an ""odd"" otter"'), unquoted('"An otter" it says')
-    ('an "odd" otter', '"An otter" it says')
-    """
-    is_quoted = len(cell) > 1 and cell.startswith('"') and cell.endswith('"')
-    return cell[1:-1].replace('""', '"') if is_quoted else cell
 
 
 def quoted(name: str) -> str:

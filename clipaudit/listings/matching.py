@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from bisect import insort
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from clipaudit.listings.rows import text_of
-from clipaudit.listings.urls import flickr_id, normalise, spellings
+from clipaudit.listings.urls import flickr_id, normalise, path_of, spellings
 from clipaudit.pictures.near_duplicates import MOST_BITS
 
 if TYPE_CHECKING:
@@ -141,17 +142,15 @@ class _Search:
     def by_url(self) -> None:
         exact, normal = _Index(), _Index()
         wanted: set[str] = set()
+        paths: set[str] = set()
         for place, picture in enumerate(self._asked):
             if picture.url is not None:
                 exact.add(picture.url.strip(), place)
                 normal.add(normalise(picture.url), place)
                 wanted |= spellings(picture.url)
-
-        # One value is taken apart for ten million rows, so no regular expression: see benchmarks.
-        sieve = (
-            "lower(split_part(split_part(url, '#', 1), '?', 1)) IN (SELECT lower(unnest($wanted)))"
-        )
-        for row, url in self._sift(sieve, [*wanted]):
+                path = path_of(picture.url)
+                paths |= {path} if path is not None else set()
+        for row, url in self._sift(sieve(paths), wanted=[*wanted], paths=[*paths]):
             equal = exact[url.strip()]
             for place in equal:
                 self._hit(place, "url", 1, [(0, row)])
@@ -166,13 +165,14 @@ class _Search:
             self._equal("flickr_id", column, places)
             return
 
-        sieve = (
-            "split_part(split_part(url, '/', -1), '_', 1) IN (SELECT unnest($wanted)) OR "
-            "(contains(url, 'flickr.com/photos/') AND "
-            "regexp_extract(url, 'flickr\\.com/photos/[^/]+/([0-9]+)', 1) "
-            "IN (SELECT unnest($wanted)))"
-        )
-        for row, url in self._sift(sieve, [*places]):
+        sieve = f"""
+            CASE WHEN contains(url, 'lickr.com/') AND ({_ODD}) THEN '*'
+            WHEN contains(url, 'lickr.com/photos/')
+            THEN regexp_extract(url, '/photos/[^/]+/([0-9]+)', 1)
+            ELSE split_part(split_part(url, '/', -1), '_', 1) END
+            IN (SELECT unnest($wanted) UNION ALL SELECT '*')
+        """
+        for row, url in self._sift(sieve, wanted=[*places]):
             for place in places[flickr_id(url)]:
                 self._hit(place, "flickr_id", 1, [(0, row)])
 
@@ -229,12 +229,12 @@ class _Search:
             for place in places[spelled[value]]:
                 self._hit(place, way, n_rows, [(0, row) for row in rows])
 
-    def _sift(self, sieve: str, wanted: list[str]) -> Iterator[tuple[int, str]]:
+    def _sift(self, sieve: str, **values: list[str]) -> Iterator[tuple[int, str]]:
         """Number and address of the rows whose address passes a sieve."""
         column = self._table.columns.by_role["url"]
         source = self._rows(text_of(column), "url")
-        query = f'SELECT "row", url FROM ({source}) WHERE {sieve}'  # noqa: S608 - quoted names
-        for rows in self._engine.stream(self._table.path, query, wanted=wanted):
+        query = f'SELECT "row", url FROM ({source}) WHERE url IS NOT NULL AND ({sieve})'  # noqa: S608
+        for rows in self._engine.stream(self._table.path, query, **values):
             yield from rows
 
     def _rows(self, expression: str, name: str) -> str:
@@ -267,6 +267,67 @@ class _Index:
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._places)
+
+
+# --- the sieve for addresses ---------------------------------------------------------------------
+#
+# Ten million rows go through it, so a plain row is taken apart once and looked for among the plain
+# spellings of what is wanted, without a regular expression: see benchmarks. A row that may be in
+# another spelling is looked for by the name of its file, decoded and without blanks, which is the
+# same in all of them. What passes is normalised and compared in Python.
+
+_HEAD = "split_part(split_part(url, '#', 1), '?', 1)"
+
+_ODD = " OR ".join(
+    (
+        "NOT starts_with(url, 'http')",
+        "strlen(url) <> length(url)",  # bytes and characters: not ASCII
+        *(f"contains(url, '{text}')" for text in ("%", "#", "@", "/.", "&amp;", "&#")),
+        *(f"contains(url, chr({code}))" for code in (9, 10, 13, 32)),
+    )
+)
+"""The SQL of whether an address may be in another spelling than a plain one."""
+
+_IN_ENTITIES = {ord(char) for char in "\"&'<>"}
+_DELIMITERS = {ord(char) for char in "#%/?"}
+
+
+def _file_name(path: str) -> str:
+    """The SQL of what stands behind the last slash, the same in all spellings."""
+    decoded = f"coalesce(TRY(url_decode(split_part({path}, '/', -1))), '%')"  # % if not UTF-8
+    return f"regexp_replace({decoded}, '[\\pC\\pZ\"<>]+', '', 'g')"
+
+
+def sieve(paths: Iterable[str]) -> str:
+    """The SQL of which rows may have one of some addresses; `$wanted` are their plain spellings.
+
+    Args:
+        paths: Those of the addresses as they are normalised, which are `$paths`.
+    """
+    has_root = has_folder = False
+    codes: set[int] = set()
+    for path in paths:
+        has_root |= path == "/"
+        has_folder |= path.endswith("/")
+        codes |= {int(code, 16) for code in re.findall("%([0-7][0-9A-F])", path)}
+        codes |= {ord("'")} if "'" in path else set()
+    odd = [_ODD, *(f"contains(url, chr({code}))" for code in sorted(codes - _DELIMITERS))]
+    if codes & _IN_ENTITIES:
+        odd.append("contains(url, '&')")
+    by_hand = [f"(contains({_HEAD}, '&') AND (contains({_HEAD}, ';') OR ends_with({_HEAD}, '&')))"]
+    if has_root:
+        by_hand.append(f"split_part({_HEAD}, '/', 4) = ''")
+    if has_folder:
+        by_hand.append(f"{_file_name(_HEAD)} IN ('.', '..')")
+    return f"""
+        CASE WHEN NOT ({" OR ".join(odd)}) THEN lower(split_part(url, '?', 1))
+        WHEN {" OR ".join(by_hand)} THEN '?*'
+        ELSE '?' || {_file_name(_HEAD)} END
+        IN (
+            SELECT lower(unnest($wanted)) UNION ALL SELECT '?*' UNION ALL
+            SELECT '?' || {_file_name("path")} FROM (SELECT unnest($paths) AS path)
+        )
+    """  # noqa: S608 - fixed text
 
 
 def _phash(column: Column) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clipaudit.listings.columns import ROLES
-from clipaudit.listings.files import unquoted
+from clipaudit.listings.delimited import unquoted
+from clipaudit.listings.urls import complete, host_of, unicode_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -66,7 +67,7 @@ class Listed:
 def listed(cells: Mapping[Role, str]) -> Listed:
     """One row of a list, from the text of its cells; empty ones say nothing."""
     return Listed(
-        url=cells["url"].strip(),
+        url=complete(cells["url"]),
         key=cells["key"] or None,
         text=cells["text"] or None,
         sha256=_digest(cells["sha256"], 64),
@@ -156,16 +157,23 @@ def hosts_of(engine: Engine, table: Table, domain: str) -> tuple[int, list[tuple
         InputError: The file is broken.
     """
     url = text_of(table.columns.by_role["url"])
+    name = unicode_host(domain)
+    within = ("contains(place, {})", "host = {0} OR ends_with(host, '.' || {0})")
+    names = ["$domain"] if name == domain else ["$domain", "$name"]
+    may_be, is_host = (" OR ".join(test.format(name) for name in names) for test in within)
     query = f"""
         SELECT host, n, example, sum(n) OVER () FROM (
             SELECT host, count(*) AS n, min(url) AS example FROM (
-                SELECT split_part(split_part(place, '@', -1), ':', 1) AS host, url FROM (
+                SELECT CASE WHEN regexp_full_match(place, '[a-z0-9.-]*[a-z0-9]') THEN place
+                ELSE regexp_extract(place, '^([^?#@]*@)?([^?#:]*?)[.\\pZ\\pC]*([?#:]|$)', 2) END
+                AS host, url FROM (
                     SELECT lower(split_part({url}, '/', 3)) AS place, {url} AS url
                     FROM {table.reader}
-                ) WHERE contains(place, $domain)
-            ) WHERE host = $domain OR ends_with(host, '.' || $domain) GROUP BY host
+                ) WHERE {may_be}
+            ) WHERE {is_host} GROUP BY host
         ) ORDER BY n DESC, host LIMIT {_MOST_HOSTS}
     """  # noqa: S608 - quoted names
-    found = engine.all(table.path, query, domain=domain)
+    values = {"domain": domain} if name == domain else {"domain": domain, "name": name}
+    found = engine.all(table.path, query, **values)
     total = int(found[0][3]) if found else 0
-    return total, [(host, n_rows, example) for host, n_rows, example, _ in found]
+    return total, [(host_of(host) or host, n_rows, example) for host, n_rows, example, _ in found]

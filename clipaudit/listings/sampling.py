@@ -7,6 +7,7 @@ list, and who needs fewer rows than asked for causes fewer scans.
 
 from __future__ import annotations
 
+import logging
 from itertools import product
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +22,8 @@ from clipaudit.listings.urls import normalise
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 _PLACES = 1 << 64
 _MOST_AT_ONCE = 20_000
@@ -62,6 +65,9 @@ class Sample:
             self._others = [table for table in theirs if table.n_rows]
             for table in self._tables:
                 _require_address(table)
+            for table in tables:
+                for fault in table.faults:
+                    logger.warning("%s: %s", table.path.name, fault)
             self._shares_key = _shares_key(self._tables, self._others)
             self.compared_by = self._compared_by()
         except BaseException:
@@ -234,5 +240,7 @@ def _shares_key(tables: Sequence[Table], others: Sequence[Table]) -> bool:
 
 
 def _is_web(url: str) -> str:
+    """The SQL of what `urls.is_web` says, and of a little more."""
     start = f"lower(left({url}, 8))"
-    return f"(starts_with({start}, 'http://') OR {start} = 'https://')"
+    is_plain = f"starts_with({start}, 'http://') OR {start} = 'https://'"
+    return f"({is_plain} OR regexp_matches({url}, '(?i)^[\\s\\pC\\pZ\"<]*(https?:)?//'))"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,8 +24,8 @@ from PIL import Image
 from clipaudit._version import __version__
 from clipaudit.errors import SourceError
 from clipaudit.evaluation_sets.card import Making, attribution, data_card
-from clipaudit.evaluation_sets.collecting import Collector, Step, Tally
-from clipaudit.evaluation_sets.downloading import Downloader
+from clipaudit.evaluation_sets.collecting import Collector, Step, Tally, all_dropped
+from clipaudit.evaluation_sets.downloading import DECODING, Downloader
 from clipaudit.evaluation_sets.drawing import Drawn, draw_and_pair, draw_matched
 from clipaudit.evaluation_sets.folder import SetFolder, picture_name
 from clipaudit.evaluation_sets.joining import join
@@ -57,16 +56,26 @@ if TYPE_CHECKING:
 
 HOME = "https://pypi.org/project/clipaudit"
 
-ADVICE = {
+_MEANINGS = {
     "duplicate": "the very same file came under another keyword or address",
     "near-duplicate": "the same to the eye as a picture that is in the set",
     "changed": "its bytes are not those that the list was made from",
     "taken-before-cutoff": "made before the cut-off, though put online after it",
     "date-unknown": "nothing says when it was made",
-    "not-an-image": "a page or another file in the place of a picture",
     **REASONS,
+    **DECODING,
 }
 """Why a picture was left out → what that means."""
+
+
+def meaning_of(reason: str) -> str:
+    """What it means that a picture was left out for a reason, for people.
+
+    >>> meaning_of("truncated")
+    'its file ends too early: it was cut off while it was copied or sent'
+    """
+    unknown = "its host answers with a number that HTTP does not know; may work later"
+    return _MEANINGS.get(reason, unknown if reason.startswith("http-") else "for an unknown reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +205,7 @@ def build(
             notice=sourcing.notice,
             tallies=tallies,
             n_unused=drawn.n_unused,
-            advice=ADVICE,
+            advice={found.reason: meaning_of(found.reason) for found in all_dropped(tallies)},
             confounds=sourcing.confounds,
         )
         folder.write("README.md", data_card(manifest, making).encode())
@@ -287,8 +296,5 @@ def _write_pictures(
 
 
 def _nothing_found(sourcing: Sourcing, tallies: Sequence[Tally]) -> str:
-    dropped: Counter[str] = Counter()
-    for tally in tallies:
-        dropped.update(tally.dropped)
-    why = ", ".join(f"{n} {reason}" for reason, n in dropped.most_common(3))
+    why = ", ".join(f"{found.count} {found.reason}" for found in all_dropped(tallies)[:3])
     return f"{sourcing.title} gave no usable picture" + (f" ({why})" if why else "")

@@ -111,7 +111,7 @@ def read_subjects(
 
 
 def _is_address(text: str) -> bool:
-    return text.lower().startswith(("http://", "https://"))
+    return text.strip().lower().startswith(("http://", "https://"))
 
 
 def _address(url: str) -> Subject:

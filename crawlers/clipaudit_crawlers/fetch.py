@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlencode, urlsplit
 
 from clipaudit.errors import SourceError
-from clipaudit_crawlers.web.answers import ANSWERS, Answers
+from clipaudit_crawlers.web.answers import ANSWERS, Answers, parsed
 from clipaudit_crawlers.web.client import Ask, Client
 from clipaudit_crawlers.web.config import WebConfig
 from clipaudit_crawlers.web.failures import (
@@ -120,7 +121,8 @@ class Web:
         key = archive_key(url, params)
         kept = None if self._archive is None else self._archive.read(key)
         if kept is not None:
-            return json.loads(kept)
+            with suppress(ValueError, RecursionError):  # whoever had the folder may have broken it
+                return parsed(kept)
         if self.config.offline:
             asked = self._keys.hidden(f"{url}?{urlencode(params)}")
             raise SourceError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 LICENSES = (
     *("by", "by-sa", "by-nd", "by-nc", "by-nc-sa", "by-nc-nd", "cc0", "pdm"),
@@ -27,6 +27,11 @@ _CC0_NAME = re.compile(r"\bcc[ -]?(?:0|zero)\b")
 _PUBLIC_DOMAIN_NAME = re.compile(r"public domain\b|pdm\b|(?:cc-)?pd(?:-|$)")
 _PATHS = {"zero": "cc0", "mark": "pdm", "publicdomain": "pdm", "by-nd-nc": "by-nc-nd"}
 """What the URLs of Creative Commons call a licence, where it is not our id."""
+
+_BLANK = re.compile(r"[^\S\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+_SECOND = re.compile(r"\shttps?://", re.IGNORECASE)
+"""Two addresses in the place of one."""
 
 _MOST_MARKUP = 20_000
 _EMPTY_TAGS = frozenset(
@@ -146,20 +151,27 @@ def one_line(text: str | None, most: int = 300) -> str | None:
 
 
 def http_url(text: str | None) -> str | None:
-    """A complete URL of the web, or None; one that begins with // is taken for `https`."""
+    """A complete URL of the web, or None; one that begins with // is taken for `https`.
+
+    Blanks in it are percent-encoded, as a browser would.
+
+    >>> http_url("//example.org/a b.jpg")
+    'https://example.org/a%20b.jpg'
+    """
     if text is None:
         return None
     text = text.strip()
     if text.startswith("//"):
         text = f"https:{text}"
-    if not text.isprintable() or " " in text:
-        return None
     try:
         parts = urlsplit(text)
         is_complete = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:  # brackets that hold no address
         return None
-    return text if is_complete else None
+    if not is_complete or _BLANK.search(parts.netloc) or _SECOND.search(text):
+        return None
+    text = _BLANK.sub(lambda match: quote(match[0]), text)
+    return text if text.isprintable() else None
 
 
 class _Reader(HTMLParser):

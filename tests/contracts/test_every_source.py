@@ -1,7 +1,9 @@
 """What holds for every source, asked over real sockets, or reading real files."""
 
+import json
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from io import BytesIO
@@ -152,6 +154,30 @@ def at_work(running):
 
 def test_every_source_is_tried_here():
     assert {case.name for case in CASES} == set(source_names())
+
+
+def text_names(answer):
+    """The names of all fields of an answer that hold text."""
+    if isinstance(answer, list):
+        return {name for item in answer for name in text_names(item)}
+    if not isinstance(answer, dict):
+        return set()
+    own = {name for name, item in answer.items() if isinstance(item, str)}
+    return own | {name for item in answer.values() for name in text_names(item)}
+
+
+def with_halves(answer, field):
+    """The answer with half of a character in every text of one field."""
+    if isinstance(answer, list):
+        return [with_halves(item, field) for item in answer]
+    if not isinstance(answer, dict):
+        return answer
+    return {
+        name: f"{item}\ud800"
+        if name == field and isinstance(item, str)
+        else with_halves(item, field)
+        for name, item in answer.items()
+    }
 
 
 # --- facts ---------------------------------------------------------------------------------------
@@ -516,3 +542,24 @@ def test_a_new_source_is_one_module_and_one_line(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["build-eval", "-k", "otter", "-s", "toi"])
     assert "Did you mean toy?" in capsys.readouterr().err
+
+
+@ONLINE
+def test_halves_of_characters_in_an_answer_are_replaced(case, at_work):
+    kept = Kept()
+    with Web(AT_ONCE, kept) as web:
+        whole = list(at_work.search(limit=9, web=web))
+    pages = [json.loads(page) for page in kept.values()]
+    n_found = 0
+    for name in sorted(text_names(pages)):
+        at_work.service.faults.clear()
+        at_work.fails(*(Answer(json.dumps(with_halves(page, name))) for page in pages))
+        found = []
+        with suppress(SourceError):  # what says that all is well may say nothing any more
+            found = list(at_work.search(limit=9))
+        assert len(found) <= len(whole)
+        n_found += len(found)
+        for record in found:
+            for field in fields(record):
+                assert str(getattr(record, field.name)).encode()
+    assert n_found > len(whole)

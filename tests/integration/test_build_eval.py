@@ -265,6 +265,42 @@ def test_what_a_source_has_to_say_reaches_the_screen(build, tmp_path):
     assert "no subfolder for the keyword 'otter'" in done.stderr
 
 
+def test_every_file_that_is_left_out_is_named_with_what_its_reason_means(build, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    jpegs = [picture.jpeg() for picture in World().pictures("otter")[:2]]
+    files = {
+        "whole.jpg": jpegs[0],
+        "again [x].jpg": jpegs[0],
+        "cut.jpg": jpegs[1][:-600],
+        "none.jpg": b"",
+        "page.jpg": b"<html>",
+        "odd.ppm": b"P6 1 1 255 abc",
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    done = build("-k", "otter", "-s", f"folder:{folder}", "--nonmembers", "none")
+    assert done.returncode == 0, done.stderr
+    card = (tmp_path / "set" / "README.md").read_text().replace("\\", "")
+    for name in files.keys() - {"whole.jpg", "again [x].jpg"}:
+        assert name in done.stdout
+        assert name in card
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "http_proxy", "ALL_PROXY"])
+def test_that_no_proxy_is_used_is_said_where_one_is_set(build, tmp_path, name):
+    (tmp_path / "list.txt").write_text("not asked")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "1.jpg").write_bytes(World().pictures("otter")[0].jpeg())
+    web = ("-k", "otter", "-s", f"urls:{tmp_path / 'list.txt'}", "--nonmembers", "none")
+    local = ("-k", "otter", "-s", f"folder:{tmp_path / 'mine'}", "--nonmembers", "none")
+    proxy = {name: "http://127.0.0.1:9"}
+    said = f"No proxy is used, though {name} is set"
+    assert said in build(*web, **proxy).stderr
+    assert said not in build(*web, "--quiet", **proxy).stderr
+    assert said not in build(*local, **proxy).stderr
+
+
 def test_a_list_of_addresses_makes_a_set_and_counts_what_is_no_picture(build, tmp_path):
     world = World(missing=0.0)
     with OpenverseService(world) as service:
@@ -283,6 +319,9 @@ def test_a_list_of_addresses_makes_a_set_and_counts_what_is_no_picture(build, tm
         )
     assert done.returncode == 0, done.stderr
     assert labels(tmp_path / "set") == {"potential-member": 4}
+    card = (tmp_path / "set" / "README.md").read_text()
+    for address in addresses[:3]:
+        assert address in card.replace("\\", "")
     card = (tmp_path / "set" / "README.md").read_text()
     assert "| not-an-image | 1 |" in card
     assert "| opted-out | 1 |" in card

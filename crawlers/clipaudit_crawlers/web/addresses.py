@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -39,6 +40,10 @@ _LONGEST_URL = 8192
 _NO_PART_OF_A_URL = re.compile(r"[\x00-\x1f\x7f\\]")
 """Programs do not agree on what these mean: a check would see another host than a connection."""
 
+_INSIDE = frozenset((ip_address("168.63.129.16"),))
+"""Public by its number, but answered by the host of a virtual machine. Source: Microsoft, What is
+IP address 168.63.129.16?"""
+
 # It warns of each address that it refuses; without this, Python would print that.
 logging.getLogger("requests_hardened").addHandler(logging.NullHandler())
 
@@ -50,7 +55,8 @@ def is_public(address: Address) -> bool:
             return is_public(address.ipv4_mapped)
         if address.is_site_local:
             return False
-    return address.is_global and not (address.is_multicast or address.is_reserved)
+    is_inside = address.is_multicast or address.is_reserved or address in _INSIDE
+    return address.is_global and not is_inside
 
 
 def loopback_networks(networks: Sequence[str]) -> tuple[Network, ...]:
@@ -114,8 +120,14 @@ class CheckedAdapter(IPFilterAdapter):  # type: ignore[misc] # untyped, see abov
 
         Raises:
             InvalidIPAddress: It is not public.
+            OSError: The name has no address.
         """
-        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        try:
+            host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        except UnicodeError:  # the name is none
+            raise
+        except (IndexError, ValueError) as error:  # a resolver that gives no address of use
+            raise socket.gaierror(socket.EAI_NONAME, "no address") from error
         address = ip_address(host["host"].strip("[]"))
         if not self._may_ask(address):
             raise InvalidIPAddress(address)

@@ -66,7 +66,7 @@ class Answers:
                 raise bad_status(came, body, may_repeat=ask.form is None)
             body = came.read(self._config.most_answer_bytes)
         try:
-            answer = _parsed(body)
+            answer = parsed(body)
             if ask.form is not None:
                 return answer  # a token is what it was asked for
             answer = self._keys.hidden_in(answer)
@@ -100,7 +100,7 @@ class Answers:
     def _refused(self, service: str, status: int, body: bytes) -> RefusedError:
         detail = ""
         try:
-            answer = self._keys.hidden_in(_parsed(body))
+            answer = self._keys.hidden_in(parsed(body))
             detail = f": {json.dumps(answer)[:200]}"
         except (ValueError, RecursionError):
             answer = self._keys.hidden(body.decode("utf-8", "replace"))
@@ -125,8 +125,8 @@ def _busy(again: TryAgain, host: str) -> Broken:
     )
 
 
-def _parsed(body: bytes) -> Any:
-    """The body as JSON.
+def parsed(body: bytes) -> Any:
+    """The body as JSON, with halves of characters replaced, which no file and no URL can hold.
 
     Raises:
         ValueError: It is none.
@@ -136,4 +136,14 @@ def _parsed(body: bytes) -> Any:
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no JSON")
 
-    return json.loads(body, parse_constant=refuse)
+    return _whole(json.loads(body, parse_constant=refuse))
+
+
+def _whole(answer: Any) -> Any:
+    if isinstance(answer, str):
+        return answer.encode("utf-8", "replace").decode()
+    if isinstance(answer, list):
+        return [_whole(item) for item in answer]
+    if isinstance(answer, dict):
+        return {_whole(name): _whole(item) for name, item in answer.items()}
+    return answer

@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 _NO_WAY = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN}
 
+_NO_ADDRESS = "getaddrinfo returns an empty list"
+"""What urllib3 says, as an `OSError`, of a resolver that gives none and no error either."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hop:
@@ -70,7 +73,7 @@ class Hop:
 
         if is_any(InvalidIPAddress):
             return self.broken("address-refused", "is an address of a private network")
-        if is_any(socket.gaierror):
+        if is_any(socket.gaierror) or any(str(cause) == _NO_ADDRESS for cause in causes):
             return self.broken("unknown-host", "cannot be found", is_transient=True)
         if is_any(urllib3.exceptions.ClosedPoolError):
             return self.broken("stopped", "is not asked any more", is_transient=True)

@@ -6,6 +6,7 @@ import time
 
 import pytest
 import trustme
+from clipaudit_crawlers.fetch import REASONS
 
 from clipaudit.errors import SourceError
 from tests.made.canary import CANARY, failure
@@ -45,6 +46,8 @@ INWARD = [
     "http://[5f00::1]:{port}/",
     "http://10.0.0.1:{port}/",
     "http://100.64.0.1:{port}/",
+    "http://168.63.129.16:{port}/metadata",
+    "http://[::ffff:168.63.129.16]:{port}/",
     "http://169.254.169.254:{port}/latest/meta-data/",
     "http://172.16.0.1:{port}/",
     "http://192.168.0.1:{port}/",
@@ -181,6 +184,28 @@ def test_a_name_that_nobody_knows_is_looked_up_once(make_web, names):
     assert (error.reason, error.is_transient) == ("unknown-host", True)
     assert names.asked == ["nowhere.example"]
     assert time.monotonic() - started < 0.5
+
+
+@pytest.mark.parametrize("allow_private", [False, True, ("127.0.0.1/32",)], ids=str)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [],
+        [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", "/run/x")],
+        [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("no address", 80))],
+        [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("", 80, 0, 0))],
+    ],
+    ids=["nothing", "another family", "no address", "an empty one"],
+)
+def test_a_resolver_that_gives_no_address_is_a_reason(make_web, monkeypatch, allow_private, answer):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: answer)
+    web = make_web(allow_private=allow_private, ports=(80, 443))
+    reason = failure(lambda: web.download("http://x.example/")).reason
+    assert reason in ({"unknown-host"} if not answer or allow_private is not True else REASONS)
+    error = failure(lambda: web.get_json("Otters", "https://x.example/", {}))
+    assert isinstance(error, SourceError)
+    if not answer:
+        assert "cannot reach x.example" in str(error)
 
 
 def test_private_addresses_can_be_allowed_with_any_port(make_web, server):

@@ -190,8 +190,14 @@ def test_the_first_link_is_found_if_it_leads_to_the_web(markup, url):
     "text",
     [
         *("", "otter", "ftp://a.org/x", "file:///etc/passwd", "javascript:alert(1)", "https://"),
-        *("http://[::1", "https://a.org/a b", "https://a.org/\x00", "https://a.org/\u202e", "/x"),
-        *("data:image/png;base64,", "http:a.org"),
+        *("http://[::1", "https://a b.org/x", "https://a.org/\x00", "https://a.org/\u202e", "/x"),
+        *(
+            "data:image/png;base64,",
+            "http:a.org",
+            "https://a.org/1 http://a.org/2",
+            "https://a.org/\ud800",
+            "https://a.org/a\nb",
+        ),
     ],
 )
 def test_what_is_no_complete_address_of_the_web_is_none(text):
@@ -201,3 +207,16 @@ def test_what_is_no_complete_address_of_the_web_is_none(text):
 def test_an_address_without_its_scheme_is_taken_for_https():
     assert http_url(" //a.org/x.jpg\n") == "https://a.org/x.jpg"
     assert http_url("http://a.org/ä.jpg?x=1#y") == "http://a.org/ä.jpg?x=1#y"
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://a.org/a b.jpg", "https://a.org/a%20b.jpg"),
+        (" //a.org/a  b.jpg?q=c d ", "https://a.org/a%20%20b.jpg?q=c%20d"),
+        ("http://a.org/a%20b c.jpg", "http://a.org/a%20b%20c.jpg"),
+        ("http://a.org/a\u00a0b\u3000c.jpg", "http://a.org/a%C2%A0b%E3%80%80c.jpg"),
+    ],
+)
+def test_blanks_in_an_address_are_encoded(text, url):
+    assert http_url(text) == url

@@ -443,7 +443,7 @@ PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452")
             "link,text\nhere,there\n",
             "no column of 'x.csv' holds addresses; there are: 'link', 'text'",
         ),
-        ("x.csv", "url;text\nhttps;x\n", "no column of 'x.csv' holds addresses"),
+        ("x.csv", "url:text\nhttps:x\n", "no column of 'x.csv' holds addresses"),
         ("x.csv", ",,\n,,\n", "no column of 'x.csv'"),
         ("x.csv", PNG, "is no text, but a binary file"),
         ("x.txt", PNG, "is no text, but a binary file"),

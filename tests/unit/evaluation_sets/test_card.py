@@ -64,8 +64,18 @@ def test_a_shortfall_and_its_reasons_are_in_the_card():
     tally = Tally("otter", "crawled", 30, dropped=Counter({"http-404": 5, "duplicate": 1}))
     text = card([row("a")], [tally], n_unused=3)
     assert table_cells(text, "otter")[0] == ["otter", "crawled", "0", "30"]
-    assert table_cells(text, "http-404")[0] == ["http-404", "5", "gone"]
+    assert table_cells(text, "http-404")[0] == ["http-404", "5", "gone", ""]
     assert "keep both sides equal: 3 more" in text
+
+
+def test_the_pictures_that_were_left_out_are_named():
+    tally = Tally("otter", "crawled", 30)
+    for number in range(12):
+        tally.drop("truncated", record(f"{number}"))
+    (cells,) = table_cells(card([row("a")], [tally]), "truncated")
+    assert cells[1] == "12"
+    assert cells[3].endswith(" and 2 more")
+    assert cells[3].count("https") == 10
 
 
 def test_a_set_without_shortfall_does_not_speak_of_one():

@@ -5,11 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import pytest
+from clipaudit_crawlers.base import ImageRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipaudit.errors import SourceError
-from clipaudit.evaluation_sets.collecting import Collector, Step, Want
+from clipaudit.evaluation_sets.collecting import Collector, Step, Tally, Want, all_dropped
 from tests.made.set_pictures import failed, fetched, record
 
 
@@ -147,3 +148,16 @@ def test_every_outcome_is_told_with_the_keyword_at_work():
     assert [step.tally.keyword for step in steps if step.n_bytes] == [*["otter"] * 3, *["seal"] * 2]
     assert steps[-1].n_bytes == 3000
     assert steps[-1].n_done == 2
+
+
+def test_files_that_were_left_out_are_named_by_their_path_and_others_by_their_address():
+    tally, other = Tally("otter", "crawled", 9), Tally("seal", "crawled", 9)
+    file = ImageRecord(source="folder", source_id="a/b%20c.png", image_url="file:///x/a/b%20c.png")
+    address = ImageRecord(source="urls", source_id="1", image_url="https://a.org/b%20c.png")
+    tally.drop("truncated", file)
+    other.drop("truncated", address)
+    other.drop("http-404", address)
+    first, second = all_dropped([tally, other])
+    assert (first.reason, first.count) == ("truncated", 2)
+    assert first.names == ("a/b c.png", "https://a.org/b%20c.png")
+    assert (second.reason, second.names) == ("http-404", ("https://a.org/b%20c.png",))

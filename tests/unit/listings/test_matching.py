@@ -17,6 +17,7 @@ from clipaudit.listings.rows import details, hosts_of
 from clipaudit.listings.urls import flickr_id, normalise
 from tests.made import lists
 from tests.made.present import present
+from tests.made.spellings import OTHERS, PAIRS, SAME
 
 
 def search(path, *asked, most_bits=6, **overrides: str):
@@ -65,35 +66,82 @@ def test_rows_without_an_address_are_no_obstacle(tmp_path):
     assert search(path, Asked(url=lists.url(3))) == {(0, "url"): one(3)}
 
 
-HOSTS = st.sampled_from(["a.example", "www.a.example", "A.Example", "b.example:80", "b.example"])
-PATHS = st.sampled_from(["", "/", "/x.jpg", "/X.jpg", "/x.jpg?v=1", "/x.jpg?utm_id=7&v=1#z"])
-URLS = st.builds("{}://{}{}".format, st.sampled_from(["http", "https"]), HOSTS, PATHS)
+def brute_force(rows, asked):
+    """What normalising every row finds."""
+    expected = {}
+    for place, url in enumerate(asked):
+        equal = [(0, row) for row, other in enumerate(rows) if other.strip() == url.strip()]
+        alike = [
+            (0, row)
+            for row, other in enumerate(rows)
+            if other.strip() != url.strip() and normalise(other) == normalise(url) is not None
+        ]
+        if equal:
+            expected[place, "url"] = (len(equal), equal[:MOST_ROWS])
+        if alike:
+            expected[place, "normalised_url"] = (len(alike), alike[:MOST_ROWS])
+    return expected
+
+
+def test_every_spelling_is_found_by_every_other_and_nothing_else_is(tmp_path):
+    rows = [*SAME, *OTHERS, *(url for pair in PAIRS for url in pair)]
+    path = lists.write(tmp_path / "a.parquet", {"url": rows})
+    expected = brute_force(rows, rows)
+    assert all((place, "normalised_url") in expected for place in range(len(SAME)))
+    assert search(path, *(Asked(url=url) for url in rows)) == expected
+
+
+@pytest.mark.parametrize(("url", "other"), PAIRS + [(other, url) for url, other in PAIRS])
+def test_a_row_in_another_spelling_is_found_where_nothing_else_is_asked_for(tmp_path, url, other):
+    path = lists.write(tmp_path / "a.parquet", {"url": ["http://ex.org/", None, "", url, "/"]})
+    rows = [(0, 0), (0, 3)] if normalise(url) == "ex.org/" else [(0, 3)]
+    found = search(path, Asked(url=other))
+    assert sorted(row for _, hits in found.values() for row in hits) == rows
+
+
+HOSTS = st.sampled_from(
+    [
+        *("a.example", "www.a.example", "A.Example", "a.example.", "b.example:80", "b.example"),
+        *("u@b.example", "ü.example", "xn--tda.example", "%C3%BC.example", "Ü.EXAMPLE:"),
+    ]
+)
+PIECES = st.sampled_from(
+    [
+        *("/", "/x.jpg", "/X.jpg", "/.", "/..", "/%2e", "ü", "%C3%BC", "%c3%bc", "%FC", "%20"),
+        *("%41", "A", "'", "%27", "&apos;", "&#39;", "&", "&amp;", "%26", "(", "%28", "[", "%5b"),
+        *('"', "%22", "%2F", "%25", "%", "%2541", "@", "%40", ":", ";", "%3B", "+", " ", "\t"),
+        "\u00a0",
+    ]
+)
+PATHS = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["", "/"]),
+    st.lists(PIECES, max_size=4).map(lambda pieces: "/" + "".join(pieces) if pieces else ""),
+    st.sampled_from(["", "?v=1", "?utm_id=7&v=1#z", "?utm_id=7&amp;v=1", "?v=%31", "#", "?"]),
+)
+URLS = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["http://", "https://", "//", " https://", "HTTP://", '\ufeff"http://']),
+    HOSTS,
+    PATHS,
+    st.sampled_from(["", " ", "\u00a0", '"']),
+)
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(rows=st.lists(URLS, min_size=1, max_size=12), asked=st.lists(URLS, min_size=1, max_size=4))
+@given(rows=st.lists(URLS, min_size=1, max_size=30), asked=st.lists(URLS, min_size=1, max_size=4))
 @pytest.mark.parametrize("ending", ["parquet", "tsv"])
 def test_addresses_are_found_as_by_looking_at_every_row(tmp_path, ending, rows, asked):
     path = tmp_path / f"a.{ending}"
     if ending == "parquet":
         lists.write(path, {"url": rows})
     else:
+        rows = [row.replace("\t", "").replace("\ufeff", "") for row in rows]
         path.write_text("".join(f"{row}\tcaption\n" for row in rows), encoding="utf-8")
-    expected = {}
-    for place, url in enumerate(asked):
-        equal = [(0, row) for row, other in enumerate(rows) if other == url]
-        alike = [
-            (0, row)
-            for row, other in enumerate(rows)
-            if other != url and normalise(other) == normalise(url)
-        ]
-        if equal:
-            expected[place, "url"] = (len(equal), equal)
-        if alike:
-            expected[place, "normalised_url"] = (len(alike), alike)
-    assert search(path, *(Asked(url=url) for url in asked)) == expected
+    found = search(path, *(Asked(url=url) for url in asked))
+    assert found == brute_force(rows, asked)
 
 
 # --- Flickr --------------------------------------------------------------------------------------
@@ -130,6 +178,18 @@ def test_a_photo_is_found_in_other_sizes_and_on_its_page_where_a_list_has_addres
     asked = "https://live.staticflickr.com/4086/5068346023_8ba8e3a8f6_b.jpg"
     assert [flickr_id(row) == "5068346023" for row in rows] == [True, True, False, False, False]
     assert search(path, Asked(url=asked)) == {(0, "flickr_id"): (2, [(0, 0), (0, 1)])}
+
+
+def test_a_photo_is_found_in_any_spelling_of_its_address(tmp_path):
+    rows = [
+        " //live.staticflickr.com/4086/5068346023%5F8ba8e3a8f6_z.jpg",
+        "https://www.Flickr.com/photos/%7Esome/5068346023",
+        "https://www.flickr.com/photos/./some/%35068346023/",
+    ]
+    path = lists.write(tmp_path / "a.parquet", {"url": rows})
+    assert search(path, Asked(flickr="5068346023")) == {
+        (0, "flickr_id"): (3, [(0, 0), (0, 1), (0, 2)])
+    }
 
 
 # --- hashes --------------------------------------------------------------------------------------
@@ -277,6 +337,20 @@ def test_no_rows_say_nothing(tmp_path):
     with Engine([path]) as engine:
         (table,) = open_tables(engine, [path], {})
         assert details(engine, table, []) == {}
+
+
+def test_rows_of_a_site_are_counted_in_every_spelling_of_its_name(tmp_path):
+    rows = ["//bücher.example/1.jpg", " https://www.Bücher.example?x", "http://a@bücher.example"]
+    rows += ["http://xn--bcher-kva.example./1.jpg", "http://bucher.example/", "bücher.example"]
+    path = lists.write(tmp_path / "a.parquet", {"url": rows})
+    with Engine([path]) as engine:
+        (table,) = open_tables(engine, [path], {})
+        n_rows, hosts = hosts_of(engine, table, "xn--bcher-kva.example")
+    assert n_rows == 4
+    assert {name for name, _, _ in hosts} == {
+        "xn--bcher-kva.example",
+        "www.xn--bcher-kva.example",
+    }
 
 
 def test_rows_of_a_site_are_those_at_it_and_below(tmp_path):

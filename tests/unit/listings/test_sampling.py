@@ -13,6 +13,7 @@ from clipaudit.listings import Listed, sample, sampling
 from clipaudit.listings.urls import normalise
 from tests.made import lists
 from tests.made.present import present
+from tests.made.spellings import PAIRS
 
 
 def drawn(path, n, seed, **how):
@@ -195,6 +196,22 @@ def test_addresses_are_compared_normalised(tmp_path):
     source = sample([pool], 9, 0, without=[other])
     assert source.compared_by == ("url",)
     assert [one.url for one in source] == [lists.url(3)]
+
+
+def test_members_and_non_members_are_kept_apart_in_every_spelling(tmp_path):
+    theirs = lists.write(tmp_path / "members.parquet", {"url": [url for url, _ in PAIRS]})
+    ours = [other for _, other in PAIRS]
+    path = lists.write(tmp_path / "all.parquet", {"url": [*ours, "http://ex.org/new.jpg"]})
+    assert drawn(path, 99, 0, without=[theirs]) == ["http://ex.org/new.jpg"]
+    both = lists.write(tmp_path / "both.parquet", {"url": [url for pair in PAIRS for url in pair]})
+    assert len(drawn(both, 99, 0)) == len({normalise(url) for url, _ in PAIRS})
+
+
+def test_an_address_in_a_row_is_drawn_without_what_stands_around_it(tmp_path):
+    rows = [" https://a.org/1.jpg\n", "//a.org/2.jpg", "\u00a0HTTPS://a.org/3.jpg", "a.org/4.jpg"]
+    path = lists.write(tmp_path / "a.parquet", {"url": rows})
+    expected = ["HTTPS://a.org/3.jpg", "https://a.org/1.jpg", "https://a.org/2.jpg"]
+    assert sorted(drawn(path, 9, 0)) == expected
 
 
 def test_photo_ids_tell_photos_of_yfcc_apart(tmp_path):
