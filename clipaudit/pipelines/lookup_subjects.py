@@ -16,6 +16,7 @@ from clipaudit.listings.urls import normalise
 from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.decoder_pool import DecoderPool
 from clipaudit.pictures.finding import find_images
+from clipaudit.pictures.hashing import PLAIN_NOTES
 from clipaudit.pictures.reading import content_id, read_file
 from clipaudit.results.lookup import Answer, Match, Status
 
@@ -37,7 +38,7 @@ class Subject:
         name: Path or address, as the user gave it.
         kind: Which of the two it is.
         known: What it can be found by.
-        error: Why it gives no picture, or no address.
+        error: Why it gives no picture, no perceptual hash, or no address.
         is_skipped: Whether it is compared with nothing.
         compared: Ways in which it was compared.
         n_matches: Way → how many rows match.
@@ -144,10 +145,14 @@ def _with_phash(subject: Subject, future: Future[Prepared] | None) -> Subject:
     if future is None:
         return subject
     try:
-        phash = future.result().facts.phash
+        picture = future.result()
     except BadImage as bad:
         subject.error = bad
         subject.is_skipped = bad.reason in {"empty", "not_an_image"}
     else:
-        subject.known = replace(subject.known, phash=phash)
+        plain = [note for note in picture.notes if note in PLAIN_NOTES]
+        if plain:
+            subject.error = f"{plain[0]}, so it has no perceptual hash"
+        else:
+            subject.known = replace(subject.known, phash=picture.facts.phash)
     return subject

@@ -113,6 +113,19 @@ def test_copies_are_found_by_their_looks(ask, photos, tmp_path):
     assert found["2.jpg"] == []
 
 
+def test_a_plain_picture_is_not_compared_by_its_looks(ask, tmp_path):
+    listed = lists.write(
+        tmp_path / "list.parquet", {"url": [lists.url(0)], "image_phash": ["8000000000000000"]}
+    )
+    for colour in ("white", "black", "red"):
+        Image.new("RGB", (64, 64), colour).save(tmp_path / f"{colour}.png")
+    found = ask(*tmp_path.glob("*.png"), "-m", listed)
+    assert {*statuses(found).values()} == {"not_compared"}
+    for answer in found["answers"]:
+        assert answer["phash"] is None
+        assert answer["error"] == "plain: one colour, so it has no perceptual hash"
+
+
 def test_addresses_are_found_in_two_ways(ask, tmp_path):
     listed = lists.laion400m(tmp_path / "a.parquet", range(9))
     other = "http://www.images.example.org/photos/4.jpg?fbclid=1"
