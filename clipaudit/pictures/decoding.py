@@ -250,7 +250,9 @@ def _from_16_bit(
 
 def _too_many_pixels(limits: Limits) -> BadImage:
     return BadImage(
-        "too_many_pixels", f"the picture has more than {limits.max_pixels:,} pixels, the limit"
+        "too_many_pixels",
+        f"the picture has more than {limits.max_pixels:,} pixels, the limit; "
+        "--max-megapixels raises it",
     )
 
 

@@ -17,7 +17,7 @@ from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.decoder_pool import DecoderPool
 from clipaudit.pictures.finding import find_images
 from clipaudit.pictures.hashing import PLAIN_NOTES
-from clipaudit.pictures.reading import content_id, read_file
+from clipaudit.pictures.reading import content_id, hash_file, read_file
 from clipaudit.results.lookup import Answer, Match, Status
 
 if TYPE_CHECKING:
@@ -133,11 +133,22 @@ def _file(
         data = read_file(found.path, limits)
     except BadImage as bad:
         subject.error = bad
-        subject.is_skipped = True
+        subject.is_skipped = bad.reason != "too_large" or not _is_hashed(subject)
         return subject, None
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
     subject.known = Asked(sha256=content_id(data), md5=md5)
     return subject, pool.submit(data)
+
+
+def _is_hashed(subject: Subject) -> bool:
+    """Whether a file that is too large to look at could be hashed; its hashes are known then."""
+    try:
+        sha256, md5 = hash_file(subject.name)
+    except BadImage as bad:
+        subject.error = bad
+        return False
+    subject.known = Asked(sha256=sha256, md5=md5)
+    return True
 
 
 def _with_phash(subject: Subject, future: Future[Prepared] | None) -> Subject:
