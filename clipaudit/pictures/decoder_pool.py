@@ -1,8 +1,9 @@
 """Stage 1, many files at once: bytes → prepared pictures, in processes that may crash.
 
 A codec reads what strangers wrote. So each picture is decoded in a process of its own kind
-(`decode_worker`), which may crash, hang or run out of memory: that one file becomes a `BadImage`,
-the process is replaced, and the rest goes on.
+(`decode_worker`), which may crash, hang or run out of memory: the file is tried once more while no
+other is decoded, for it may have been another's fault; then that one file becomes a `BadImage`. The
+process is replaced, and the rest goes on, however often that happens.
 
 The workers are plain subprocesses, not `multiprocessing`: that would import the caller's script
 again, and forking a process that runs torch's threads is unsafe.
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Any, Self
 from clipaudit.errors import EncoderError
 from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.decode_worker import WorkerSettings
+from clipaudit.pictures.memory import available_bytes
 from clipaudit.pictures.messages import prepared_bytes, read_message, read_prepared, write_wanted
 from clipaudit.pictures.preparing import Prepared, Wanted, prepare
 
@@ -35,6 +37,11 @@ _TICK_S = 0.1
 _LONGEST_TICK_S = 1.0
 _BYTES_PER_PIXEL = 32
 """What the hungriest codec, JPEG 2000, was seen to need, with some room."""
+_MEMORY_SHARE = 0.5
+"""How much of the available memory decoding may take; the encoder needs the rest."""
+_LEAST_MEMORY_BYTES = 64_000_000
+_MOST_STARTS = 20
+"""How often a worker that is killed before it is ready is started anew for one file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +89,17 @@ class DecoderPool:
         if n_workers < 0:
             raise ValueError(f"n_workers must not be below 0, got {n_workers}")
         self._limits = limits
-        settings = WorkerSettings(
-            max_pixels=limits.max_pixels,
-            max_memory_bytes=limits.max_pixels * _BYTES_PER_PIXEL + 2 * limits.max_file_bytes,
-        )
+        available = available_bytes()
         # -P: a folder of pictures that holds a json.py must not run it.
         program = command or [sys.executable, "-P", "-m", "clipaudit.pictures.decode_worker"]
-        full_command = [*program, settings.to_json()]
-        self._workers = [_Worker(full_command) for _ in range(n_workers)]
+        commands = [
+            [*program, _settings(limits, available, n_at_once).to_json()]
+            for n_at_once in (n_workers, 1)
+        ]
+        self._has_more_memory_alone = commands[0] != commands[1]
+        self._turns = _Turns()
+        has_worked = threading.Event()
+        self._workers = [_Worker(commands[0], commands[1], has_worked) for _ in range(n_workers)]
         # Every worker has its next file at hand; who offers more has to wait.
         self._jobs: queue.Queue[_Job | None] = queue.Queue(maxsize=max(2 * n_workers, 1))
         self._is_closed = threading.Event()
@@ -179,12 +189,25 @@ class DecoderPool:
             if not job.future.set_running_or_notify_cancel():
                 continue
             try:
-                job.future.set_result(
-                    worker.prepare(job.data, job.wanted, self._limits.decode_timeout_s)
-                )
+                job.future.set_result(self._prepare(worker, job))
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's to see
                 job.future.set_exception(CancelledError() if self._is_closed.is_set() else error)
         worker.discard()
+
+    def _prepare(self, worker: _Worker, job: _Job) -> Prepared:
+        """What a worker makes of a file; where it died, or lacked memory, once more and alone."""
+        timeout_s = self._limits.decode_timeout_s
+        try:
+            with self._turns.shared():
+                return worker.prepare(job.data, job.wanted, timeout_s)
+        except BadImage as bad:
+            may_succeed = bad.reason == "decoder_crashed" or (
+                bad.reason == "out_of_memory" and self._has_more_memory_alone
+            )
+            if not may_succeed or self._is_closed.is_set():
+                raise
+        with self._turns.alone():
+            return worker.prepare(job.data, job.wanted, timeout_s, is_alone=True)
 
     def _watch(self) -> None:
         """Count every worker's time down; one that has none left is killed.
@@ -207,14 +230,64 @@ class DecoderPool:
                     job.future.cancel()
 
 
+def _settings(limits: Limits, available: int | None, n_at_once: int) -> WorkerSettings:
+    """What one of several workers may take: what a picture may need, or its share of the memory."""
+    needed = limits.max_pixels * _BYTES_PER_PIXEL + 2 * limits.most_file_bytes
+    if available is not None and n_at_once:
+        share = int(available * _MEMORY_SHARE) // n_at_once
+        # Coarse, so that memory that comes and goes makes no difference.
+        needed = min(needed, max(share // _LEAST_MEMORY_BYTES, 1) * _LEAST_MEMORY_BYTES)
+    return WorkerSettings(max_pixels=limits.max_pixels, max_memory_bytes=needed)
+
+
+class _Turns:
+    """Who may decode: many at once, or one alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._n_busy = 0
+        self._is_taken = False
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """Beside others."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_taken)
+            self._n_busy += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._n_busy -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Once all others are done, and before they go on."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_taken)
+            self._is_taken = True
+            self._changed.wait_for(lambda: not self._n_busy)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_taken = False
+                self._changed.notify_all()
+
+
 class _Worker:
     """One worker process after another, and the talk with the present one.
 
     One thread starts, asks and discards; others may only `spend` its time and `stop` it.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = command
+    def __init__(
+        self, command: Sequence[str], command_alone: Sequence[str], has_worked: threading.Event
+    ) -> None:
+        self._command = self._usual_command = command
+        self._command_alone = command_alone
+        self._has_worked = has_worked  # of the whole pool: whether any worker was ever ready
         self._lock = threading.Lock()  # for all of the following
         self._process: subprocess.Popen[bytes] | None = None
         self._is_ready = False
@@ -246,13 +319,19 @@ class _Worker:
                     **_out_of_reach_of_ctrl_c(),
                 )
 
-    def prepare(self, data: bytes, wanted: Wanted, timeout_s: float) -> Prepared:
+    def prepare(
+        self, data: bytes, wanted: Wanted, timeout_s: float, *, is_alone: bool = False
+    ) -> Prepared:
         """Have one file decoded.
 
         Raises:
             BadImage: What the worker says, or `timeout` or `decoder_crashed`.
-            EncoderError: The worker does not start.
+            EncoderError: No worker of the pool ever started.
         """
+        command = self._command_alone if is_alone else self._usual_command
+        if command != self._command:
+            self.discard()
+            self._command = command
         self._make_ready()
         try:
             header, body = self._exchange((wanted, data), timeout_s)
@@ -290,33 +369,47 @@ class _Worker:
             if self._process is not None:
                 self._process.kill()
 
-    def discard(self) -> None:
-        """Kill and reap the process; the next file gets a new one."""
+    def discard(self) -> bool:
+        """Kill and reap the process; the next file gets a new one.
+
+        Returns:
+            Whether something else had killed it before.
+        """
         with self._lock:
             process, self._process = self._process, None
+            self._is_ready = False
         if process is None:
-            return
+            return False
+        was_killed = False
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            was_killed = process.wait(_TICK_S) < 0
         process.kill()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):  # what was not sent yet cannot be
                     pipe.close()
         process.wait()
+        return was_killed
 
     def _make_ready(self) -> None:
-        for _ in range(2):  # a start may fail for a reason that has passed, such as no memory
+        for n_tries in range(1, _MOST_STARTS + 1):
             try:
                 self.start()
                 if self._is_ready:
                     return
                 header, _ = self._exchange(None, _STARTUP_TIMEOUT_S)
+                self._is_ready = header == {"ready": True}
             except (OSError, EOFError, ValueError):
-                self.discard()
-                continue
-            self._is_ready = header == {"ready": True}
+                pass
             if self._is_ready:
+                self._has_worked.set()
                 return
-            self.discard()
+            was_killed = self.discard()
+            # A start may fail for a reason that has passed, such as no memory.
+            if self._is_stopped or (n_tries > 1 and not was_killed):
+                break
+        if self._has_worked.is_set():  # it can be done, and perhaps for the next file
+            raise BadImage("decoder_crashed", "the process that decodes it was killed")
         raise EncoderError(
             "the process that decodes pictures does not start",
             "`python -m clipaudit.pictures.decode_worker` shows why; --workers 0 does without.",
