@@ -16,6 +16,7 @@ AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Reason = Literal[
     "missing",  # nothing there, or a link that points to nothing
     "unreadable",  # there, but the system does not let us read it
+    "outside",  # a link that leads out of the folder that was named
     "not_a_file",  # a pipe, a socket, a device, or a folder where a file was expected
     "changed",  # somebody wrote to it while it was read
     "empty",  # no bytes, or a folder without files

@@ -73,6 +73,19 @@ def test_pictures_of_two_colours_are_no_near_duplicates(score, tmp_path):
     assert [row["notes"] for row in json.loads(out)["rows"]] == [["plain: one colour"]] * 2
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_out_of_a_folder_are_followed_on_request_alone(score, pictures, tmp_path):
+    named = tmp_path / "named"
+    named.mkdir()
+    (named / "link.png").symlink_to(next(pictures.glob("picture*.png")))
+    Image.new("RGB", (64, 64), "red").save(named / "own.png")
+    found = rows(score(named, "-f", "csv")[1])
+    assert found["link.png"]["status"] == "skipped"
+    assert "--follow-links" in found["link.png"]["error"]
+    assert found["own.png"]["status"] == "ok"
+    assert rows(score(named, "-f", "csv", "--follow-links")[1])["link.png"]["status"] == "ok"
+
+
 def test_a_second_run_takes_features_from_the_store_unless_told_not_to(score, pictures):
     first = json.loads(score(pictures, "-f", "json")[1])
     second = json.loads(score(pictures, "-f", "json")[1])
