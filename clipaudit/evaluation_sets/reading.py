@@ -105,7 +105,7 @@ def read_set(
 def _files(folder: str, side: str, include_hidden: bool, follow_links: bool) -> Iterator[str]:
     """The paths of a side, without links out of the set: what is named by itself is followed."""
     for file in find_images(
-        [side], include_hidden=include_hidden, follow_links=follow_links, root=folder
+        [side], include_hidden=include_hidden, follow_links=follow_links, within=[folder]
     ):
         if file.problem is not None and file.problem.reason == "outside":
             logger.warning("%s is passed over: %s", file.path, file.problem.explanation)

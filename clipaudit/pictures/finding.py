@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -52,7 +52,7 @@ def find_images(
     *,
     include_hidden: bool = False,
     follow_links: bool = True,
-    root: AnyPath | None = None,
+    within: Sequence[AnyPath] = (),
 ) -> Iterator[FoundFile]:
     """Every file under the given paths, lazily: folders recursively, by name within each.
 
@@ -72,9 +72,9 @@ def find_images(
         paths: Files and folders.
         include_hidden: See above.
         follow_links: Whether links may lead out of the folder.
-        root: Folder that they may not lead out of; None takes the one that was named.
+        within: Further folders that links may lead into.
     """
-    return _Finder(include_hidden, follow_links, root).find(paths)
+    return _Finder(include_hidden, follow_links, within).find(paths)
 
 
 _Kind = Literal["file", "folder", "link", "other"]
@@ -98,10 +98,11 @@ class _Listing:
 class _Finder:
     """What `find_images` must remember: folders walked, and files that came by another way."""
 
-    def __init__(self, include_hidden: bool, follow_links: bool, root: AnyPath | None) -> None:
+    def __init__(self, include_hidden: bool, follow_links: bool, within: Sequence[AnyPath]) -> None:
         self._include_hidden = include_hidden
         self._follow_links = follow_links
-        self._root = None if root is None else os.path.realpath(os.fsencode(root))
+        self._within = within
+        self._real_folders: list[bytes] | None = None  # those of `within`, once they are needed
         self._n_repeats = 0  # how often something was reached again, and passed over
         self._walked: set[tuple[int, int]] = set()
         # Files that were named or linked, as digests of their real paths. Files that are simply
@@ -137,7 +138,7 @@ class _Finder:
         if listing.problem:
             yield listing.problem
         stack = [(top, self._real_folder(top), listing)]
-        root = self._root or self._real_folder(top)
+        real_top = self._real_folder(top)
         while stack:
             folder, real_folder, listing = stack[-1]
             if not listing.names:
@@ -153,7 +154,7 @@ class _Finder:
                     yield _bad_path(path, error)
                     continue
                 real_path = os.path.realpath(path)
-                if not self._follow_links and not _is_within(real_path, root):
+                if not self._follow_links and not self._is_inside(real_path, real_top):
                     yield FoundFile(os.fsdecode(path), _OUTSIDE)
                     continue
                 if kind == "file" and not self._is_first(path):
@@ -195,6 +196,15 @@ class _Finder:
             listing.problem = _bad_path(folder, error)
         listing.names.sort(reverse=True)
         return listing
+
+    def _is_inside(self, real_path: bytes, real_top: bytes) -> bool:
+        """Whether what a link leads to is in the folder that is walked, or another of ours."""
+        if _is_within(real_path, real_top):
+            return True
+        if self._real_folders is None:
+            folders = (os.fsencode(path) for path in self._within)
+            self._real_folders = [os.path.realpath(path) for path in folders if os.path.isdir(path)]  # noqa: PTH112
+        return any(_is_within(real_path, folder) for folder in self._real_folders)
 
     def _is_passed_over(self, name: bytes) -> bool:
         return not self._include_hidden and (name.startswith(b".") or name in _JUNK_NAMES)

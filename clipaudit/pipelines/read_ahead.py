@@ -212,6 +212,9 @@ def count_ahead(paths: Sequence[AnyPath], config: ScoreConfig) -> int:
 
 def _find(paths: Sequence[AnyPath], config: ScoreConfig) -> Iterator[FoundFile]:
     found = find_images(
-        paths, include_hidden=config.include_hidden, follow_links=config.follow_links
+        paths,
+        include_hidden=config.include_hidden,
+        follow_links=config.follow_links,
+        within=paths,
     )
     return islice(found, config.limit)

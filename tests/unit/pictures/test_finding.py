@@ -110,7 +110,7 @@ def test_links_that_lead_out_of_the_folder_are_listed_and_not_followed(tmp_path)
     assert linked.problem is None
     within = {one.problem for one in find_images([mine / "hop"], follow_links=False)}
     assert within == {None}
-    every = find_images([mine], follow_links=False, root=tmp_path)
+    every = find_images([mine], follow_links=False, within=[tmp_path])
     assert {one.problem for one in every} == {None}
 
 
