@@ -6,6 +6,7 @@ all that it needs.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 MEMBERS, NONMEMBERS = "members", "nonmembers"
 
 _LABELS = {"member": MEMBERS, "potential-member": MEMBERS, "non-member": NONMEMBERS}
+logger = logging.getLogger(__name__)
+
 _ADVICE = (
     f"Name a folder with the folders {MEMBERS}/ and {NONMEMBERS}/ in it, each full of pictures, as "
     "`clipaudit build-eval` makes it."
@@ -60,13 +63,16 @@ class EvaluationSet:
         return os.path.join(self.folder, MEMBERS), os.path.join(self.folder, NONMEMBERS)  # noqa: PTH118
 
 
-def read_set(folder: AnyPath, *, limit: int | None, include_hidden: bool) -> EvaluationSet:
+def read_set(
+    folder: AnyPath, *, limit: int | None, include_hidden: bool, follow_links: bool = False
+) -> EvaluationSet:
     """The files of a set, and what its manifest tells if there is one.
 
     Args:
         folder: Folder of the set.
         limit: At most so many files of each side.
         include_hidden: Look at hidden files too.
+        follow_links: Go after links that lead out of the set; they are passed over otherwise.
 
     Raises:
         InputError: One of the two folders is missing, or the manifest cannot be read or says
@@ -78,9 +84,7 @@ def read_set(folder: AnyPath, *, limit: int | None, include_hidden: bool) -> Eva
     if missing:
         raise InputError(f"{named!r} has no folder {' and no folder '.join(missing)}", _ADVICE)
     members, others = (
-        tuple(
-            file.path for file in islice(find_images([side], include_hidden=include_hidden), limit)
-        )
+        tuple(islice(_files(named, side, include_hidden, follow_links), limit))
         for side in found.sides
     )
     rows = dict(_manifest_rows(named))
@@ -96,6 +100,17 @@ def read_set(folder: AnyPath, *, limit: int | None, include_hidden: bool) -> Eva
         families={path: families[name] for path, name in within.items() if name in families},
         n_missing=sum(not Path(named, name).is_file() for name in rows),
     )
+
+
+def _files(folder: str, side: str, include_hidden: bool, follow_links: bool) -> Iterator[str]:
+    """The paths of a side, without links out of the set: what is named by itself is followed."""
+    for file in find_images(
+        [side], include_hidden=include_hidden, follow_links=follow_links, within=[folder]
+    ):
+        if file.problem is not None and file.problem.reason == "outside":
+            logger.warning("%s is passed over: %s", file.path, file.problem.explanation)
+        else:
+            yield file.path
 
 
 def _manifest_rows(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -72,6 +72,11 @@ class KnownPictures:
             asked |= dict.fromkeys((of_target, *self._also))
         return Wanted(tuple(asked), appearance) if asked or appearance else None
 
+    def is_within_limits(self, image_id: str) -> bool:
+        """Whether a picture is known not to be larger than the limit, which may have changed."""
+        facts = self._known([image_id]).get(image_id)
+        return facts is not None and facts.n_pixels <= self._limits.max_pixels
+
     def add(self, pictures: Mapping[str, Prepared]) -> None:
         """Remember and store the facts of pictures that were just decoded."""
         self._add({image_id: picture.facts for image_id, picture in pictures.items()})

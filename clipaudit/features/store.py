@@ -4,9 +4,9 @@ One SQLite file. A batch is one transaction in write-ahead mode, so a killed pro
 most the batch in flight, and several processes may use the file at once. Every row carries a
 checksum: a row that does not match is as good as absent.
 
-Pictures are known by the SHA-256 of their files. Whatever the encoder, there are the hash of each,
-its appearance where a blind baseline asked for it, and what a report showed of it: some dozens of
-small pictures a report, so that the next one decodes nothing.
+Pictures are known by the SHA-256 of their files. Whatever the encoder, there are the hash and the
+size of each, its appearance where a blind baseline asked for it, and what a report showed of it:
+some dozens of small pictures a report, so that the next one decodes nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with the tables, and with what is measured: signals, hash, statistics."""
 
 _IDS_A_QUERY = 500  # SQLite built with its old default takes 999 values a statement
@@ -70,6 +70,7 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS hashes (
         image_id TEXT PRIMARY KEY,
         phash BLOB NOT NULL,
+        n_pixels BLOB NOT NULL,
         checksum INTEGER NOT NULL
     )""",
     """CREATE TABLE IF NOT EXISTS appearances (
@@ -177,11 +178,12 @@ class FeatureStore(Database):
     def get_facts(self, image_ids: Sequence[str]) -> dict[str, PictureFacts]:
         """The facts of those images that are known; the others are absent."""
         with self.reading():
-            hashes = self._blobs("hashes", image_ids, (8,))
+            hashes = self._blobs("hashes", image_ids, (8, 8))
             appearances = self._blobs("appearances", image_ids, (8 * len(STATISTICS), 4 * DIM))
         return {
             image_id: PictureFacts(
                 int.from_bytes(phash, "big"),
+                int.from_bytes(n_pixels, "big"),
                 Appearance(
                     np.frombuffer(appearances[image_id][0], "<f8").astype(np.float64),
                     np.frombuffer(appearances[image_id][1], "<f4").astype(np.float32),
@@ -189,7 +191,7 @@ class FeatureStore(Database):
                 if image_id in appearances
                 else None,
             )
-            for image_id, (phash,) in hashes.items()
+            for image_id, (phash, n_pixels) in hashes.items()
         }
 
     def put_facts(self, facts: Mapping[str, PictureFacts]) -> None:
@@ -197,7 +199,10 @@ class FeatureStore(Database):
 
         An appearance that is known stays where one of the facts has none.
         """
-        hashes = {image_id: (fact.phash.to_bytes(8, "big"),) for image_id, fact in facts.items()}
+        hashes = {
+            image_id: (fact.phash.to_bytes(8, "big"), fact.n_pixels.to_bytes(8, "big"))
+            for image_id, fact in facts.items()
+        }
         appearances = {
             image_id: (
                 fact.appearance.statistics.astype("<f8").tobytes(),
@@ -208,7 +213,7 @@ class FeatureStore(Database):
         }
         with self.writing():
             self.connection.executemany(
-                "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", _checked(hashes)
+                "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?)", _checked(hashes)
             )
             self.connection.executemany(
                 "INSERT OR REPLACE INTO appearances VALUES (?, ?, ?, ?)", _checked(appearances)

@@ -16,10 +16,11 @@ AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Reason = Literal[
     "missing",  # nothing there, or a link that points to nothing
     "unreadable",  # there, but the system does not let us read it
+    "outside",  # a link that leads out of the folder that was named
     "not_a_file",  # a pipe, a socket, a device, or a folder where a file was expected
     "changed",  # somebody wrote to it while it was read
     "empty",  # no bytes, or a folder without files
-    "too_large",  # more bytes than Limits.max_file_bytes
+    "too_large",  # more bytes than Limits.most_file_bytes
     "too_many_pixels",  # more pixels than Limits.max_pixels
     "not_an_image",
     "unsupported",  # a picture, of a kind that is not read
@@ -56,21 +57,33 @@ class BadImage(Exception):  # noqa: N818 - a finding about a file, not an error 
         return f"{self.reason}: {self.explanation}"
 
 
+_LEAST_FILE_LIMIT = 100_000_000
+_BYTES_PER_PIXEL = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much one file may cost.
 
     Attributes:
         max_pixels: Width times height; the default is Pillow's own.
-        max_file_bytes: Size of the file.
+        max_file_bytes: Size of the file; None takes what so many pixels need in plain, four bytes
+            each, and no less than 100 MB.
         decode_timeout_s: Wall time of one decoding in a `DecoderPool`; suspended time is not
             counted.
     """
 
     max_pixels: int = 89_478_485
-    max_file_bytes: int = 100_000_000
+    max_file_bytes: int | None = None
     decode_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
-        if min(self.max_pixels, self.max_file_bytes, self.decode_timeout_s) <= 0:
+        if min(self.max_pixels, self.most_file_bytes, self.decode_timeout_s) <= 0:
             raise ValueError(f"every limit must be above 0, got {self}")
+
+    @property
+    def most_file_bytes(self) -> int:
+        """How many bytes a file may have."""
+        if self.max_file_bytes is not None:
+            return self.max_file_bytes
+        return max(_LEAST_FILE_LIMIT, _BYTES_PER_PIXEL * self.max_pixels)

@@ -1,8 +1,9 @@
 """Stage 1, many files at once: bytes → prepared pictures, in processes that may crash.
 
 A codec reads what strangers wrote. So each picture is decoded in a process of its own kind
-(`decode_worker`), which may crash, hang or run out of memory: that one file becomes a `BadImage`,
-the process is replaced, and the rest goes on.
+(`decode_worker`), which may crash, hang or run out of memory: the file is tried once more while no
+other is decoded, for it may have been another's fault; then that one file becomes a `BadImage`. The
+process is replaced, and the rest goes on, however often that happens.
 
 The workers are plain subprocesses, not `multiprocessing`: that would import the caller's script
 again, and forking a process that runs torch's threads is unsafe.
@@ -11,30 +12,29 @@ again, and forking a process that runs torch's threads is unsafe.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from clipaudit.errors import EncoderError
 from clipaudit.pictures.base import BadImage, Limits
+from clipaudit.pictures.decode_process import DecodeProcess
 from clipaudit.pictures.decode_worker import WorkerSettings
-from clipaudit.pictures.messages import prepared_bytes, read_message, read_prepared, write_wanted
+from clipaudit.pictures.memory import available_bytes
 from clipaudit.pictures.preparing import Prepared, Wanted, prepare
 
-_STARTUP_TIMEOUT_S = 60.0
 _TICK_S = 0.1
 _LONGEST_TICK_S = 1.0
 _BYTES_PER_PIXEL = 32
 """What the hungriest codec, JPEG 2000, was seen to need, with some room."""
+_MEMORY_SHARE = 0.5
+"""How much of the available memory decoding may take; the encoder needs the rest."""
+_LEAST_MEMORY_BYTES = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,17 @@ class DecoderPool:
         if n_workers < 0:
             raise ValueError(f"n_workers must not be below 0, got {n_workers}")
         self._limits = limits
-        settings = WorkerSettings(
-            max_pixels=limits.max_pixels,
-            max_memory_bytes=limits.max_pixels * _BYTES_PER_PIXEL + 2 * limits.max_file_bytes,
-        )
+        available = available_bytes()
         # -P: a folder of pictures that holds a json.py must not run it.
         program = command or [sys.executable, "-P", "-m", "clipaudit.pictures.decode_worker"]
-        full_command = [*program, settings.to_json()]
-        self._workers = [_Worker(full_command) for _ in range(n_workers)]
+        usual, alone = (
+            [*program, _settings(limits, available, n_at_once).to_json()]
+            for n_at_once in (n_workers, 1)
+        )
+        self._has_more_memory_alone = usual != alone
+        self._turns = _Turns()
+        has_worked = threading.Event()
+        self._workers = [DecodeProcess(usual, alone, has_worked) for _ in range(n_workers)]
         # Every worker has its next file at hand; who offers more has to wait.
         self._jobs: queue.Queue[_Job | None] = queue.Queue(maxsize=max(2 * n_workers, 1))
         self._is_closed = threading.Event()
@@ -162,13 +165,13 @@ class DecoderPool:
                 thread.join()
         self._drop_queued()
 
-    def _start(self, target: Callable[..., None], *args: _Worker) -> None:
+    def _start(self, target: Callable[..., None], *args: DecodeProcess) -> None:
         # Daemons, so that a pool that nobody closed does not keep the program from ending.
         thread = threading.Thread(target=target, args=args, name="clipaudit-decode", daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _serve(self, worker: _Worker) -> None:
+    def _serve(self, worker: DecodeProcess) -> None:
         """Feed one worker; the only thread that starts its process, reads from it and reaps it."""
         with contextlib.suppress(OSError):  # shows again, and is reported, at the first file
             worker.start()
@@ -179,12 +182,25 @@ class DecoderPool:
             if not job.future.set_running_or_notify_cancel():
                 continue
             try:
-                job.future.set_result(
-                    worker.prepare(job.data, job.wanted, self._limits.decode_timeout_s)
-                )
+                job.future.set_result(self._prepare(worker, job))
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's to see
                 job.future.set_exception(CancelledError() if self._is_closed.is_set() else error)
         worker.discard()
+
+    def _prepare(self, worker: DecodeProcess, job: _Job) -> Prepared:
+        """What a worker makes of a file; where it died, or lacked memory, once more and alone."""
+        timeout_s = self._limits.decode_timeout_s
+        try:
+            with self._turns.shared():
+                return worker.prepare(job.data, job.wanted, timeout_s)
+        except BadImage as bad:
+            may_succeed = bad.reason == "decoder_crashed" or (
+                bad.reason == "out_of_memory" and self._has_more_memory_alone
+            )
+            if not may_succeed or self._is_closed.is_set():
+                raise
+        with self._turns.alone():
+            return worker.prepare(job.data, job.wanted, timeout_s, is_alone=True)
 
     def _watch(self) -> None:
         """Count every worker's time down; one that has none left is killed.
@@ -207,166 +223,47 @@ class DecoderPool:
                     job.future.cancel()
 
 
-class _Worker:
-    """One worker process after another, and the talk with the present one.
+class _Turns:
+    """Who may decode: many at once, or one alone."""
 
-    One thread starts, asks and discards; others may only `spend` its time and `stop` it.
-    """
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._n_busy = 0
+        self._is_taken = False
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = command
-        self._lock = threading.Lock()  # for all of the following
-        self._process: subprocess.Popen[bytes] | None = None
-        self._is_ready = False
-        self._is_stopped = False
-        self._left_s: float | None = None  # None while it has nothing to do
-        self._is_overdue = False
-
-    @property
-    def pid(self) -> int | None:
-        """Id of the present process, if there is one."""
-        process = self._process
-        return None if process is None else process.pid
-
-    def start(self) -> None:
-        """Start a process, unless there is one; does not wait until it is ready.
-
-        Raises:
-            OSError: There is no memory, no process left, no such program.
-        """
-        with self._lock:
-            if self._process is None and not self._is_stopped:
-                self._is_ready = False
-                self._process = subprocess.Popen(  # noqa: S603 - our own command
-                    self._command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env=_environment(),
-                    **_out_of_reach_of_ctrl_c(),
-                )
-
-    def prepare(self, data: bytes, wanted: Wanted, timeout_s: float) -> Prepared:
-        """Have one file decoded.
-
-        Raises:
-            BadImage: What the worker says, or `timeout` or `decoder_crashed`.
-            EncoderError: The worker does not start.
-        """
-        self._make_ready()
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """Beside others."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_taken)
+            self._n_busy += 1
         try:
-            header, body = self._exchange((wanted, data), timeout_s)
-            if "reason" in header:
-                problem = BadImage(header["reason"], header["explanation"])
-            else:
-                return read_prepared(wanted, header, body)
-        except TimeoutError as error:
-            raise BadImage("timeout", f"decoding took longer than {timeout_s:g} s") from error
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            TypeError,
-            KeyError,
-        ) as error:  # what it sent makes no sense
-            self.discard()
-            raise BadImage("decoder_crashed", "decoding it crashed the decoder") from error
-        raise problem
-
-    def spend(self, seconds: float) -> None:
-        """Take from the time that is left for the file in work; kill what has none."""
-        with self._lock:
-            if self._left_s is not None and self._process is not None:
-                self._left_s -= seconds
-                if self._left_s <= 0:
-                    self._left_s = None
-                    self._is_overdue = True
-                    self._process.kill()
-
-    def stop(self) -> None:
-        """Kill the process, and start no other."""
-        with self._lock:
-            self._is_stopped = True
-            if self._process is not None:
-                self._process.kill()
-
-    def discard(self) -> None:
-        """Kill and reap the process; the next file gets a new one."""
-        with self._lock:
-            process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):  # what was not sent yet cannot be
-                    pipe.close()
-        process.wait()
-
-    def _make_ready(self) -> None:
-        for _ in range(2):  # a start may fail for a reason that has passed, such as no memory
-            try:
-                self.start()
-                if self._is_ready:
-                    return
-                header, _ = self._exchange(None, _STARTUP_TIMEOUT_S)
-            except (OSError, EOFError, ValueError):
-                self.discard()
-                continue
-            self._is_ready = header == {"ready": True}
-            if self._is_ready:
-                return
-            self.discard()
-        raise EncoderError(
-            "the process that decodes pictures does not start",
-            "`python -m clipaudit.pictures.decode_worker` shows why; --workers 0 does without.",
-        )
-
-    def _exchange(
-        self, question: tuple[Wanted, bytes] | None, timeout_s: float
-    ) -> tuple[dict[str, Any], bytearray]:
-        """Send a file, if there is one, and receive a message.
-
-        Raises:
-            TimeoutError: It took too long; the process is gone.
-            OSError, EOFError, ValueError: The process is gone, or makes no sense.
-        """
-        process = self._process
-        if process is None or process.stdin is None or process.stdout is None:
-            raise EOFError
-        with self._lock:
-            self._is_overdue = False
-            self._left_s = timeout_s
-        try:
-            n_expected = 0
-            if question is not None:
-                write_wanted(process.stdin, *question)
-                n_expected = prepared_bytes(question[0])
-            return read_message(process.stdout, n_expected)
+            yield
         finally:
-            with self._lock:
-                self._left_s = None
-                is_overdue = self._is_overdue
-            if is_overdue:  # killed, even if it was just done
-                self.discard()
-                raise TimeoutError
+            with self._changed:
+                self._n_busy -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Once all others are done, and before they go on."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_taken)
+            self._is_taken = True
+            self._changed.wait_for(lambda: not self._n_busy)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_taken = False
+                self._changed.notify_all()
 
 
-def _environment() -> dict[str, str]:
-    """Ours; with the way to this package, and without threads that decoding has no use for."""
-    environment = dict(os.environ)
-    home = Path(__file__).resolve().parents[2]
-    if home.name not in ("site-packages", "dist-packages"):  # a checkout: found by its path
-        known = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join([str(home), *([known] if known else [])])
-    for library in ("OPENBLAS", "OMP", "MKL"):
-        environment[f"{library}_NUM_THREADS"] = "1"
-    return environment
-
-
-def _out_of_reach_of_ctrl_c() -> dict[str, Any]:
-    """How to start a process that the terminal does not interrupt: the parent decides."""
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-        return {"creationflags": flags}
-    return {"process_group": 0}
+def _settings(limits: Limits, available: int | None, n_at_once: int) -> WorkerSettings:
+    """What one of several workers may take: what a picture may need, or its share of the memory."""
+    needed = limits.max_pixels * _BYTES_PER_PIXEL + 2 * limits.most_file_bytes
+    if available is not None and n_at_once:
+        share = int(available * _MEMORY_SHARE) // n_at_once
+        # Coarse, so that memory that comes and goes makes no difference.
+        needed = min(needed, max(share // _LEAST_MEMORY_BYTES, 1) * _LEAST_MEMORY_BYTES)
+    return WorkerSettings(max_pixels=limits.max_pixels, max_memory_bytes=needed)

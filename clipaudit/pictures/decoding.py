@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from clipaudit.pictures.base import BadImage, Interpolation, Limits, UInt8Array
 from clipaudit.pictures.colour import to_srgb
 from clipaudit.pictures.formats import readable_formats, undecodable, unidentified
+from clipaudit.pictures.png import without_metadata
+from clipaudit.pictures.tiff import Levels, by_libtiff, choose_page, grey_levels, has_plain_planes
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -51,11 +53,14 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     """The picture in a file's bytes: the one normalisation, for every picture alike.
 
     - The format shows from the bytes, never from the name; only `READABLE` ones are tried.
-    - Of several frames or pages, the first. A gain map (Ultra HDR) is left out.
+    - Of several frames or pages, the first that is no thumbnail. A gain map (Ultra HDR) is left
+      out. Camera raw is `unsupported`: its thumbnail is not the picture.
+    - Metadata of a PNG that is damaged or too large is passed over with a note; the colour profile
+      is read nevertheless.
     - Turned upright as its EXIF (or XMP) orientation says.
     - 16-bit grey values are divided by 256, not clipped at 255; as Pillow does with 16-bit
-      colours. 32-bit integers up to 65,535 count as 16-bit; others, and floats, have no fixed
-      white, so they are `unsupported`.
+      colours. In a TIFF, white may be zero, and 12 bits are in use as 16. 32-bit integers up to
+      65,535 count as 16-bit; others, and floats, have no fixed white, so they are `unsupported`.
     - An embedded colour profile (ICC) is converted to sRGB, with its own default intent;
       profiles that never differ from sRGB by more than two levels count as sRGB. A broken or
       unfitting one is passed over with a note. CMYK without a profile is converted plainly.
@@ -108,7 +113,7 @@ def decode_rgb(data: bytes, limits: Limits) -> tuple[Image.Image, str, tuple[str
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            return _open_and_normalise(data, limits)
+            return _open_without_bad_metadata(data, limits)
         except BadImage:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -121,15 +126,50 @@ def decode_rgb(data: bytes, limits: Limits) -> tuple[Image.Image, str, tuple[str
             raise undecodable(data, error) from error
 
 
-def _open_and_normalise(data: bytes, limits: Limits) -> tuple[Image.Image, str, tuple[str, ...]]:
+def _open_without_bad_metadata(
+    data: bytes, limits: Limits
+) -> tuple[Image.Image, str, tuple[str, ...]]:
+    try:
+        return _open_and_normalise(data, limits)
+    except (BadImage, MemoryError):
+        raise
+    except Exception as error:
+        stripped = without_metadata(data)
+        if stripped is None:
+            raise
+        try:
+            picture, form, notes = _open_and_normalise(stripped.data, limits, stripped.profile)
+        except (BadImage, MemoryError):
+            raise
+        except Exception:  # noqa: BLE001 - then it was not the metadata
+            raise error from None
+        return picture, form, ("unreadable metadata ignored", *notes)
+
+
+def _open(data: bytes) -> Image.Image:
+    picture: Image.Image = Image.open(BytesIO(data), formats=readable_formats())
+    if has_plain_planes(picture):
+        picture.close()
+        with by_libtiff():
+            picture = Image.open(BytesIO(data), formats=readable_formats())
+    return picture
+
+
+def _open_and_normalise(
+    data: bytes, limits: Limits, profile: bytes | None = None
+) -> tuple[Image.Image, str, tuple[str, ...]]:
     notes: list[str] = []
-    with Image.open(BytesIO(data), formats=readable_formats()) as picture:
+    with _open(data) as picture:
+        if isinstance(picture, TiffImagePlugin.TiffImageFile):
+            choose_page(picture, data)
+        if profile:
+            picture.info["icc_profile"] = profile
         _check_size(picture, limits)  # on the header alone, before any pixel is decoded
         picture.load()
         _check_size(picture, limits)  # a GIF frame can be larger than its screen
         form = "JPEG" if picture.format == "MPO" else str(picture.format)
         upright = _upright(picture, notes)
-        colours, alpha = _split_alpha(upright, notes)
+        colours, alpha = _split_alpha(upright, notes, grey_levels(picture))
         rgb = to_srgb(colours, notes)
         if alpha is not None:
             white = Image.new("RGB", rgb.size, "white")
@@ -167,10 +207,12 @@ def _upright(picture: Image.Image, notes: list[str]) -> Image.Image:
         return picture
 
 
-def _split_alpha(picture: Image.Image, notes: list[str]) -> tuple[Image.Image, Image.Image | None]:
+def _split_alpha(
+    picture: Image.Image, notes: list[str], levels: Levels
+) -> tuple[Image.Image, Image.Image | None]:
     """The colours without alpha, and the alpha where anything is not fully opaque."""
     if picture.mode in ("I", "I;16", "I;16L", "I;16B", "I;16N"):
-        return _from_16_bit(picture, notes)
+        return _from_16_bit(picture, notes, levels)
     if picture.mode == "F":
         raise BadImage("unsupported", "floating-point pixels have no fixed white")
     if not picture.has_transparency_data:
@@ -184,11 +226,18 @@ def _split_alpha(picture: Image.Image, notes: list[str]) -> tuple[Image.Image, I
     return colours, None if alpha.getextrema()[0] == 255 else alpha
 
 
-def _from_16_bit(picture: Image.Image, notes: list[str]) -> tuple[Image.Image, Image.Image | None]:
+def _from_16_bit(
+    picture: Image.Image, notes: list[str], levels: Levels
+) -> tuple[Image.Image, Image.Image | None]:
     values = np.asarray(picture)
     lowest, highest = int(values.min()), int(values.max())
     if lowest < 0 or highest > 65_535:
         raise BadImage("unsupported", "32-bit pixels have no fixed white")
+    if levels.bits < 16:
+        values = values << (16 - levels.bits)
+    if levels.white_is_zero:
+        values = 65_535 - values
+    lowest, highest = int(values.min()), int(values.max())
     notes.append("16-bit scaled to 8-bit")
     if highest < _DARK_16_BIT:
         notes.append("nearly black: uses little of its 16-bit range")
@@ -201,7 +250,9 @@ def _from_16_bit(picture: Image.Image, notes: list[str]) -> tuple[Image.Image, I
 
 def _too_many_pixels(limits: Limits) -> BadImage:
     return BadImage(
-        "too_many_pixels", f"the picture has more than {limits.max_pixels:,} pixels, the limit"
+        "too_many_pixels",
+        f"the picture has more than {limits.max_pixels:,} pixels, the limit; "
+        "--max-megapixels raises it",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -28,6 +28,10 @@ _JUNK_NAMES = frozenset(
     )
 )
 
+_OUTSIDE = BadImage(
+    "outside", "the link leads out of the folder that was named; --follow-links goes after it"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
@@ -43,20 +47,34 @@ class FoundFile:
     problem: BadImage | None = None
 
 
-def find_images(paths: Iterable[AnyPath], *, include_hidden: bool = False) -> Iterator[FoundFile]:
+def find_images(
+    paths: Iterable[AnyPath],
+    *,
+    include_hidden: bool = False,
+    follow_links: bool = True,
+    within: Sequence[AnyPath] = (),
+) -> Iterator[FoundFile]:
     """Every file under the given paths, lazily: folders recursively, by name within each.
 
-    Every regular file is listed, whatever its ending: what is no picture shows when it is
-    decoded. Links are followed; a folder or a file that is reached twice is listed once, by the
-    first way that leads there; hard links are files of their own. A path that was given always
-    gives something: a folder that holds nothing is listed as `empty`.
+    Every regular file is listed, whatever its ending: what is no picture shows when it is decoded.
+    Links are followed, those that lead out of a folder only where `follow_links`: otherwise they
+    are listed as `outside`. What was named itself is followed in any case. A folder or a file that
+    is reached twice is listed once, by the first way that leads there; hard links are files of
+    their own. A path that was given always gives something: a folder that holds nothing is listed
+    as `empty`.
 
     Inside folders, names that start with a dot and the litter of systems and tools (`@eaDir`,
     `Thumbs.db`, `node_modules`, …) are passed over, unless `include_hidden`.
 
     Memory is that of the names in the largest folder, so millions of files are no problem.
+
+    Args:
+        paths: Files and folders.
+        include_hidden: See above.
+        follow_links: Whether links may lead out of the folder.
+        within: Further folders that links may lead into.
     """
-    return _Finder(include_hidden).find(paths)
+    return _Finder(include_hidden, follow_links, within).find(paths)
 
 
 _Kind = Literal["file", "folder", "link", "other"]
@@ -80,8 +98,11 @@ class _Listing:
 class _Finder:
     """What `find_images` must remember: folders walked, and files that came by another way."""
 
-    def __init__(self, include_hidden: bool) -> None:
+    def __init__(self, include_hidden: bool, follow_links: bool, within: Sequence[AnyPath]) -> None:
         self._include_hidden = include_hidden
+        self._follow_links = follow_links
+        self._within = within
+        self._real_folders: list[bytes] | None = None  # those of `within`, once they are needed
         self._n_repeats = 0  # how often something was reached again, and passed over
         self._walked: set[tuple[int, int]] = set()
         # Files that were named or linked, as digests of their real paths. Files that are simply
@@ -117,6 +138,7 @@ class _Finder:
         if listing.problem:
             yield listing.problem
         stack = [(top, self._real_folder(top), listing)]
+        real_top = self._real_folder(top)
         while stack:
             folder, real_folder, listing = stack[-1]
             if not listing.names:
@@ -131,9 +153,12 @@ class _Finder:
                 except OSError as error:
                     yield _bad_path(path, error)
                     continue
+                real_path = os.path.realpath(path)
+                if not self._follow_links and not self._is_inside(real_path, real_top):
+                    yield FoundFile(os.fsdecode(path), _OUTSIDE)
+                    continue
                 if kind == "file" and not self._is_first(path):
                     continue
-                real_path = os.path.realpath(path)
             else:
                 real_path = os.path.join(real_folder, name)  # noqa: PTH118
                 if kind == "file" and self._listed and _digest(real_path) in self._listed:
@@ -172,6 +197,15 @@ class _Finder:
         listing.names.sort(reverse=True)
         return listing
 
+    def _is_inside(self, real_path: bytes, real_top: bytes) -> bool:
+        """Whether what a link leads to is in the folder that is walked, or another of ours."""
+        if _is_within(real_path, real_top):
+            return True
+        if self._real_folders is None:
+            folders = (os.fsencode(path) for path in self._within)
+            self._real_folders = [os.path.realpath(path) for path in folders if os.path.isdir(path)]  # noqa: PTH112
+        return any(_is_within(real_path, folder) for folder in self._real_folders)
+
     def _is_passed_over(self, name: bytes) -> bool:
         return not self._include_hidden and (name.startswith(b".") or name in _JUNK_NAMES)
 
@@ -194,6 +228,13 @@ class _Finder:
                     return False
         self._listed.add(digest)
         return True
+
+
+def _is_within(real_path: bytes, real_folder: bytes) -> bool:
+    separator = os.sep.encode()
+    return real_path == real_folder or real_path.startswith(
+        real_folder.removesuffix(separator) + separator
+    )
 
 
 def _kind(mode: int) -> _Kind:

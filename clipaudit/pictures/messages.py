@@ -139,7 +139,9 @@ def read_prepared(wanted: Wanted, header: dict[str, Any], body: bytearray) -> Pr
         height_px=header["height_px"],
         format=header["format"],
         notes=tuple(header["notes"]),
-        facts=PictureFacts(int(header["phash"]), appearance),
+        facts=PictureFacts(
+            int(header["phash"]), header["width_px"] * header["height_px"], appearance
+        ),
     )
 
 

@@ -1,8 +1,8 @@
 """Pictures that are the same to the eye: one scaled, brightened or encoded anew from the other.
 
 Two pictures are near-duplicates where their perceptual hashes (`hashing`) differ in few bits.
-Colour does not count; a copy that was mirrored, turned or cut by more than a few percent is
-another picture.
+Colour does not count, but in pictures of one colour, which have nothing else; a copy that was
+mirrored, turned or cut by more than a few percent is another picture.
 """
 
 from __future__ import annotations

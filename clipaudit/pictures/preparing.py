@@ -9,7 +9,7 @@ import numpy as np
 
 from clipaudit.pictures.base import Frame, Limits, UInt8Array
 from clipaudit.pictures.decoding import decode_rgb, out_of_memory, resized
-from clipaudit.pictures.hashing import perceptual_hash
+from clipaudit.pictures.hashing import likeness
 from clipaudit.pictures.image_statistics import FloatArray, image_statistics
 from clipaudit.pictures.random_embedding import Float32Array, random_embedding
 
@@ -54,11 +54,14 @@ class PictureFacts:
     """What is worth keeping of a picture, whatever the encoder.
 
     Attributes:
-        phash: Its perceptual hash, of 64 bits.
+        phash: Its perceptual hash, of 64 bits; a digest where it is too plain for one, see
+            `hashing.Likeness`.
+        n_pixels: Width times height of the whole picture.
         appearance: None where nobody asked.
     """
 
     phash: int
+    n_pixels: int
     appearance: Appearance | None = None
 
 
@@ -71,7 +74,7 @@ class Prepared:
         width_px: Width of the whole picture, upright.
         height_px: Its height.
         format: Pillow's name of the format.
-        notes: As in `decoding.Decoded`.
+        notes: As in `decoding.Decoded`, and whether it is too plain for a perceptual hash.
         facts: Its hash and, where wanted, its appearance.
     """
 
@@ -93,14 +96,17 @@ def prepare(data: bytes, wanted: Wanted, limits: Limits) -> Prepared:
     """
     picture, form, notes = decode_rgb(data, limits)
     try:
+        key, plain = likeness(picture)
         return Prepared(
             images={frame: resized(picture, *frame) for frame in wanted.frames},
             width_px=picture.width,
             height_px=picture.height,
             format=form,
-            notes=notes,
+            notes=(*notes, plain) if plain else notes,
             facts=PictureFacts(
-                perceptual_hash(picture), _appearance(data, picture) if wanted.appearance else None
+                key,
+                picture.width * picture.height,
+                _appearance(data, picture) if wanted.appearance else None,
             ),
         )
     except MemoryError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from clipaudit.pictures.base import AnyPath, BadImage, Limits
 
@@ -20,13 +22,35 @@ def read_file(path: AnyPath, limits: Limits) -> bytes:
         BadImage: `missing`, `unreadable`, `not_a_file`, `empty`, `too_large`, `changed` or
             `out_of_memory`.
     """
+    with _opened(path) as descriptor:
+        return _read_all(descriptor, limits)
+
+
+def hash_file(path: AnyPath) -> tuple[str, str]:
+    """SHA-256 and MD5 of a regular file of any size, in hex; it is not held in memory.
+
+    Raises:
+        BadImage: As `read_file`, but for the size.
+    """
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    with _opened(path) as descriptor:
+        _require_regular(os.fstat(descriptor))
+        while chunk := os.read(descriptor, 1 << 20):
+            sha256.update(chunk)
+            md5.update(chunk)
+    return sha256.hexdigest(), md5.hexdigest()
+
+
+@contextmanager
+def _opened(path: AnyPath) -> Iterator[int]:
+    """A descriptor of a regular file; what goes wrong with it is a `BadImage`."""
     name = os.fsencode(path)
     try:
         # Before it is opened, because opening alone can do things to a device.
         _require_regular(os.stat(name))  # noqa: PTH116
         descriptor = os.open(name, _OPEN_FLAGS)
         try:
-            return _read_all(descriptor, limits)
+            yield descriptor
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:
@@ -58,17 +82,18 @@ def _require_regular(status: os.stat_result) -> None:
 def _read_all(descriptor: int, limits: Limits) -> bytes:
     before = os.fstat(descriptor)
     _require_regular(before)
+    option = "" if limits.max_file_bytes else "; --max-megapixels raises it"
     too_large = BadImage(
-        "too_large", f"the file has more than {limits.max_file_bytes:,} bytes, the limit"
+        "too_large", f"the file has more than {limits.most_file_bytes:,} bytes, the limit{option}"
     )
-    if before.st_size > limits.max_file_bytes:
+    if before.st_size > limits.most_file_bytes:
         raise too_large
     chunks = []
     n_read = 0
     while chunk := os.read(descriptor, max(before.st_size - n_read, 0) + 1):
         chunks.append(chunk)
         n_read += len(chunk)
-        if n_read > limits.max_file_bytes:
+        if n_read > limits.most_file_bytes:
             raise too_large
     after = os.fstat(descriptor)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or (

@@ -141,7 +141,12 @@ def _with_control(
 
 def _require_files(control: Sequence[AnyPath], config: ScoreConfig) -> None:
     """Say now, and not after hours of work, that a control is not there."""
-    found = find_images(control, include_hidden=config.include_hidden)
+    found = find_images(
+        control,
+        include_hidden=config.include_hidden,
+        follow_links=config.follow_links,
+        within=control,
+    )
     problems = [file.problem for file in islice(found, 1000)]
     if all(problems):
         why = f": {problems[0]}" if problems else ""

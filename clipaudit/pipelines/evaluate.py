@@ -63,7 +63,12 @@ def evaluate(
         KeyboardInterrupt: The user stopped it; nothing is left but the signals.
     """
     scoring = config.scoring
-    found = read_set(folder, limit=scoring.limit, include_hidden=scoring.include_hidden)
+    found = read_set(
+        folder,
+        limit=scoring.limit,
+        include_hidden=scoring.include_hidden,
+        follow_links=scoring.follow_links,
+    )
     with open_store(is_wanted=scoring.use_store) as store:
         known = KnownPictures(
             scoring.limits, scoring.n_workers, store, needs_appearance=lambda _: config.blind

@@ -16,7 +16,8 @@ from clipaudit.listings.urls import normalise
 from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.decoder_pool import DecoderPool
 from clipaudit.pictures.finding import find_images
-from clipaudit.pictures.reading import content_id, read_file
+from clipaudit.pictures.hashing import PLAIN_NOTES
+from clipaudit.pictures.reading import content_id, hash_file, read_file
 from clipaudit.results.lookup import Answer, Match, Status
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Subject:
         name: Path or address, as the user gave it.
         kind: Which of the two it is.
         known: What it can be found by.
-        error: Why it gives no picture, or no address.
+        error: Why it gives no picture, no perceptual hash, or no address.
         is_skipped: Whether it is compared with nothing.
         compared: Ways in which it was compared.
         n_matches: Way → how many rows match.
@@ -132,11 +133,22 @@ def _file(
         data = read_file(found.path, limits)
     except BadImage as bad:
         subject.error = bad
-        subject.is_skipped = True
+        subject.is_skipped = bad.reason != "too_large" or not _is_hashed(subject)
         return subject, None
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
     subject.known = Asked(sha256=content_id(data), md5=md5)
     return subject, pool.submit(data)
+
+
+def _is_hashed(subject: Subject) -> bool:
+    """Whether a file that is too large to look at could be hashed; its hashes are known then."""
+    try:
+        sha256, md5 = hash_file(subject.name)
+    except BadImage as bad:
+        subject.error = bad
+        return False
+    subject.known = Asked(sha256=sha256, md5=md5)
+    return True
 
 
 def _with_phash(subject: Subject, future: Future[Prepared] | None) -> Subject:
@@ -144,10 +156,14 @@ def _with_phash(subject: Subject, future: Future[Prepared] | None) -> Subject:
     if future is None:
         return subject
     try:
-        phash = future.result().facts.phash
+        picture = future.result()
     except BadImage as bad:
         subject.error = bad
         subject.is_skipped = bad.reason in {"empty", "not_an_image"}
     else:
-        subject.known = replace(subject.known, phash=phash)
+        plain = [note for note in picture.notes if note in PLAIN_NOTES]
+        if plain:
+            subject.error = f"{plain[0]}, so it has no perceptual hash"
+        else:
+            subject.known = replace(subject.known, phash=picture.facts.phash)
     return subject

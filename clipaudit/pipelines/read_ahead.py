@@ -169,6 +169,8 @@ class ReadAhead:
             for observer in self._observers
             if (signals := self._known.store.get(observer.key, sha256)) is not None
         }
+        if stored and not self._known.is_within_limits(sha256):
+            stored = {}  # decoding it says the same as if it had never been scored
         missing = [observer.frame for observer in self._observers if observer not in stored]
         is_known[sha256] = not missing
         wanted = self._known.wanted(sha256, missing, self._observers[0].frame)
@@ -209,5 +211,10 @@ def count_ahead(paths: Sequence[AnyPath], config: ScoreConfig) -> int:
 
 
 def _find(paths: Sequence[AnyPath], config: ScoreConfig) -> Iterator[FoundFile]:
-    found = find_images(paths, include_hidden=config.include_hidden)
+    found = find_images(
+        paths,
+        include_hidden=config.include_hidden,
+        follow_links=config.follow_links,
+        within=paths,
+    )
     return islice(found, config.limit)

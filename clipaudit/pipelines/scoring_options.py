@@ -194,13 +194,18 @@ class ScoringOptions:
     ] = True
     strict: Annotated[bool, Option("Stop at the first file that gives no picture.")] = False
     include_hidden: Annotated[bool, Option("Hidden files and folders too.")] = False
+    follow_links: Annotated[
+        bool,
+        Option("Go after links that lead out of the folders; they are skipped otherwise."),
+    ] = False
     limits: Annotated[
         Limits,
         Option(
             "How much one file may cost.",
             parts={
                 "max_pixels": Option(
-                    "Skip larger pictures, which may be decompression bombs.",
+                    "Skip larger pictures, which may be decompression bombs, and files of more "
+                    "than four bytes for each of so many pixels (no less than 100 MB).",
                     name="--max-megapixels",
                     minimum=0.001,
                     unit=1e6,

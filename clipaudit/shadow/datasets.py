@@ -203,7 +203,7 @@ def _zip_entries(path: Path) -> list[tuple[str, _Entry]]:
 
     def entry(member: zipfile.ZipInfo) -> _Entry:
         def read() -> bytes:
-            if member.file_size > _LIMITS.max_file_bytes:
+            if member.file_size > _LIMITS.most_file_bytes:
                 raise BadImage("too_large", f"{member.file_size} bytes")
             if not member.file_size:
                 raise BadImage("empty", "the file has no bytes")

@@ -184,7 +184,7 @@ def test_nothing_that_lies_in_a_file_was_run(zoo, audited):
     assert not os.path.lexists("owned")
 
 
-def test_a_decoder_that_is_killed_costs_at_most_the_file_in_its_hands(run, tmp_path, calls):
+def test_a_decoder_that_is_killed_costs_no_picture(run, tmp_path, calls):
     """As the system does where memory is short."""
     draw_pictures(tmp_path / "many", 24)
     running = run(
@@ -200,10 +200,7 @@ def test_a_decoder_that_is_killed_costs_at_most_the_file_in_its_hands(run, tmp_p
         killed.add(pid)
     done = clean(running.wait())
     assert len(killed) == 3
-    bad = [row for row in done.document["rows"] if row["status"] == "skipped"]
-    assert len(done.document["rows"]) == 24
-    assert len(bad) <= 3
-    assert all(row["error"].startswith("decoder_crashed: ") for row in bad)
+    assert [row["status"] for row in done.document["rows"]] == ["ok"] * 24
 
 
 def test_files_that_vanish_or_change_between_listing_and_reading(api, tmp_path):

@@ -242,7 +242,7 @@ def test_a_device_that_is_not_there_is_named(run, world):
 def test_quiet_leaves_stderr_empty_and_the_result_as_it_is(run, world, tmp_path):
     cache = tmp_path / "cache"
     cache.mkdir()
-    (cache / "features-v2.sqlite").write_bytes(b"not a database, and long enough to be read" * 99)
+    (cache / "features-v3.sqlite").write_bytes(b"not a database, and long enough to be read" * 99)
     loud = clean(run(world.pictures, "-f", "csv"))
     assert loud.err.startswith("warning: ")
     quiet = clean(run(world.pictures, "-f", "csv", "--quiet"))

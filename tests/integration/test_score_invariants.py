@@ -174,10 +174,10 @@ def test_without_the_store_nothing_is_read_or_written(api, tmp_path, calls):
     assert not (tmp_path / "cache").exists()
     api()
     n_calls = len(calls())
-    before = (tmp_path / "cache" / "features-v2.sqlite").read_bytes()
+    before = (tmp_path / "cache" / "features-v3.sqlite").read_bytes()
     assert api(use_store=False).run.n_from_store == 0
     assert len(calls()) == 3 * n_calls / 2
-    assert (tmp_path / "cache" / "features-v2.sqlite").read_bytes() == before
+    assert (tmp_path / "cache" / "features-v3.sqlite").read_bytes() == before
 
 
 def break_as_text(path):
@@ -218,7 +218,7 @@ def break_as_folder(path):
 )
 def test_a_store_that_cannot_be_used_costs_one_warning_and_no_score(api, tmp_path, caplog, harm):
     expected = api()
-    harm(tmp_path / "cache" / "features-v2.sqlite")
+    harm(tmp_path / "cache" / "features-v3.sqlite")
     caplog.clear()
     audit = api()
     assert audit.rows == expected.rows
@@ -239,7 +239,7 @@ def test_a_folder_that_cannot_be_written_costs_one_warning_and_no_score(
 
 def test_a_store_that_another_process_locks_is_given_up_once(api, tmp_path, caplog, monkeypatch):
     expected = api()
-    path = tmp_path / "cache" / "features-v2.sqlite"
+    path = tmp_path / "cache" / "features-v3.sqlite"
     monkeypatch.setattr(database, "_BUSY_TIMEOUT_S", 0.2)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -301,7 +301,7 @@ def test_both_threads_may_find_out_that_the_store_is_broken(api, tmp_path, caplo
 def test_only_the_row_that_was_damaged_is_made_again(api, tmp_path, caplog, calls):
     expected = api()
     n_views = sum(calls())
-    with closing(sqlite3.connect(tmp_path / "cache" / "features-v2.sqlite")) as connection:
+    with closing(sqlite3.connect(tmp_path / "cache" / "features-v3.sqlite")) as connection:
         connection.execute("UPDATE signals SET cosine = pearson WHERE rowid = 3")
         connection.commit()
     audit = api()

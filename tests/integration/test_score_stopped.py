@@ -69,7 +69,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_where_it_was(go, tmp_path, c
         running.signal(signal.SIGKILL)
         assert running.wait().code == -signal.SIGKILL
         n_killed += 1
-        path = tmp_path / "cache" / "features-v2.sqlite"
+        path = tmp_path / "cache" / "features-v3.sqlite"
         if path.exists():
             with closing(sqlite3.connect(path)) as connection:
                 assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -96,6 +96,31 @@ def test_copies_are_found_by_their_looks(ask, photos, tmp_path):
     assert found["2.jpg"] == []
 
 
+def test_a_plain_picture_is_not_compared_by_its_looks(ask, tmp_path):
+    listed = lists.write(
+        tmp_path / "list.parquet", {"url": [lists.url(0)], "image_phash": ["8000000000000000"]}
+    )
+    for colour in ("white", "black", "red"):
+        Image.new("RGB", (64, 64), colour).save(tmp_path / f"{colour}.png")
+    found = ask(*tmp_path.glob("*.png"), "-m", listed)
+    assert {*statuses(found).values()} == {"not_compared"}
+    for answer in found["answers"]:
+        assert answer["phash"] is None
+        assert answer["error"] == "plain: one colour, so it has no perceptual hash"
+
+
+def test_a_file_that_is_too_large_to_look_at_is_found_by_its_bytes(ask, tmp_path):
+    large = tmp_path / "large.tif"
+    with large.open("wb") as file:
+        file.truncate(400_000_000)
+    with large.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    listed = lists.write(tmp_path / "a.parquet", {"url": [lists.url(0)], "sha256": [sha256]})
+    found = ask(large, "-m", listed)
+    assert statuses(found) == {"large.tif": "listed"}
+    assert found["answers"][0]["error"].startswith("too_large: ")
+
+
 def test_addresses_are_found_in_two_ways(ask, tmp_path):
     listed = lists.laion400m(tmp_path / "a.parquet", range(9))
     other = "http://www.images.example.org/photos/4.jpg?fbclid=1"

@@ -5,6 +5,7 @@ import shlex
 import sys
 
 import pytest
+from PIL import Image
 
 
 @pytest.fixture
@@ -41,6 +42,40 @@ def test_every_format_is_printed_and_parses(score, pictures):
     lines = [json.loads(line) for line in score(pictures, "-f", "jsonl")[1].splitlines()]
     assert lines[0]["run"]["n_from_store"] == 4
     assert rows(score(pictures, "-f", "csv")[1]).keys() >= {"picture 0.png", "notes.png"}
+
+
+def test_a_run_with_a_larger_limit_before_changes_nothing(score, pictures):
+    limits = ("--max-megapixels", "0.001")
+    before = json.loads(score(pictures, "-f", "json", *limits, "--no-cache")[1])
+    larger = json.loads(score(pictures, "-f", "json", "--max-megapixels", "400")[1])
+    after = json.loads(score(pictures, "-f", "json", *limits)[1])
+    assert {row["status"] for row in before["rows"]} == {"skipped"}
+    assert larger["rows"] != before["rows"]
+    assert after["rows"] == before["rows"]
+    assert json.loads(score(pictures, "-f", "json")[1])["rows"] == larger["rows"]
+
+
+def test_pictures_of_two_colours_are_no_near_duplicates(score, tmp_path):
+    for folder, colours in (("suspects", ("red", "lime")), ("control", ("white", "blue"))):
+        (tmp_path / folder).mkdir()
+        for colour in colours:
+            Image.new("RGB", (64, 64), colour).save(tmp_path / folder / f"{colour}.png")
+    code, out, _ = score(tmp_path / "suspects", "--control", tmp_path / "control", "-f", "json")
+    assert code == 0
+    assert [row["notes"] for row in json.loads(out)["rows"]] == [["plain: one colour"]] * 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_out_of_a_folder_are_followed_on_request_alone(score, pictures, tmp_path):
+    named = tmp_path / "named"
+    named.mkdir()
+    (named / "link.png").symlink_to(next(pictures.glob("picture*.png")))
+    Image.new("RGB", (64, 64), "red").save(named / "own.png")
+    found = rows(score(named, "-f", "csv")[1])
+    assert found["link.png"]["status"] == "skipped"
+    assert "--follow-links" in found["link.png"]["error"]
+    assert found["own.png"]["status"] == "ok"
+    assert rows(score(named, "-f", "csv", "--follow-links")[1])["link.png"]["status"] == "ok"
 
 
 def test_a_second_run_takes_features_from_the_store_unless_told_not_to(score, pictures):
@@ -175,7 +210,7 @@ def test_code_needs_leave(score, pictures, tiny):
 
 def test_a_store_that_is_broken_does_not_lose_the_run(score, pictures, tmp_path):
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "features-v2.sqlite").write_text("this is no database at all" * 50)
+    (tmp_path / "cache" / "features-v3.sqlite").write_text("this is no database at all" * 50)
     code, out, err = score(pictures)
     assert code == 0
     assert "4 scored" in out

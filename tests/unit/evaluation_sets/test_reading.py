@@ -106,3 +106,16 @@ def test_a_manifest_of_another_kind_is_an_error(folder, text):
     (folder / "manifest.jsonl").write_text(text)
     with pytest.raises(InputError, match="not a manifest that clipaudit wrote"):
         read(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_links_out_of_the_set_are_passed_over(folder, tmp_path_factory, caplog):
+    private = tmp_path_factory.mktemp("private") / "mine.png"
+    private.write_bytes(b"mine")
+    (folder / "members" / "out.png").symlink_to(private)
+    (folder / "members" / "over.png").symlink_to(folder / "nonmembers" / "1.png")
+    names = [os.path.basename(path) for path in read(folder).members]  # noqa: PTH119
+    assert names == ["0.png", "1.png", "2.png", "over.png"]
+    assert "out.png is passed over: the link leads out" in caplog.text
+    followed = read_set(folder, limit=None, include_hidden=False, follow_links=True)
+    assert len(followed.members) == 5

@@ -107,13 +107,13 @@ def facts_of(number, *, appearance=True):
     rng = np.random.default_rng(number)
     phash = int(rng.integers(0, 2**64, dtype=np.uint64))
     if not appearance:
-        return PictureFacts(phash)
+        return PictureFacts(phash, 64)
     embedding = rng.normal(size=DIM).astype(np.float32)
-    return PictureFacts(phash, Appearance(rng.normal(size=len(STATISTICS)), embedding))
+    return PictureFacts(phash, 64, Appearance(rng.normal(size=len(STATISTICS)), embedding))
 
 
 def assert_same_facts(got, expected):
-    assert got.phash == expected.phash
+    assert (got.phash, got.n_pixels) == (expected.phash, expected.n_pixels)
     assert (got.appearance is None) == (expected.appearance is None)
     if expected.appearance is not None:
         for name in ("statistics", "embedding"):
@@ -123,7 +123,11 @@ def assert_same_facts(got, expected):
 
 
 def test_facts_of_pictures_come_back_bit_for_bit_whatever_the_encoder(store):
-    facts = {"a": facts_of(1), "b": facts_of(2, appearance=False), "c": PictureFacts(2**64 - 1)}
+    facts = {
+        "a": facts_of(1),
+        "b": facts_of(2, appearance=False),
+        "c": PictureFacts(2**64 - 1, 10**9),
+    }
     store.put_facts(facts)
     found = store.get_facts(["c", "a", "unknown", "b"])
     assert set(found) == {"a", "b", "c"}
@@ -133,7 +137,7 @@ def test_facts_of_pictures_come_back_bit_for_bit_whatever_the_encoder(store):
 
 def test_an_appearance_outlives_a_later_run_that_does_not_ask_for_it(store):
     store.put_facts({"a": facts_of(1)})
-    store.put_facts({"a": PictureFacts(facts_of(1).phash)})
+    store.put_facts({"a": PictureFacts(facts_of(1).phash, 64)})
     assert_same_facts(store.get_facts(["a"])["a"], facts_of(1))
 
 
@@ -433,7 +437,7 @@ def test_a_read_only_store_is_unavailable(path):
 
 def test_the_default_store_is_in_the_cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("CLIPAUDIT_CACHE_DIR", str(tmp_path / "here"))
-    assert default_path() == tmp_path / "here" / "features-v2.sqlite"
+    assert default_path() == tmp_path / "here" / "features-v3.sqlite"
     with FeatureStore() as store:
         assert store.path == default_path()
     assert default_path().exists()

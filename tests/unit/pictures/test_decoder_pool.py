@@ -1,12 +1,15 @@
 import contextlib
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -130,41 +133,6 @@ def test_whatever_is_written_over_a_good_file_a_worker_answers(pool, data):
     assert error is None or isinstance(error, BadImage)
 
 
-@UNIX
-def test_a_crash_costs_one_file(worker):
-    (pid,) = worker.pids
-    os.kill(pid, signal.SIGSTOP)  # so that it dies in the middle of the next file
-    first, second = worker.submit(JPEG, WANTED), worker.submit(JPEG, WANTED)
-    until(first.running)
-    os.kill(pid, signal.SIGKILL)
-    assert reason_of(first) == "decoder_crashed"
-    assert second.result(timeout=60).images[FRAME].shape == (16, 16, 3)
-    assert worker.pids != (pid,)
-
-
-@UNIX
-def test_a_worker_that_died_between_two_files_costs_one(worker):
-    (pid,) = worker.pids
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: is_gone(pid))
-    outcomes = [worker.submit(JPEG, WANTED).exception(timeout=60) for _ in range(3)]
-    assert outcomes[1:] == [None, None]
-
-
-@UNIX
-def test_a_hang_costs_one_file():
-    limits = Limits(decode_timeout_s=1.5)
-    with DecoderPool(1, limits) as pool:
-        pool.submit(JPEG, WANTED).result()
-        (pid,) = pool.pids
-        os.kill(pid, signal.SIGSTOP)
-        # Larger than any pipe holds, so sending it hangs as well.
-        hung, next_one = pool.submit(JPEG + bytes(1_000_000), WANTED), pool.submit(JPEG, WANTED)
-        assert reason_of(hung) == "timeout"
-        assert is_gone(pid)
-        assert next_one.exception(timeout=60) is None
-
-
 MISBEHAVING = """
 import os, sys
 from clipaudit.pictures.messages import read_message, write_message
@@ -190,6 +158,90 @@ while True:
         write_message(replies, {}, bytes(16 * 16 * 3))
     write_message(replies, good, bytes(16 * 16 * 3))
 """
+
+
+@UNIX
+def test_a_killed_worker_costs_no_good_picture(worker):
+    (pid,) = worker.pids
+    os.kill(pid, signal.SIGSTOP)  # so that it dies in the middle of the next file
+    first, second = worker.submit(JPEG, WANTED), worker.submit(JPEG, WANTED)
+    until(first.running)
+    os.kill(pid, signal.SIGKILL)
+    for future in (first, second):
+        assert future.result(timeout=60).images[FRAME].shape == (16, 16, 3)
+    assert worker.pids != (pid,)
+
+
+@UNIX
+def test_a_worker_that_died_between_two_files_costs_none(worker):
+    (pid,) = worker.pids
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: is_gone(pid))
+    assert [worker.submit(JPEG, WANTED).exception(timeout=60) for _ in range(3)] == [None] * 3
+
+
+@UNIX
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGSEGV])
+def test_workers_that_are_killed_one_after_another_cost_files_and_not_the_run(kind):
+    n_killed = 0
+    with DecoderPool(2, LIMITS) as pool:
+        pool.submit(JPEG, WANTED).result(timeout=60)
+        futures: list[Any] = []
+        waiting = [JPEG] * 60
+        deadline = time.monotonic() + 100
+        while waiting or not all(future.done() for future in futures):
+            assert time.monotonic() < deadline
+            for pid in pool.pids[:1]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, kind)
+                    n_killed += 1
+            while waiting and sum(not future.done() for future in futures) < 3:
+                futures.append(pool.submit(waiting.pop(), WANTED))
+            time.sleep(0.15)
+        problems = [future.exception() for future in futures]
+        assert n_killed > 4
+        assert {type(problem) for problem in problems} <= {type(None), BadImage}
+        assert problems.count(None) >= 30
+        assert pool.submit(JPEG, WANTED).exception(timeout=60) is None
+
+
+def test_a_file_that_kills_is_tried_alone_and_costs_no_other(tmp_path):
+    """Each worker notes when it begins and ends; the second try of the bad file is by itself."""
+    log = tmp_path / "log"
+    script = tmp_path / "worker.py"
+    script.write_text(
+        MISBEHAVING.replace(
+            "    if data ==", f"    open({str(log)!r}, 'ab').write(data + b' ')\n    if data ==", 1
+        )
+    )
+    with DecoderPool(3, LIMITS, command=[sys.executable, str(script)]) as pool:
+        futures = [pool.submit(data, WANTED) for data in (b"good", b"abort", b"good", b"good")]
+        assert reason_of(futures[1]) == "decoder_crashed"
+        assert [future.exception(timeout=60) for future in futures[2:]] == [None, None]
+    assert log.read_text().split().count("abort") == 2
+
+
+@LINUX
+def test_the_memory_of_all_workers_is_a_share_of_what_is_there():
+    with DecoderPool(4, Limits(max_pixels=10**12)) as pool:
+        pool.submit(JPEG, WANTED).result(timeout=60)
+        asked = [json.loads(psutil.Process(pid).cmdline()[-1]) for pid in pool.pids]
+    shares = [settings["max_memory_bytes"] for settings in asked]
+    assert 0 < sum(shares) <= 0.6 * psutil.virtual_memory().total
+
+
+@UNIX
+def test_a_hang_costs_one_file():
+    limits = Limits(decode_timeout_s=1.5)
+    with DecoderPool(1, limits) as pool:
+        pool.submit(JPEG, WANTED).result()
+        (pid,) = pool.pids
+        os.kill(pid, signal.SIGSTOP)
+        # Larger than any pipe holds, so sending it hangs as well.
+        hung, next_one = pool.submit(JPEG + bytes(1_000_000), WANTED), pool.submit(JPEG, WANTED)
+        assert reason_of(hung) == "timeout"
+        assert is_gone(pid)
+        assert next_one.exception(timeout=60) is None
 
 
 def test_a_worker_that_makes_no_sense_is_replaced(tmp_path):

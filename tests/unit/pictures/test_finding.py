@@ -90,6 +90,32 @@ def test_links_are_followed_once(tmp_path):
 
 
 @POSIX
+def test_links_that_lead_out_of_the_folder_are_listed_and_not_followed(tmp_path):
+    tree(tmp_path, "mine/1.png", "mine/sub/2.png", "private/3.png", "private/deep/4.png")
+    mine = tmp_path / "mine"
+    (mine / "file.png").symlink_to(tmp_path / "private" / "3.png")
+    (mine / "folder").symlink_to(tmp_path / "private")
+    (mine / "sub" / "up").symlink_to("../..")
+    (mine / "over").symlink_to(mine / "hop")  # a link to a link that leads out
+    (mine / "hop").symlink_to("../private/deep")
+    (mine / "inside.png").symlink_to("sub/2.png")
+    (tmp_path / "mine-too").mkdir()
+    (mine / "namesake").symlink_to(tmp_path / "mine-too")
+    found = {
+        Path(one.path).relative_to(mine).as_posix(): one.problem and one.problem.reason
+        for one in find_images([mine], follow_links=False)
+    }
+    links = dict.fromkeys(["file.png", "folder", "sub/up", "over", "hop", "namesake"], "outside")
+    assert found == {"1.png": None, "inside.png": None} | links
+    (linked,) = find_images([mine / "file.png"], follow_links=False)  # named, so it is meant
+    assert linked.problem is None
+    within = {one.problem for one in find_images([mine / "hop"], follow_links=False)}
+    assert within == {None}
+    every = find_images([mine], follow_links=False, within=[tmp_path])
+    assert {one.problem for one in every} == {None}
+
+
+@POSIX
 def test_links_to_nothing_are_listed(tmp_path):
     (tmp_path / "dangling.png").symlink_to(tmp_path / "gone")
     (tmp_path / "self.png").symlink_to(tmp_path / "self.png")

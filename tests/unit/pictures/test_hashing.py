@@ -1,9 +1,12 @@
+import io
+
 import imagehash
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from clipaudit.pictures.hashing import perceptual_hash
+from clipaudit.pictures.hashing import ONE_COLOUR, PLAIN_NOTES, TOO_PLAIN, likeness, perceptual_hash
+from clipaudit.pictures.near_duplicates import MOST_BITS, partners
 from clipaudit.seeding import stream
 from clipaudit.shadow.procedural import draw_picture
 
@@ -70,3 +73,67 @@ def test_a_picture_without_content_has_no_bits_but_of_its_mean(level):
     expected = TOP if level else 0
     for size in ((8, 8), (40, 30), (900, 1)):
         assert perceptual_hash(Image.new("RGB", size, (level,) * 3)) == expected
+
+
+# --- pictures that are too plain for a hash ------------------------------------------------------
+
+
+def as_jpeg(picture, quality=75):
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality)
+    return Image.open(file).convert("RGB")
+
+
+def faint(number, strength):
+    """A cloud whose levels spread by a standard deviation."""
+    waves = np.random.default_rng(number).normal(size=(6, 6)).astype(np.float32)
+    cloud = np.asarray(Image.fromarray(waves).resize((96, 96), Image.Resampling.BICUBIC))
+    grey = (200 + strength * cloud / cloud.std()).round().clip(0, 255).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
+
+
+def small_text(number):
+    picture = Image.new("RGB", (256, 256), "white")
+    ImageDraw.Draw(picture).text((120, 120), chr(65 + number), fill="black")
+    return picture
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 64), (300, 20)])
+def test_pictures_of_one_colour_are_known_by_the_colour_alone(size):
+    keys = {}
+    for colour in ("white", "black", "grey", "red", "blue", "lime", "#203040"):
+        picture = Image.new("RGB", size, colour)
+        keys[colour], note = likeness(picture)
+        assert note == ONE_COLOUR
+        again = likeness(as_jpeg(picture.resize((40, 40))))
+        assert (again.note, again.key) == (ONE_COLOUR, keys[colour])
+    for colour, key in keys.items():
+        assert partners({colour: key}, {k: v for k, v in keys.items() if k != colour}) == {}
+
+
+@pytest.mark.parametrize("strength", [0.5, 1, 2, 3])
+def test_what_recompression_would_change_is_too_plain_to_compare(strength):
+    pictures = [faint(number, strength) for number in range(30)]
+    noisy = [
+        picture
+        for picture in pictures
+        if (perceptual_hash(picture) ^ perceptual_hash(as_jpeg(picture))).bit_count() > MOST_BITS
+    ]
+    assert len(noisy) >= 8
+    assert np.mean([likeness(picture).note in PLAIN_NOTES for picture in noisy]) >= 0.95
+
+
+def test_letters_on_white_are_too_plain_and_no_near_duplicates_of_each_other():
+    found = [likeness(small_text(number)) for number in range(26)]
+    assert {one.note for one in found} == {TOO_PLAIN}
+    keys = {str(number): one.key for number, one in enumerate(found)}
+    for name, key in keys.items():
+        others = {k: v for k, v in keys.items() if k != name}
+        assert partners({name: key}, others) == {}
+    assert likeness(small_text(3)).key == found[3].key
+
+
+def test_pictures_with_content_keep_their_hash():
+    for number in range(100):
+        picture = drawn(number)
+        assert likeness(picture) == (perceptual_hash(picture), None)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from clipaudit.pictures.base import BadImage, Frame, Limits
 from clipaudit.pictures.decoding import decode, resize_to_square
@@ -7,12 +8,15 @@ from clipaudit.pictures.hashing import perceptual_hash
 from clipaudit.pictures.image_statistics import image_statistics
 from clipaudit.pictures.preparing import Wanted, prepare
 from clipaudit.pictures.random_embedding import random_embedding
-from tests.made.picture_files import encoded, photo
+from clipaudit.seeding import stream
+from clipaudit.shadow.procedural import draw_picture
+from tests.made.picture_files import encoded
 from tests.made.present import present
 
 LIMITS = Limits()
+PICTURE = Image.fromarray(draw_picture(stream(0, "picture", "preparing"), 40)).crop((0, 0, 40, 30))
 FILES = {
-    form: encoded(photo(40, 30), form)
+    form: encoded(PICTURE, form)
     for form in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
 }
 
@@ -44,3 +48,13 @@ def test_nothing_is_made_that_is_not_wanted():
 def test_a_bad_file_has_the_reason_that_decoding_gives():
     with pytest.raises(BadImage, match="not_an_image"):
         prepare(b"<html>", Wanted(), LIMITS)
+
+
+def test_a_picture_that_is_blank_on_white_is_noted_as_one_of_one_colour():
+    drawing = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    drawing.paste((255, 255, 255, 255), (20, 20, 40, 40))
+    blank = prepare(encoded(drawing, "PNG"), Wanted(), LIMITS)
+    assert blank.notes == ("transparency on white", "plain: one colour")
+    white = prepare(encoded(Image.new("RGB", (9, 9), "white"), "BMP"), Wanted(), LIMITS)
+    assert white.notes == ("plain: one colour",)
+    assert blank.facts.phash == white.facts.phash

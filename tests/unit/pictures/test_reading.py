@@ -1,3 +1,4 @@
+import hashlib
 import os
 import socket
 import tempfile
@@ -7,7 +8,7 @@ import pytest
 
 from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.finding import find_images
-from clipaudit.pictures.reading import content_id, read_file
+from clipaudit.pictures.reading import content_id, hash_file, read_file
 from tests.made.present import present
 
 LIMITS = Limits()
@@ -94,3 +95,22 @@ def test_without_permission_there_is_a_row():
     assert found["a.png"] is None  # shows when it is read
     assert present(found["b"]).reason == "unreadable"
     assert found["c.png"] is None
+
+
+def test_one_option_raises_the_limit_of_bytes_and_is_named(tmp_path):
+    scan = tmp_path / "a4.tif"
+    with scan.open("wb") as file:
+        file.truncate(104_417_952)  # 4,961 by 7,016 pixels, RGB, without compression
+    assert len(read_file(scan, LIMITS)) == 104_417_952
+    with pytest.raises(BadImage, match="100,000,000 bytes, the limit; --max-megapixels raises it"):
+        read_file(scan, Limits(max_pixels=1_000_000))
+    assert len(read_file(scan, Limits(max_pixels=40_000_000))) == 104_417_952
+
+
+def test_a_file_of_any_size_is_hashed(tmp_path):
+    large = tmp_path / "large"
+    large.write_bytes(bytes(3_000_000))
+    data = bytes(3_000_000)
+    assert hash_file(large) == (content_id(data), hashlib.md5(data).hexdigest())
+    with pytest.raises(BadImage, match="missing"):
+        hash_file(tmp_path / "gone")
