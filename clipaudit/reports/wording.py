@@ -126,6 +126,11 @@ def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, 
     yield "Fair control?", (f"{outcome}: {comparison.blind.text}",)
 
 
+def copies(n: int) -> str:
+    """How many more files have the bytes of one."""
+    return "1 copy" if n == 1 else f"{n:,} copies"
+
+
 def meaning(levels: Levels) -> str:
     """How to read a verdict."""
     return (

@@ -340,6 +340,8 @@ def test_copies_are_shown_once(tmp_path):
     copies = [replace(row, path=f"{row.path} {i}") for i in range(9)]
     got = page(audit_of([row, *copies], recipe="encodermi@1"))
     assert len(got.all("article")) == 1 + 1
+    assert len(got.all("tr")) == 1 + 1
+    assert got.text.count("+ 9 copies") == 1 + 1
     assert "1 of the scored ones are different" in got.text
 
 
