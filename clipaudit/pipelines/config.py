@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import UsageError
 from clipaudit.pipelines.scoring_options import ScoringOptions
-from clipaudit.statistics.conformal import Levels
+from clipaudit.statistics.conformal import SMALLEST_LEVEL, Levels
 from clipaudit.verdicts.by_control import ALPHA
 
 if TYPE_CHECKING:
@@ -74,6 +74,11 @@ class JudgeConfig:
     def __post_init__(self) -> None:
         for name, most in (("fpr", 1), ("fnr", 1), ("fdr", 1), ("alpha", 0.5)):
             value = getattr(self, name)
+            if 0 < value < SMALLEST_LEVEL:
+                raise UsageError(
+                    f"--{name} must be at least {SMALLEST_LEVEL:g}, got {value}",
+                    f"Pass a share, such as --{name} 0.05.",
+                )
             if not 0 < value < most:
                 raise UsageError(
                     f"--{name} must be above 0 and below {most:g}, got {value}",

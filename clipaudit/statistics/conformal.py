@@ -57,6 +57,10 @@ Reason = Literal[
 of the calibration."""
 
 
+SMALLEST_LEVEL = 1e-12
+"""No calibration is large enough for a level below it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Levels:
     """How often verdicts may be wrong; each above 0 and below 1.
@@ -76,6 +80,8 @@ class Levels:
         for name, value in asdict(self).items():
             if not 0 < value < 1:
                 raise ValueError(f"{name} must be above 0 and below 1, got {value}")
+            if value < SMALLEST_LEVEL:
+                raise ValueError(f"{name} must be at least {SMALLEST_LEVEL:g}, got {value}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from clipaudit.files import (
 )
 from clipaudit.results.evidence import KnownSet
 from clipaudit.statistics.calibration import Calibration, KnownScores
+from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -57,6 +58,10 @@ class CalibrationFile:
     hashes: Mapping[str, int] = field(repr=False)
     created: str
     clipaudit_version: str
+
+    def __post_init__(self) -> None:
+        if not all(0 <= phash < 2**64 for phash in self.hashes.values()):
+            raise ValueError("a perceptual hash has 64 bits")
 
     @property
     def name(self) -> str:
@@ -123,7 +128,8 @@ def load(path: Path) -> CalibrationFile:
         advice = "Update clipaudit, or calibrate again with this version."
         raise InferrerError(f"{name}: {error}", advice) from error
     except ValueError as error:
-        raise InferrerError(f"{name}: it is no calibration: {error}", _ADVICE) from error
+        why = f"it is no calibration: {shown(str(error))}"
+        raise InferrerError(f"{name}: {why}", _ADVICE) from error
 
 
 def read_calibrations() -> tuple[CalibrationFile, ...]:
