@@ -53,11 +53,11 @@ def read(path: Path) -> Audit:
             audit = as_type(_of_usual_size({**document, "rows": []}), Audit)
             rows = (as_type(_of_usual_size(load_json(line)), Row) for line in lines)
             audit = replace(audit, rows=tuple(rows))
-        for contradiction in _contradictions(audit):
-            raise ValueError(contradiction)
-        return audit
     except ValueError as error:
         _refuse(path, str(error), error)
+    for contradiction in _contradictions(audit):
+        _refuse(path, contradiction)
+    return audit
 
 
 def _require_version(path: Path, document: Any) -> None:
