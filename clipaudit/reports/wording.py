@@ -28,7 +28,9 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
     for facts in audit.calibrations:
         counts = audit.n_verdicts(facts.inferrer)
         lines = [", ".join(f"{k:,} {word}" for word, k in counts.items()) + f", of {n:,}"]
-        if can_decide(facts, levels):
+        if facts.is_of_another_kind:
+            lines = ["none: these pictures are of another kind than the known non-members"]
+        elif can_decide(facts, levels):
             lines.append(f"{audit.n_picked(facts.inferrer):,} are picked out of all")
         if facts.tpr:
             lines.append(f"finds {rate(facts.tpr)} of the known members")
@@ -41,6 +43,13 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
         yield f"Calibration{which}", list(basis)
 
 
+_SAME_KIND = {
+    "different": "these pictures differ from the known non-members in what needs no encoder",
+    "alike": "no difference from the known non-members was found that needs no encoder",
+    "too few": "whether these pictures are of the kind of the known non-members could not be tried",
+}
+
+
 def can_decide(facts: CalibrationFacts, levels: Levels) -> bool:
     """Whether there are enough non-members to call any picture a member."""
     return facts.n_null >= needed(levels.fpr)
@@ -51,7 +60,14 @@ def _rests_on(facts: CalibrationFacts, levels: Levels, n: int) -> Iterator[str]:
         f"null sample: {_set(facts.nonmembers, facts.n_null)}, made {facts.created}; "
         f"smallest p {facts.smallest_p:.2g}"
     )
-    if can_decide(facts, levels):
+    if facts.blind is not None:
+        yield f"{_SAME_KIND[facts.blind.outcome]}: {facts.blind.text}"
+    if facts.is_of_another_kind:
+        yield (
+            "the p-values hold for pictures of the kind of those non-members, and not for these; "
+            "to calibrate again takes pictures like these that cannot have been used"
+        )
+    elif can_decide(facts, levels):
         low, value, high = (f"{n * share:.1f}" for share in _from_low_to_high(facts.fpr))
         yield (
             f"FPR {percent(levels.fpr)}: if none of the {n:,} were a member, {value} would be "

@@ -51,10 +51,14 @@ Reason = Literal[
     "no known members",
     "too few members",
     "known already",
+    "of another kind",
+    "one colour",
 ]
 """Why a verdict is what it is. `too few non-members`: no score could have been called a member.
 `too few members`: none could have been called a non-member. `known already`: the picture is part
-of the calibration."""
+of the calibration. `of another kind`: the pictures of the run can be told from its non-members
+without the encoder, so its rates do not hold for them. `one colour`: nothing is in the
+picture to know it by. The last two are given by `verdicts.by_calibration`."""
 
 
 SMALLEST_LEVEL = 1e-12

@@ -134,6 +134,14 @@ def _uncalibrated(audit: Audit) -> Answer:
 
 def _calibrated(audit: Audit, facts: CalibrationFacts, levels: Levels) -> Answer:
     """By the first inferrer that has a calibration; of the others, only what they count."""
+    if facts.is_of_another_kind:
+        title = "There is no verdict: the known non-members are pictures of another kind."
+        why = (
+            "The two can be told apart without the encoder: by their kind, their size or how they "
+            "were saved. So what is known of the one says nothing of the other. Calibrate again "
+            "with pictures like these that cannot have been used."
+        )
+        return Answer(_BY_ITSELF, "No verdict", "open", title, (why,))
     if not can_decide(facts, levels):
         title = "There is no verdict: too few pictures are known that cannot have been used."
         how_many = (

@@ -264,6 +264,6 @@ def _mark(audit: Audit, calibration: CalibrationFacts | None) -> tuple[float, st
         ].threshold, "right of the line: read as members, not calibrated"
     # A member's p, (1 + number of known scores at or above its own) / (n + 1), is at most the FPR.
     n_above = int(levels.fpr * (len(calibration.null_scores) + 1) + 1e-9)
-    if n_above < 1:
+    if n_above < 1 or calibration.is_of_another_kind:
         return None
     return calibration.null_scores[-n_above], "right of the line: called members"
