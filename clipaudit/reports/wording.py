@@ -123,9 +123,9 @@ def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, 
     )
     yield "Pictures", (sizes, *_left_out(comparison))
     for result in comparison.by_inferrer:
-        lines = [_test(result.unpaired), _planning(result.unpaired)]
+        lines = [_test(result.unpaired), *_planning(result.unpaired)]
         if result.paired is not None:
-            lines += ["in pairs of one name: " + _test(result.paired), _planning(result.paired)]
+            lines += ["in pairs of one name: " + _test(result.paired), *_planning(result.paired)]
         yield f"By {result.inferrer}", tuple(lines)
     if len(comparison.by_inferrer) > 1:
         which = (
@@ -186,14 +186,14 @@ def _test(test: Comparison) -> str:
     return f"{test.outcome}: p = {test.p:.3g} (one-sided {name}, {how}){effect}"
 
 
-def _planning(test: Comparison) -> str:
+def _planning(test: Comparison) -> Iterator[str]:
+    """How many pictures a claim takes; never how many would see the effect that was found.
+
+    Power after the fact repeats the p-value, and is far off where the effect is.
+    """
     unit = "pairs" if test.paired else "pictures in each set"
     if test.outcome == "too few":
-        return f"a claim at the level of {percent(test.alpha)} takes {test.n_minimum} {unit}"
-    parts = [f"{n:,} {unit} in {percent(power)} of comparisons" for power, n in test.needed if n]
-    if not parts:
-        return "no number of pictures would show an effect of this size and direction"
-    return "an effect of this size is seen by " + ", by ".join(parts)
+        yield f"a claim at the level of {percent(test.alpha)} takes {test.n_minimum} {unit}"
 
 
 def _left_out(comparison: AgainstControl) -> Iterator[str]:
