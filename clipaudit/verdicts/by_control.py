@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clipaudit.verdicts.shared_pictures import Pair
 
 ALPHA = 0.05
-"""Level of the test."""
+"""Level of the test, and the highest at which its result may be called evidence."""
 
 
 def against_control(

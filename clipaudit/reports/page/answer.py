@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clipaudit.reports.wording import can_decide
 from clipaudit.text.numbers import count, percent
+from clipaudit.verdicts.by_control import ALPHA
 
 if TYPE_CHECKING:
     from clipaudit.results.audit import Audit, Run
@@ -89,6 +90,9 @@ def _as_a_set(comparison: AgainstControl) -> Answer:
             "escapes a test of this size."
         )
         return Answer(of, "No evidence", "none", title, (faint,), quote)
+    if comparison.by_inferrer[0].unpaired.p > ALPHA:  # a result that we would not write
+        title = "They score higher, but chance alone would do as much too often."
+        return Answer(of, "No evidence", "none", title, (), quote)
     title = "As a set, they score higher than pictures that cannot have been used."
     other = (
         "Chance alone is a poor explanation. Another one remains, which numbers cannot rule out: "

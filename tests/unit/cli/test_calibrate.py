@@ -167,6 +167,16 @@ def test_rates_are_between_0_and_1(run, how, pictures, option):
         assert option in err
 
 
+@pytest.mark.parametrize("alpha", ["0.3", "0.0501", "0.49", "0.5"])
+def test_a_level_above_5_percent_is_refused_for_it_would_call_chance_evidence(
+    run, how, pictures, known, alpha
+):
+    code, out, err = run("score", pictures, *how, "--control", known, "--alpha", alpha)
+    assert (code, out) == (2, "")
+    assert f"--alpha must be at most 0.05, got {alpha}" in err
+    assert run("score", pictures, *how, "--control", known, "--alpha", "0.05")[0] == 0
+
+
 def test_a_control_gives_a_verdict_on_the_folder_in_every_format(run, how, pictures, known):
     code, out, err = run("score", pictures, *how, "--control", known)
     assert code == 0, err

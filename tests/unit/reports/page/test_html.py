@@ -387,3 +387,18 @@ def test_every_colour_can_be_read_on_its_ground_in_light_dark_and_print():
         for ground in ("evidence", "none", "open"):
             assert contrast(colour["paper"], colour[ground]) >= 4.5, ground
         assert contrast(colour["ink"], colour["notice"]) >= 4.5
+
+
+def test_a_saved_result_at_a_higher_level_carries_no_badge_of_evidence():
+    audit = controlled(realistic(40))
+    (first, *others) = audit.comparison.by_inferrer
+    first = replace(first, outcome="higher", unpaired=replace(first.unpaired, alpha=0.3, p=0.292))
+    text = page(replace(audit, comparison=replace(audit.comparison, by_inferrer=(first, *others))))
+    assert "chance alone would do as much too often" in text.text
+    assert "Chance alone is a poor explanation" not in text.text
+
+
+def test_power_after_the_fact_is_not_told():
+    text = page(controlled(realistic(40))).text
+    assert "is seen by" not in text
+    assert "pictures in each set in" not in text
