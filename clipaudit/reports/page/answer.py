@@ -93,17 +93,15 @@ def _as_a_set(comparison: AgainstControl) -> Answer:
     if comparison.by_inferrer[0].unpaired.p > ALPHA:  # a result that we would not write
         title = "They score higher, but chance alone would do as much too often."
         return Answer(of, "No evidence", "none", title, (), quote)
+    if blind == "too few":
+        title = "They score higher, but whether the control is a fair one could not be tried."
+        return Answer(of, "Cannot be said", "open", title, (), quote)
     title = "As a set, they score higher than pictures that cannot have been used."
     other = (
         "Chance alone is a poor explanation. Another one remains, which numbers cannot rule out: "
         "that these pictures differ from the control in more than having been used."
     )
-    untried = (
-        "Whether they do differ in what can be seen without the encoder could not be tried here, "
-        "so the weight of this result rests on how the control was chosen."
-    )
-    lines = (other, untried) if blind == "too few" else (other,)
-    return Answer(of, "Evidence", "evidence", title, lines, quote)
+    return Answer(of, "Evidence", "evidence", title, (other,), quote)
 
 
 def _one_by_one(audit: Audit) -> Answer:

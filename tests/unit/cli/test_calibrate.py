@@ -183,7 +183,8 @@ def test_a_control_gives_a_verdict_on_the_folder_in_every_format(run, how, pictu
     text = " ".join(out.replace("│", " ").split())
     assert "the 4 suspect pictures were not shown to get higher membership scores" in text
     assert f"30 of the control {known} (31 of its 32 files were scored)" in text
-    assert "that takes 20 pictures on each side, and there are 4 and 30" in text
+    assert "of format, size, metadata and margins alone" in text
+    assert "n = 4 and 30, too few for more" in text
     comparison = json.loads(run("score", pictures, *how, "--control", known, "-f", "json")[1])
     comparison = comparison["comparison"]
     assert comparison["by_inferrer"][0]["sentence"] in text

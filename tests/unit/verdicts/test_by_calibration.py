@@ -210,9 +210,8 @@ def test_of_twenty_runs_of_the_same_kind_nearly_all_get_their_verdicts():
 
 
 def test_too_few_pictures_to_know_their_kind_are_said_to_be():
-    few = judged_beside_looks(1.0, n=19)
+    few = judged_beside_looks(1.0, n=0)
     assert few.calibrations[0].blind.outcome == "too few"
-    assert few.n_verdicts(ONE[0].name)["member"] == 19
     assert "could not be tried" in " ".join(render(few).replace("│", "").split())
 
 

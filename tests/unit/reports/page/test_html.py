@@ -216,7 +216,7 @@ def suspects_that_score(shift, n=30):
     ("shift", "n", "blind", "badge", "words"),
     [
         (9, 30, "alike", "Evidence", "they score higher than pictures that cannot have been used"),
-        (9, 30, "too few", "Evidence", "could not be tried here"),
+        (9, 30, "too few", "Cannot be said", "cannot be said: the 30 suspect pictures"),
         (9, 30, "different", "No conclusion", "The control is no fair one"),
         (0, 30, "alike", "No evidence", "none that they were not"),
         (9, 1, "alike", "No conclusion", "too few pictures for an answer"),
