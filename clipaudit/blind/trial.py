@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from clipaudit.blind.baseline import MIN_OF_EACH, BlindCheck, blind_baseline
 from clipaudit.blind.cross_validation import groups_of_each
+from clipaudit.pictures.image_statistics import STATISTICS
+from clipaudit.seeding import stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,6 +23,17 @@ if TYPE_CHECKING:
 MOST_OF_EACH = 1_000
 """Pictures that are looked at on each side; of more, those whose SHA-256 comes first, which is as
 good as random."""
+
+
+_FACTS = (
+    *("width", "height", "aspect", "file_size", "file_density", "is_jpeg", "is_png", "is_webp"),
+    *("jpeg_quality", "jpeg_chroma", "is_progressive", "has_exif", "has_profile"),
+    *("metadata_size", "grey_share", "border_sd", "border_step", "black_share", "white_share"),
+)
+"""Statistics of the file, its mode and its margins, which differ in an instant if they do."""
+_LEVEL = 0.025
+"""As often as the interval of an AUC lies above one half by chance."""
+_N_PERMUTATIONS = 9_999
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,12 +111,42 @@ def blind_check(
     appearances: Mapping[str, Appearance],
     seed: int,
 ) -> BlindCheck:
-    """Whether suspects can be told from control without the encoder; see `blind_trial`."""
+    """Whether suspects can be told from control without the encoder; see `blind_trial`.
+
+    With too few pictures for classifiers, whether they differ in facts of the files and in margins.
+    """
     trial = blind_trial(suspects, control, appearances, seed, ("suspects", "control"))
     if trial.report is None:
-        return BlindCheck("too few", trial.reason)
+        return _check_facts(trial, appearances, seed)
     is_different = trial.report.is_confounded
     return BlindCheck("different" if is_different else "alike", _text(trial.report))
+
+
+def _check_facts(trial: BlindTrial, appearances: Mapping[str, Appearance], seed: int) -> BlindCheck:
+    """A permutation test of the largest difference in mean rank of any fact; exact in its level."""
+    n_first, n = int(trial.is_first.sum()), len(trial.image_ids)
+    if 2 / math.comb(n, n_first) > _LEVEL:
+        return BlindCheck("too few", trial.reason)
+    from scipy.stats import rankdata
+
+    facts = [number for number, known in enumerate(STATISTICS) if known.name in _FACTS]
+    values = np.stack([appearances[image_id].statistics[facts] for image_id in trial.image_ids])
+    order = np.array(sorted(range(n), key=lambda i: trial.image_ids[i]))
+    ranks = rankdata(values[order], axis=0)
+    spread = ranks.std(axis=0)
+    ranks = (ranks - ranks.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    generator = stream(seed, "", "blind check: permutations")
+    dealt = generator.permuted(np.tile(trial.is_first[order], (_N_PERMUTATIONS, 1)), axis=1)
+    found = np.abs(trial.is_first[order] @ ranks)
+    chance = np.abs(dealt @ ranks).max(axis=1)
+    p = (1 + int((chance >= found.max() - 1e-9).sum())) / (1 + _N_PERMUTATIONS)
+    sizes = f"n = {n_first:,} and {n - n_first:,}, too few for more"
+    if p > _LEVEL:
+        return BlindCheck(
+            "alike", f"of format, size, metadata and margins alone, p = {p:.3f}, {sizes}"
+        )
+    words = STATISTICS[facts[int(found.argmax())]].words
+    return BlindCheck("different", f"p = {p:.4f}, most of all by {words}, {sizes}")
 
 
 def _text(report: BlindReport) -> str:

@@ -21,13 +21,19 @@ from clipaudit.pipelines.score import Progress, StoppedError, score
 from clipaudit.verdicts.by_calibration import fits, judge, require_use, unique_scores
 from clipaudit.verdicts.by_control import against_control
 from clipaudit.verdicts.calibration_files import load, read_calibrations
-from clipaudit.verdicts.shared_pictures import require_apart, scored_paths, split
+from clipaudit.verdicts.shared_pictures import (
+    different,
+    require_apart,
+    scored_paths,
+    split,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from clipaudit.features.optional_store import OptionalStore
     from clipaudit.pictures.base import AnyPath, Frame
+    from clipaudit.pictures.preparing import Appearance
     from clipaudit.reports.page.thumbnails import Gallery
     from clipaudit.results.audit import Audit
     from clipaudit.verdicts.calibration_files import CalibrationFile
@@ -73,20 +79,26 @@ def _audit(
     gallery: Gallery | None,
     store: OptionalStore,
 ) -> Audit:
-    known = _known_pictures(config, how, store, (gallery.frame,) if gallery else ())
+    calibrations = read_calibrations() if named is None else named
+    is_looked_at = bool(how.control) or any(file.encoder == config.encoder for file in calibrations)
+    known = _known_pictures(config, store, (gallery.frame,) if gallery else (), is_looked_at)
     on_decoded = gallery.offer if gallery else lambda row, picture: None
     suspects = score(paths, config, on_progress, known, on_decoded)
     for inferrer in suspects.run.inferrers:
         unique_scores(suspects, inferrer.name)  # a score that is no number ends the run here
     if named is not None:
         require_use(suspects.run, named)
-    fitting = fits(suspects.run, read_calibrations() if named is None else named)
+    fitting = fits(suspects.run, calibrations)
     audited = suspects
     try:
         hashes: dict[str, int] = {}
+        appearances: dict[str, Appearance] = {}
         if fitting.by_inferrer or how.control:
             hashes = known.hashes(scored_paths(suspects))
-        audited = judge(suspects, fitting, how.levels, hashes)
+        if fitting.by_inferrer:
+            pictures = different(scored_paths(suspects), hashes)
+            appearances = known.appearances({key: pictures[key] for key in looked_at(pictures)})
+        audited = judge(suspects, fitting, how.levels, hashes, appearances)
         if how.control and audited.scored and not audited.run.interrupted:
             return _with_control(audited, paths, hashes, known, config, how, on_progress)
     except KeyboardInterrupt:
@@ -103,7 +115,7 @@ def _with_control(
     how: JudgeConfig,
     on_progress: Callable[[Progress], None],
 ) -> Audit:
-    known_control = _known_pictures(config, how, known.store)
+    known_control = _known_pictures(config, known.store)
     try:
         control = score(how.control, config, on_progress, known_control)
     except StoppedError as stop:
@@ -158,9 +170,12 @@ def _require_files(control: Sequence[AnyPath], config: ScoreConfig) -> None:
 
 
 def _known_pictures(
-    config: ScoreConfig, how: JudgeConfig, store: OptionalStore, also: Sequence[Frame] = ()
+    config: ScoreConfig,
+    store: OptionalStore,
+    also: Sequence[Frame] = (),
+    is_looked_at: bool = True,
 ) -> KnownPictures:
-    needs_appearance = FirstByHash(MOST_OF_EACH) if how.control else lambda image_id: False
+    needs_appearance = FirstByHash(MOST_OF_EACH) if is_looked_at else lambda image_id: False
     return KnownPictures(config.limits, config.n_workers, store, needs_appearance, also)
 
 

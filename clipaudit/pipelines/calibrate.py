@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipaudit._version import __version__
+from clipaudit.blind.trial import MOST_OF_EACH, looked_at
 from clipaudit.errors import InputError
-from clipaudit.features.known_pictures import KnownPictures
+from clipaudit.features.known_pictures import FirstByHash, KnownPictures
 from clipaudit.features.optional_store import open_store
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.score import Progress, score
 from clipaudit.statistics.calibration import Calibration, KnownScores
 from clipaudit.verdicts import calibration_files
 from clipaudit.verdicts.by_calibration import scored_by, unique_scores
-from clipaudit.verdicts.calibration_files import CalibrationFile, known_set
+from clipaudit.verdicts.calibration_files import CalibrationFile, known_set, pack_appearances
 from clipaudit.verdicts.shared_pictures import require_apart, scored_paths, split
 
 if TYPE_CHECKING:
@@ -73,18 +74,23 @@ def calibrate(
     """
     with open_store(is_wanted=config.use_store) as store:
         known = KnownPictures(config.limits, config.n_workers, store)
-        null_audit = _score(nonmembers, "non-members", config, on_progress, known)
+        looked_at_all = FirstByHash(MOST_OF_EACH)
+        known_null = KnownPictures(config.limits, config.n_workers, store, looked_at_all)
+        null_audit = _score(nonmembers, "non-members", config, on_progress, known_null)
         member_audit = _score(members, "members", config, on_progress, known) if members else None
         rows = [*null_audit, *(member_audit or ())]
-        hashes = known.hashes(scored_paths(rows))
-    pair = split(scored_paths(member_audit or ()), scored_paths(null_audit), hashes)
-    n_shared = len(pair.shared)
-    require_apart(
-        pair,
-        f"{n_shared:,} {'picture is' if n_shared == 1 else 'pictures are'} both a known member "
-        "and a known non-member",
-        "Take such pictures out of one of the two sets.",
-    )
+        hashes = known_null.hashes(scored_paths(null_audit))
+        hashes |= known.hashes(scored_paths(member_audit or ()))
+        pair = split(scored_paths(member_audit or ()), scored_paths(null_audit), hashes)
+        n_shared = len(pair.shared)
+        require_apart(
+            pair,
+            f"{n_shared:,} {'picture is' if n_shared == 1 else 'pictures are'} both a known "
+            "member and a known non-member",
+            "Take such pictures out of one of the two sets.",
+        )
+        seen = {image_id: pair.second[image_id] for image_id in looked_at(pair.second)}
+        looks = pack_appearances(known_null.appearances(seen))
     used = {*pair.first, *pair.second}
     calibrations = [
         CalibrationFile(
@@ -98,6 +104,7 @@ def calibrate(
             nonmembers=known_set(_names(nonmembers), pair.second),
             members=known_set(_names(members), pair.first) if member_audit else None,
             hashes={image_id: code for image_id, code in hashes.items() if image_id in used},
+            looks=looks,
             created=datetime.now(UTC).date().isoformat(),
             clipaudit_version=__version__,
         )

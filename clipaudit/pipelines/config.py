@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from clipaudit.encoders.base import EncoderOptions
 from clipaudit.errors import UsageError
 from clipaudit.pipelines.scoring_options import ScoringOptions
-from clipaudit.statistics.conformal import Levels
+from clipaudit.statistics.conformal import SMALLEST_LEVEL, Levels
 from clipaudit.verdicts.by_control import ALPHA
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class JudgeConfig:
             training set.
         allow_overlap: Leave pictures out of the control that are among the suspects, where they
             are an error otherwise.
-        alpha: Level of the test against the control.
+        alpha: Level of the test against the control, at most 0.05.
     """
 
     fpr: float = _LEVELS.fpr
@@ -72,13 +72,24 @@ class JudgeConfig:
     alpha: float = ALPHA
 
     def __post_init__(self) -> None:
-        for name, most in (("fpr", 1), ("fnr", 1), ("fdr", 1), ("alpha", 0.5)):
+        for name, most in (("fpr", 1), ("fnr", 1), ("fdr", 1), ("alpha", 1)):
             value = getattr(self, name)
+            if 0 < value < SMALLEST_LEVEL:
+                raise UsageError(
+                    f"--{name} must be at least {SMALLEST_LEVEL:g}, got {value}",
+                    f"Pass a share, such as --{name} 0.05.",
+                )
             if not 0 < value < most:
                 raise UsageError(
                     f"--{name} must be above 0 and below {most:g}, got {value}",
                     f"Pass a share, such as --{name} 0.05.",
                 )
+        if self.alpha > ALPHA:
+            raise UsageError(
+                f"--alpha must be at most {ALPHA:g}, got {self.alpha}",
+                "At a higher level chance alone would too often pass for evidence; the p-value in "
+                "the result says how near it came.",
+            )
 
     @property
     def levels(self) -> Levels:

@@ -28,7 +28,9 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
     for facts in audit.calibrations:
         counts = audit.n_verdicts(facts.inferrer)
         lines = [", ".join(f"{k:,} {word}" for word, k in counts.items()) + f", of {n:,}"]
-        if can_decide(facts, levels):
+        if facts.is_of_another_kind:
+            lines = ["none: these pictures are of another kind than the known non-members"]
+        elif can_decide(facts, levels):
             lines.append(f"{audit.n_picked(facts.inferrer):,} are picked out of all")
         if facts.tpr:
             lines.append(f"finds {rate(facts.tpr)} of the known members")
@@ -41,6 +43,13 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
         yield f"Calibration{which}", list(basis)
 
 
+_SAME_KIND = {
+    "different": "these pictures differ from the known non-members in what needs no encoder",
+    "alike": "no difference from the known non-members was found that needs no encoder",
+    "too few": "whether these pictures are of the kind of the known non-members could not be tried",
+}
+
+
 def can_decide(facts: CalibrationFacts, levels: Levels) -> bool:
     """Whether there are enough non-members to call any picture a member."""
     return facts.n_null >= needed(levels.fpr)
@@ -51,7 +60,14 @@ def _rests_on(facts: CalibrationFacts, levels: Levels, n: int) -> Iterator[str]:
         f"null sample: {_set(facts.nonmembers, facts.n_null)}, made {facts.created}; "
         f"smallest p {facts.smallest_p:.2g}"
     )
-    if can_decide(facts, levels):
+    if facts.blind is not None:
+        yield f"{_SAME_KIND[facts.blind.outcome]}: {facts.blind.text}"
+    if facts.is_of_another_kind:
+        yield (
+            "the p-values hold for pictures of the kind of those non-members, and not for these; "
+            "to calibrate again takes pictures like these that cannot have been used"
+        )
+    elif can_decide(facts, levels):
         low, value, high = (f"{n * share:.1f}" for share in _from_low_to_high(facts.fpr))
         yield (
             f"FPR {percent(levels.fpr)}: if none of the {n:,} were a member, {value} would be "
@@ -107,9 +123,9 @@ def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, 
     )
     yield "Pictures", (sizes, *_left_out(comparison))
     for result in comparison.by_inferrer:
-        lines = [_test(result.unpaired), _planning(result.unpaired)]
+        lines = [_test(result.unpaired), *_planning(result.unpaired)]
         if result.paired is not None:
-            lines += ["in pairs of one name: " + _test(result.paired), _planning(result.paired)]
+            lines += ["in pairs of one name: " + _test(result.paired), *_planning(result.paired)]
         yield f"By {result.inferrer}", tuple(lines)
     if len(comparison.by_inferrer) > 1:
         which = (
@@ -124,6 +140,11 @@ def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, 
         "too few": "whether the two differ in what needs no encoder could not be tried",
     }[comparison.blind.outcome]
     yield "Fair control?", (f"{outcome}: {comparison.blind.text}",)
+
+
+def copies(n: int) -> str:
+    """How many more files have the bytes of one."""
+    return "1 copy" if n == 1 else f"{n:,} copies"
 
 
 def meaning(levels: Levels) -> str:
@@ -165,14 +186,14 @@ def _test(test: Comparison) -> str:
     return f"{test.outcome}: p = {test.p:.3g} (one-sided {name}, {how}){effect}"
 
 
-def _planning(test: Comparison) -> str:
+def _planning(test: Comparison) -> Iterator[str]:
+    """How many pictures a claim takes; never how many would see the effect that was found.
+
+    Power after the fact repeats the p-value, and is far off where the effect is.
+    """
     unit = "pairs" if test.paired else "pictures in each set"
     if test.outcome == "too few":
-        return f"a claim at the level of {percent(test.alpha)} takes {test.n_minimum} {unit}"
-    parts = [f"{n:,} {unit} in {percent(power)} of comparisons" for power, n in test.needed if n]
-    if not parts:
-        return "no number of pictures would show an effect of this size and direction"
-    return "an effect of this size is seen by " + ", by ".join(parts)
+        yield f"a claim at the level of {percent(test.alpha)} takes {test.n_minimum} {unit}"
 
 
 def _left_out(comparison: AgainstControl) -> Iterator[str]:

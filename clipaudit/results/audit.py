@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 # Not for the type checker alone: a saved audit is read by these types.
 from clipaudit.encoders.base import EncoderInfo
@@ -168,6 +168,20 @@ def ranking_key(row: Row) -> tuple[float, str]:
     return -(score or 0.0), row.sha256 or ""
 
 
+class Place(NamedTuple):
+    """A picture in the ranking of different pictures.
+
+    Attributes:
+        rank: 1 for the one most like a member.
+        row: Its first file in the order of `Audit.ranked`.
+        n_copies: Further files with the same bytes.
+    """
+
+    rank: int
+    row: Row
+    n_copies: int
+
+
 @dataclass(frozen=True, slots=True)
 class Audit:
     """Everything that a run found; `len()`, iteration and indexing go over its rows.
@@ -214,6 +228,16 @@ class Audit:
         by content hash, then by path, so that the order is the same in every run.
         """
         return tuple(sorted(self.scored, key=lambda row: (*ranking_key(row), row.path)))
+
+    def places(self) -> tuple[Place, ...]:
+        """The ranking of different pictures: files with the same bytes take one place."""
+        n_files = Counter(row.sha256 or row.path for row in self.scored)
+        first: dict[str, Row] = {}
+        for row in self.ranked():
+            first.setdefault(row.sha256 or row.path, row)
+        return tuple(
+            Place(rank, row, n_files[key] - 1) for rank, (key, row) in enumerate(first.items(), 1)
+        )
 
     def skip_reasons(self) -> dict[str, int]:
         """How many files were skipped for each reason, the most frequent first.

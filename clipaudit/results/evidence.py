@@ -49,6 +49,8 @@ class CalibrationFacts:
         created: UTC date, ISO 8601.
         clipaudit_version: The package that made it.
         null_scores: Scores of the non-members that had part in the verdicts, ascending.
+        blind: Whether the pictures of the run differ from the non-members in what no encoder is
+            needed to see; None in results that were saved before that was tried.
     """
 
     inferrer: str
@@ -64,6 +66,12 @@ class CalibrationFacts:
     created: str
     clipaudit_version: str
     null_scores: tuple[float, ...] = ()
+    blind: BlindCheck | None = None
+
+    @property
+    def is_of_another_kind(self) -> bool:
+        """Whether the pictures of the run differ from its own, so that no verdict is possible."""
+        return self.blind is not None and self.blind.outcome == "different"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import numpy as np
 
 from clipaudit.errors import InferrerError
 from clipaudit.statistics.metrics import Estimate, fewest_for, most_within
+from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,5 +181,5 @@ _MUST_AGREE = {
 
 def _as_text(value: object) -> str:
     if isinstance(value, tuple):
-        return ", ".join(value) or "none"
-    return str(value)
+        return shown(", ".join(value)) or "none"
+    return shown(str(value))

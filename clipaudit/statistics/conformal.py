@@ -51,10 +51,18 @@ Reason = Literal[
     "no known members",
     "too few members",
     "known already",
+    "of another kind",
+    "one colour",
 ]
 """Why a verdict is what it is. `too few non-members`: no score could have been called a member.
 `too few members`: none could have been called a non-member. `known already`: the picture is part
-of the calibration."""
+of the calibration. `of another kind`: the pictures of the run can be told from its non-members
+without the encoder, so its rates do not hold for them. `one colour`: nothing is in the
+picture to know it by. The last two are given by `verdicts.by_calibration`."""
+
+
+SMALLEST_LEVEL = 1e-12
+"""No calibration is large enough for a level below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,8 @@ class Levels:
         for name, value in asdict(self).items():
             if not 0 < value < 1:
                 raise ValueError(f"{name} must be above 0 and below 1, got {value}")
+            if value < SMALLEST_LEVEL:
+                raise ValueError(f"{name} must be at least {SMALLEST_LEVEL:g}, got {value}")
 
 
 @dataclass(frozen=True, slots=True)

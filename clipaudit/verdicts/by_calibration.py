@@ -7,24 +7,34 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clipaudit._version import __version__
+from clipaudit.blind.trial import blind_check
 from clipaudit.errors import InferrerError
 from clipaudit.pictures.near_duplicates import partners
 from clipaudit.results.evidence import CalibrationFacts
 from clipaudit.statistics.calibration import Calibration, ScoredBy, require_fit
 from clipaudit.statistics.conformal import Decision, Levels, decide, p_values
 from clipaudit.statistics.metrics import proportion
+from clipaudit.verdicts.calibration_files import unpack_appearances
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from clipaudit.blind.baseline import BlindCheck
+    from clipaudit.pictures.preparing import Appearance
     from clipaudit.results.audit import Audit, Finding, InferrerFacts, Run
+    from clipaudit.statistics.conformal import Reason
     from clipaudit.statistics.metrics import Estimate, FloatArray
     from clipaudit.verdicts.calibration_files import CalibrationFile
+
+
+ONE_COLOUR = "plain: one colour"
+"""Note of a picture that has nothing in it to know it by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,22 +128,33 @@ def require_use(run: Run, files: Iterable[CalibrationFile]) -> None:
             require_fit(file.calibration, scored_by(run, inferrer))
 
 
-def judge(audit: Audit, fitting: Fits, levels: Levels, hashes: Mapping[str, int]) -> Audit:
+def judge(
+    audit: Audit,
+    fitting: Fits,
+    levels: Levels,
+    hashes: Mapping[str, int],
+    appearances: Mapping[str, Appearance] = MappingProxyType({}),
+) -> Audit:
     """The audit with p-values and verdicts by the calibrations that fit.
 
     Known pictures that are among the pictures of the audit, to the byte or to the eye, are left
     out of the calibration first: that goes by what they are, not by their scores, so the others
-    stay exchangeable.
+    stay exchangeable. Where the pictures of the audit can be told from the non-members without
+    the encoder they are not exchangeable: they keep their p-values, and get no verdict.
 
     Args:
         audit: Scores, without verdicts.
         fitting: Calibration of each inferrer, where there is one.
         levels: How often verdicts may be wrong.
         hashes: Perceptual hashes of the pictures by SHA-256, as far as they could be made.
+        appearances: What different pictures of the audit look like, by SHA-256: those that a blind
+            trial looks at.
 
     Raises:
         InferrerError: A score is no finite number.
     """
+    plain = {row.sha256 for row in audit.rows if ONE_COLOUR in row.notes}
+    checks: dict[frozenset[str], BlindCheck] = {}
     decisions: dict[tuple[str, str], Decision] = {}
     facts, notes = [], list(fitting.notes)
     for inferrer in audit.run.inferrers:
@@ -152,9 +173,18 @@ def judge(audit: Audit, fitting: Fits, levels: Levels, hashes: Mapping[str, int]
                 "calibration are among these pictures, so none is left to compare with"
             )
             continue
+        ids = calibration.image_ids
+        if ids not in checks:
+            checks[ids] = _check_kind(file, calibration, appearances, audit.run.seed)
+        is_of_another_kind = checks[ids].outcome == "different"
         for decision in decide(calibration, [*scores], np.array([*scores.values()]), levels):
-            decisions[inferrer.name, decision.image_id] = decision
-        facts.append(_facts(inferrer.name, file, calibration, len(same), levels))
+            reason: Reason | None = "one colour" if decision.image_id in plain else None
+            if is_of_another_kind:
+                reason = "of another kind"
+            decisions[inferrer.name, decision.image_id] = (
+                _undecided(decision, reason) if reason else decision
+            )
+        facts.append(_facts(inferrer.name, file, calibration, len(same), levels, checks[ids]))
     rows = tuple(
         replace(
             row,
@@ -184,6 +214,19 @@ def estimate_tpr(calibration: Calibration, fpr: float) -> Estimate | None:
     return proportion(int((p <= fpr).sum()), len(p))
 
 
+def _check_kind(
+    file: CalibrationFile, used: Calibration, appearances: Mapping[str, Appearance], seed: int
+) -> BlindCheck:
+    known = unpack_appearances(
+        {image_id: look for image_id, look in file.looks.items() if image_id in used.image_ids}
+    )
+    return blind_check(appearances, known, {**appearances, **known}, seed)
+
+
+def _undecided(decision: Decision, reason: Reason) -> Decision:
+    return replace(decision, verdict="can't tell", reason=reason, picked=False)
+
+
 def _with_decision(finding: Finding, decision: Decision | None) -> Finding:
     if decision is None:
         return finding
@@ -204,6 +247,7 @@ def _facts(
     used: Calibration,
     n_left_out: int,
     levels: Levels,
+    blind: BlindCheck,
 ) -> CalibrationFacts:
     return CalibrationFacts(
         inferrer=inferrer,
@@ -219,4 +263,5 @@ def _facts(
         created=file.created,
         clipaudit_version=file.clipaudit_version,
         null_scores=tuple(sorted(used.null.scores)),
+        blind=blind,
     )

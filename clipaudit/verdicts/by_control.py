@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clipaudit.verdicts.shared_pictures import Pair
 
 ALPHA = 0.05
-"""Level of the test."""
+"""Level of the test, and the highest at which its result may be called evidence."""
 
 
 def against_control(
@@ -146,6 +146,13 @@ def _name(path: str, roots: Sequence[str]) -> str:
 
 
 def _sentence(comparison: Comparison, blind: BlindCheck) -> str:
+    if blind.outcome == "too few" and comparison.outcome == "higher":
+        return (
+            "Whether pictures of the set were used to train the encoder cannot be said: the "
+            f"{comparison.n_suspects:,} suspect pictures scored higher than the "
+            f"{comparison.n_control:,} control pictures, but whether the two differ in what needs "
+            f"no encoder could not be tried ({blind.text})."
+        )
     if blind.outcome != "different" or comparison.outcome == "too few":
         return comparison_sentence(comparison)
     return (

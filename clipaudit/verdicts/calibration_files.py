@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from clipaudit.errors import InferrerError
 from clipaudit.files import (
@@ -23,8 +26,12 @@ from clipaudit.files import (
     refuse_link,
     replace_file,
 )
+from clipaudit.pictures.image_statistics import STATISTICS
+from clipaudit.pictures.preparing import Appearance
+from clipaudit.pictures.random_embedding import DIM
 from clipaudit.results.evidence import KnownSet
 from clipaudit.statistics.calibration import Calibration, KnownScores
+from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -32,7 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Version of the format of a file."""
 
 
@@ -46,6 +53,8 @@ class CalibrationFile:
         nonmembers: The set behind the null sample.
         members: The set of known members, where there is one.
         hashes: Perceptual hash of each picture by its SHA-256, as far as they could be made.
+        looks: What those non-members look like that a blind trial looks at, by SHA-256; see
+            `pack_appearances`. Their kind is the kind of the calibration.
         created: UTC date, ISO 8601.
         clipaudit_version: The package that made it.
     """
@@ -55,8 +64,16 @@ class CalibrationFile:
     nonmembers: KnownSet
     members: KnownSet | None
     hashes: Mapping[str, int] = field(repr=False)
+    looks: Mapping[str, str] = field(repr=False)
     created: str
     clipaudit_version: str
+
+    def __post_init__(self) -> None:
+        if not all(0 <= phash < 2**64 for phash in self.hashes.values()):
+            raise ValueError("a perceptual hash has 64 bits")
+        if not self.looks.keys() <= set(self.calibration.null.image_ids):
+            raise ValueError("it says how pictures look that are not among its non-members")
+        unpack_appearances(self.looks)
 
     @property
     def name(self) -> str:
@@ -80,6 +97,9 @@ class CalibrationFile:
         return json.dumps(document, allow_nan=False, indent=1).encode() + b"\n"
 
 
+_MOST = 1e30
+"""No figure of how a picture looks is as large."""
+
 _ADVICE = "Name a file that `clipaudit calibrate` wrote, or calibrate again."
 
 
@@ -87,6 +107,37 @@ def known_set(name: str, image_ids: Iterable[str]) -> KnownSet:
     """Name, size and digest of a set of known pictures."""
     ids = sorted(image_ids)
     return KnownSet(name, len(ids), sha256("\n".join(ids).encode()).hexdigest())
+
+
+def pack_appearances(appearances: Mapping[str, Appearance]) -> dict[str, str]:
+    """Appearances as text: their statistics and embedding, little-endian, in base64."""
+    return {
+        image_id: b64encode(
+            appearance.statistics.astype("<f8").tobytes()
+            + appearance.embedding.astype("<f4").tobytes()
+        ).decode()
+        for image_id, appearance in appearances.items()
+    }
+
+
+def unpack_appearances(looks: Mapping[str, str]) -> dict[str, Appearance]:
+    """The appearances that were packed.
+
+    Raises:
+        ValueError: One is not of the right length, or holds what is no number.
+    """
+    n_bytes = 8 * len(STATISTICS)
+    found = {}
+    for image_id, text in looks.items():
+        data = b64decode(text, validate=True)
+        if len(data) != n_bytes + 4 * DIM:
+            raise ValueError("the look of a picture has another length")
+        statistics = np.frombuffer(data[:n_bytes], "<f8").astype(np.float64)
+        embedding = np.frombuffer(data[n_bytes:], "<f4").astype(np.float32)
+        if not all(np.all(np.abs(part) < _MOST) for part in (statistics, embedding)):
+            raise ValueError("the look of a picture holds what is no number to reckon with")
+        found[image_id] = Appearance(statistics, embedding)
+    return found
 
 
 def folder() -> Path:
@@ -123,7 +174,8 @@ def load(path: Path) -> CalibrationFile:
         advice = "Update clipaudit, or calibrate again with this version."
         raise InferrerError(f"{name}: {error}", advice) from error
     except ValueError as error:
-        raise InferrerError(f"{name}: it is no calibration: {error}", _ADVICE) from error
+        why = f"it is no calibration: {shown(str(error))}"
+        raise InferrerError(f"{name}: {why}", _ADVICE) from error
 
 
 def read_calibrations() -> tuple[CalibrationFile, ...]:

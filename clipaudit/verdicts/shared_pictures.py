@@ -70,8 +70,8 @@ def split(
     of_first = _partners(first, second, hashes) if from_both else {}
     shared += [_match(first, second, ours, theirs) for ours, theirs in of_first.items()]
     return Pair(
-        _different(first, hashes, of_first),
-        _different(second, hashes, of_second),
+        different(first, hashes, of_first),
+        different(second, hashes, of_second),
         tuple(dict.fromkeys(shared)),
         frozenset((*of_first, *of_second)),
     )
@@ -119,8 +119,8 @@ def _match(
     return Match(first[of_first], second[of_second], kind)
 
 
-def _different(
-    paths: Mapping[str, str], hashes: Mapping[str, int], without: Collection[str]
+def different(
+    paths: Mapping[str, str], hashes: Mapping[str, int], without: Collection[str] = ()
 ) -> dict[str, str]:
     """Of copies and near-duplicates the first one alone."""
     met = Seen()

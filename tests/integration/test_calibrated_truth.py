@@ -147,3 +147,24 @@ def test_a_control_of_another_kind_is_found_out_without_the_encoder(truth, score
     assert comparison.blind.outcome == "different"
     assert comparison.sentence.startswith("This comparison allows no conclusion")
     del folder
+
+
+def drawing(number):
+    """A disc on a plain ground: a kind of picture that no photograph or texture is."""
+    rng = np.random.default_rng(number)
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    row, column, radius = rng.uniform(4, 12, 3)
+    ground, ink = rng.integers(0, 256, (2, 3))
+    is_ink = (rows - row) ** 2 + (columns - column) ** 2 < (radius / 2) ** 2
+    return np.where(is_ink[..., None], ink, ground).astype(np.uint8)
+
+
+def test_drawings_against_a_calibration_of_textures_get_no_verdict(calibrated, score, tmp_path):
+    del calibrated
+    for number in range(60):
+        Image.fromarray(drawing(number)).save(tmp_path / f"{number}.png")
+    audit = score(tmp_path)
+    (facts,) = audit.calibrations
+    assert facts.is_of_another_kind
+    assert (p_values(audit) <= FPR).sum() > 9  # of 60, where 3 were announced
+    assert audit.n_verdicts("cifar10-t")["member"] == audit.n_picked("cifar10-t") == 0

@@ -146,6 +146,7 @@ def kept(run, inferrer, nulls, members=(), **changes):
         "nonmembers": known_set("/home/ana/unseen", null.image_ids),
         "members": known_set("/home/ana/seen", found.image_ids) if found else None,
         "hashes": {},
+        "looks": {},
         "created": "2026-11-24",
         "clipaudit_version": "0.1.0",
     }

@@ -52,10 +52,8 @@ def dump(audit: Audit, file: BinaryIO) -> None:
     )
     records = [
         {
-            **record,
-            "path": as_utf8(record["path"]),
+            **{key: as_utf8(v) if isinstance(v, str) else v for key, v in record.items()},
             "path_b64": exact_unless_utf8(record["path"]),
-            "error": None if record["error"] is None else as_utf8(record["error"]),
             "notes": [as_utf8(note) for note in record["notes"]],
         }
         for record in audit.to_dicts()

@@ -5,15 +5,23 @@ Schema: docs/schemas/audit-1.schema.json. Fields that are not known are ignored,
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from clipaudit._version import SCHEMA_VERSION
 from clipaudit.errors import InputError
 from clipaudit.files import as_type, load_json
 from clipaudit.results.audit import Audit, Row
 from clipaudit.text.escaping import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MOST = 1e100
+"""No figure of a run is as large, and the square of one that is not is still a number."""
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 _MAJOR = SCHEMA_VERSION.partition(".")[0]
 
@@ -40,11 +48,16 @@ def read(path: Path) -> Audit:
         document = load_json(head)
         _require_version(path, document)
         if not is_lines:
-            return as_type(document, Audit)
-        audit = as_type({**document, "rows": []}, Audit)
-        return replace(audit, rows=tuple(as_type(load_json(line), Row) for line in lines))
+            audit = as_type(_of_usual_size(document), Audit)
+        else:
+            audit = as_type(_of_usual_size({**document, "rows": []}), Audit)
+            rows = (as_type(_of_usual_size(load_json(line)), Row) for line in lines)
+            audit = replace(audit, rows=tuple(rows))
     except ValueError as error:
         _refuse(path, str(error), error)
+    for contradiction in _contradictions(audit):
+        _refuse(path, contradiction)
+    return audit
 
 
 def _require_version(path: Path, document: Any) -> None:
@@ -59,6 +72,44 @@ def _require_version(path: Path, document: Any) -> None:
             f"{_MAJOR}.x",
             "Take the version of clipaudit that wrote it, or score the pictures again.",
         )
+
+
+def _of_usual_size(document: Any) -> Any:
+    """The same; raises ValueError where a number in it would end a computation with it."""
+    left = [document]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+        elif isinstance(value, int | float) and abs(value) > _MOST:
+            raise ValueError(f"no run gives a number as large as {value:.3g}")
+    return document
+
+
+def _contradictions(audit: Audit) -> Iterator[str]:
+    """What a run does not write, and a report could not show."""
+    names = [facts.name for facts in audit.run.inferrers]
+    if audit.run.n_views < 1:
+        yield "run.n_views: there is at least one"
+    if len(set(names)) < len(names):
+        yield "run.inferrers: two have one name"
+    for number, row in enumerate(audit.rows):
+        if row.sha256 is not None and not _SHA256.fullmatch(row.sha256):
+            yield f"rows.{number}.sha256: it is no SHA-256 in hex"
+        if row.status == "skipped":
+            continue
+        if row.sha256 is None or row.mean_similarity is None:
+            yield f"rows.{number}: a scored picture has a sha256 and a mean_similarity"
+        if [finding.inferrer for finding in row.findings] != names:
+            yield f"rows.{number}.findings: a scored picture has one by each inferrer of the run"
+        if any(finding.verdict and finding.p_value is None for finding in row.findings):
+            yield f"rows.{number}.findings: a verdict has a p_value"
+    if not {facts.inferrer for facts in audit.calibrations} <= set(names):
+        yield "calibrations: one is for no inferrer of the run"
+    if audit.comparison and [by.inferrer for by in audit.comparison.by_inferrer] != names:
+        yield "comparison.by_inferrer: there is one by each inferrer of the run"
 
 
 def _refuse(path: Path, why: str, error: Exception | None = None) -> NoReturn:

@@ -12,7 +12,13 @@ from rich.measure import Measurement
 from rich.text import Text
 
 from clipaudit.reports.tables import Facts, panel, plain_text, titled_table
-from clipaudit.reports.wording import control_lines, meaning, uncalibrated_lines, verdict_facts
+from clipaudit.reports.wording import (
+    control_lines,
+    copies,
+    meaning,
+    uncalibrated_lines,
+    verdict_facts,
+)
 from clipaudit.text.escaping import common_folder, shown
 
 if TYPE_CHECKING:
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from clipaudit.encoders.base import EncoderInfo
-    from clipaudit.results.audit import Audit, Finding, Row, Run
+    from clipaudit.results.audit import Audit, Finding, Place, Row, Run
     from clipaudit.results.evidence import AgainstControl
 
 N_SHOWN = 10
@@ -31,7 +37,7 @@ N_SHOWN = 10
 
 def dump(audit: Audit, file: BinaryIO) -> None:
     """Write it without colour, as wide as `COLUMNS` or 100; see `reports.formats.Dump`."""
-    file.write(plain_text(partial(show, audit)).encode())
+    file.write(plain_text(partial(show, audit)).encode(errors="backslashreplace"))
 
 
 def show(audit: Audit, console: Console, n_shown: int = N_SHOWN) -> None:
@@ -42,21 +48,24 @@ def show(audit: Audit, console: Console, n_shown: int = N_SHOWN) -> None:
         console: The console to print on.
         n_shown: Images at each end of the ranking, and skipped files.
     """
-    ranked = audit.ranked()
+    places, n = audit.places(), len(audit.scored)
     folder = common_folder([row.path for row in audit])
     wide = console.width >= 70 + 18 * len(audit.run.inferrers)
     parts: list[RenderableType] = []
     if folder:
         parts.append(Text.assemble("Files in ", (shown(folder), "bold"), "\n"))
-    if not ranked:
+    different = "" if len(places) == n else " different"
+    if not places:
         parts.append(Text("No image was scored.\n", style="bold"))
-    elif len(ranked) <= 2 * n_shown:
-        everything = "1 image" if len(ranked) == 1 else f"All {len(ranked):,} images"
-        title = everything + (", most like members first" if len(ranked) > 1 else "")
-        parts.append(_images(title, ranked, audit.run, folder, wide))
+    elif len(places) <= 2 * n_shown:
+        everything = (
+            f"1{different} image" if len(places) == 1 else f"All {len(places):,}{different} images"
+        )
+        title = everything + (", most like members first" if len(places) > 1 else "")
+        parts.append(_images(title, places, audit.run, folder, wide))
     else:
-        of = f"{n_shown} of {len(ranked):,}"
-        most, least = ranked[:n_shown], ranked[-n_shown:]
+        of = f"{n_shown} of {len(places):,}{different}"
+        most, least = places[:n_shown], places[-n_shown:]
         parts.append(_images(f"Most like members ({of})", most, audit.run, folder, wide))
         parts.append(_images(f"Least like members ({of})", least, audit.run, folder, wide))
     if audit.skipped:
@@ -67,7 +76,7 @@ def show(audit: Audit, console: Console, n_shown: int = N_SHOWN) -> None:
     console.print(Group(*parts))
 
 
-def _images(title: str, rows: Sequence[Row], run: Run, folder: str, wide: bool) -> Table:
+def _images(title: str, places: Sequence[Place], run: Run, folder: str, wide: bool) -> Table:
     table = titled_table(title, expand=True)
     table.add_column("file", ratio=1)
     table.add_column(f"mean\n{run.similarity}", justify="right")
@@ -75,13 +84,14 @@ def _images(title: str, rows: Sequence[Row], run: Run, folder: str, wide: bool) 
         table.add_column("of the\nreference", justify="right")
     for facts in run.inferrers:
         table.add_column(Text(shown(facts.name)))
-    for row in rows:
+    for _, row, n_copies in places:
         means = [row.mean_similarity]
         if run.references:
             means.append(row.reference.mean_similarity if row.reference else None)
         similarities = ("" if mean is None else f"{mean:.4f}" for mean in means)
         cells = (_verdict(finding, wide) for finding in row.findings)
-        table.add_row(_FileName(row.path.removeprefix(folder)), *similarities, *cells)
+        name = row.path.removeprefix(folder) + (f" (+ {copies(n_copies)})" if n_copies else "")
+        table.add_row(_FileName(name), *similarities, *cells)
     return table
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clipaudit.reports.wording import can_decide
 from clipaudit.text.numbers import count, percent
+from clipaudit.verdicts.by_control import ALPHA
 
 if TYPE_CHECKING:
     from clipaudit.results.audit import Audit, Run
@@ -89,17 +90,18 @@ def _as_a_set(comparison: AgainstControl) -> Answer:
             "escapes a test of this size."
         )
         return Answer(of, "No evidence", "none", title, (faint,), quote)
+    if comparison.by_inferrer[0].unpaired.p > ALPHA:  # a result that we would not write
+        title = "They score higher, but chance alone would do as much too often."
+        return Answer(of, "No evidence", "none", title, (), quote)
+    if blind == "too few":
+        title = "They score higher, but whether the control is a fair one could not be tried."
+        return Answer(of, "Cannot be said", "open", title, (), quote)
     title = "As a set, they score higher than pictures that cannot have been used."
     other = (
         "Chance alone is a poor explanation. Another one remains, which numbers cannot rule out: "
         "that these pictures differ from the control in more than having been used."
     )
-    untried = (
-        "Whether they do differ in what can be seen without the encoder could not be tried here, "
-        "so the weight of this result rests on how the control was chosen."
-    )
-    lines = (other, untried) if blind == "too few" else (other,)
-    return Answer(of, "Evidence", "evidence", title, lines, quote)
+    return Answer(of, "Evidence", "evidence", title, (other,), quote)
 
 
 def _one_by_one(audit: Audit) -> Answer:
@@ -134,6 +136,14 @@ def _uncalibrated(audit: Audit) -> Answer:
 
 def _calibrated(audit: Audit, facts: CalibrationFacts, levels: Levels) -> Answer:
     """By the first inferrer that has a calibration; of the others, only what they count."""
+    if facts.is_of_another_kind:
+        title = "There is no verdict: the known non-members are pictures of another kind."
+        why = (
+            "The two can be told apart without the encoder: by their kind, their size or how they "
+            "were saved. So what is known of the one says nothing of the other. Calibrate again "
+            "with pictures like these that cannot have been used."
+        )
+        return Answer(_BY_ITSELF, "No verdict", "open", title, (why,))
     if not can_decide(facts, levels):
         title = "There is no verdict: too few pictures are known that cannot have been used."
         how_many = (

@@ -22,6 +22,7 @@ from clipaudit.reports.page import answer as page_answers
 from clipaudit.reports.page import plots
 from clipaudit.reports.page import steps_and_limits as page_words
 from clipaudit.reports.page.thumbnails import MOST_VIEWS, VIEW_PX, Thumbnails, thumbnails
+from clipaudit.reports.wording import copies
 from clipaudit.text.escaping import as_json, common_folder, shown
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from clipaudit.pictures.preparing import Prepared
     from clipaudit.reports.page.plots import Plot
-    from clipaudit.results.audit import Audit, Row
+    from clipaudit.results.audit import Audit, Place, Row
     from clipaudit.results.evidence import CalibrationFacts, InferrerComparison
 
 N_PICTURES = 5
@@ -47,12 +48,14 @@ class Picture:
         name: Its path within the folder that all are in.
         rank: Its place, 1 for the one most like a member.
         row: What was found.
+        copies: How many more files have its bytes; empty where none has.
         look: What can be shown of it.
     """
 
     name: str
     rank: int
     row: Row
+    copies: str
     look: Thumbnails
 
 
@@ -107,14 +110,20 @@ def _printable(value: object) -> object:
 
 def _context(audit: Audit, n_pictures: int, decoded: Mapping[str, Prepared]) -> dict[str, Any]:
     run = audit.run
-    ranked = audit.ranked()
+    places = audit.places()
     names = _names(audit)
-    most, least = _ends(ranked, n_pictures)
-    looks = thumbnails([row for _, row in (*most, *least)], run, decoded) if n_pictures else {}
+    most, least = _ends(places, n_pictures)
+    looks = thumbnails([place.row for place in (*most, *least)], run, decoded) if n_pictures else {}
     ends = [
         [
-            Picture(names[row.path], rank, row, looks.get(row.sha256 or "", Thumbnails()))
-            for rank, row in end
+            Picture(
+                names[row.path],
+                rank,
+                row,
+                copies(n_copies) if n_copies else "",
+                looks.get(row.sha256 or "", Thumbnails()),
+            )
+            for rank, row, n_copies in end
         ]
         for end in (most, least)
     ]
@@ -127,14 +136,14 @@ def _context(audit: Audit, n_pictures: int, decoded: Mapping[str, Prepared]) -> 
         "answers": page_answers.answers(audit),
         "steps": page_words.steps(audit),
         "limits": tuple(page_words.limits(audit)),
-        "plots": tuple(_plots(audit)) if ranked else (),
+        "plots": tuple(_plots(audit)) if places else (),
         "frame": {"width": plots.WIDTH, "left": plots.LEFT, "right": plots.RIGHT},
         "most": ends[0],
         "least": ends[1],
         "most_views": MOST_VIEWS,
         "view_px": VIEW_PX,
-        "table": _table(ranked, names),
-        "n_left_out": max(0, len(ranked) - _MOST_ROWS),
+        "table": _table(places, names),
+        "n_left_out": max(0, len(places) - _MOST_ROWS),
         "skipped": [(names[row.path], row.error or "unknown") for row in audit.skipped],
         "most_skipped": _MOST_SKIPPED,
         "encoders": run.named_encoders,
@@ -151,22 +160,19 @@ def _names(audit: Audit) -> dict[str, str]:
     return {path: path.removeprefix(folder) for path in paths}
 
 
-def _ends(
-    ranked: Sequence[Row], n_pictures: int
-) -> tuple[list[tuple[int, Row]], list[tuple[int, Row]]]:
-    """The first and the last different pictures with their ranks; none is in both."""
-    different: dict[str, tuple[int, Row]] = {}
-    for rank, row in enumerate(ranked, start=1):
-        different.setdefault(row.sha256 or row.path, (rank, row))
-    all_of_them = list(different.values())
-    n_most = min(n_pictures, (len(all_of_them) + 1) // 2)
-    n_least = min(n_pictures, len(all_of_them) - n_most)
-    return all_of_them[:n_most], all_of_them[len(all_of_them) - n_least :]
+def _ends(places: Sequence[Place], n_pictures: int) -> tuple[Sequence[Place], Sequence[Place]]:
+    """The first and the last different pictures; none is in both."""
+    n_most = min(n_pictures, (len(places) + 1) // 2)
+    n_least = min(n_pictures, len(places) - n_most)
+    return places[:n_most], places[len(places) - n_least :]
 
 
-def _table(ranked: Sequence[Row], names: dict[str, str]) -> list[tuple[int, str, Row]]:
-    """Every picture; of too many, as many from each end."""
-    numbered = [(rank, names[row.path], row) for rank, row in enumerate(ranked, start=1)]
+def _table(places: Sequence[Place], names: dict[str, str]) -> list[tuple[int, str, Row, str]]:
+    """Every different picture; of too many, as many from each end."""
+    numbered = [
+        (rank, names[row.path], row, copies(n_copies) if n_copies else "")
+        for rank, row, n_copies in places
+    ]
     if len(numbered) <= _MOST_ROWS:
         return numbered
     return numbered[: _MOST_ROWS // 2] + numbered[-_MOST_ROWS // 2 :]
@@ -258,6 +264,6 @@ def _mark(audit: Audit, calibration: CalibrationFacts | None) -> tuple[float, st
         ].threshold, "right of the line: read as members, not calibrated"
     # A member's p, (1 + number of known scores at or above its own) / (n + 1), is at most the FPR.
     n_above = int(levels.fpr * (len(calibration.null_scores) + 1) + 1e-9)
-    if n_above < 1:
+    if n_above < 1 or calibration.is_of_another_kind:
         return None
     return calibration.null_scores[-n_above], "right of the line: called members"

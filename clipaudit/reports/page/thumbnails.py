@@ -280,8 +280,10 @@ def _drawing(pixels: UInt8Array, most: tuple[int, int]) -> Drawing:
 
 
 def _limits(run: Run) -> Limits:
-    """Those of the run, so that what could be scored can be shown."""
+    """Those of the run, and the usual ones where they are lower: the result may be a stranger's."""
+    usual = asdict(Limits())
     try:
-        return Limits(**run.config.get("limits", {}))
-    except (TypeError, ValueError):
+        saved = Limits(**run.config.get("limits", {}))
+        return Limits(**{name: min(most, getattr(saved, name)) for name, most in usual.items()})
+    except (TypeError, ValueError, AttributeError):
         return Limits()

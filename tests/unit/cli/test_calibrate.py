@@ -151,13 +151,24 @@ def test_rates_are_between_0_and_1(command, how, pictures, option):
         assert option in err
 
 
+@pytest.mark.parametrize("alpha", ["0.3", "0.0501", "0.49", "0.5"])
+def test_a_level_above_5_percent_is_refused_for_it_would_call_chance_evidence(
+    command, how, pictures, known, alpha
+):
+    code, out, err = command("score", pictures, *how, "--control", known, "--alpha", alpha)
+    assert (code, out) == (2, "")
+    assert f"--alpha must be at most 0.05, got {alpha}" in err
+    assert command("score", pictures, *how, "--control", known, "--alpha", "0.05")[0] == 0
+
+
 def test_a_control_gives_a_verdict_on_the_folder_in_every_format(command, how, pictures, known):
     code, out, err = command("score", pictures, *how, "--control", known)
     assert code == 0, err
     text = " ".join(out.replace("│", " ").split())
     assert "the 4 suspect pictures were not shown to get higher membership scores" in text
     assert f"30 of the control {known} (31 of its 32 files were scored)" in text
-    assert "that takes 20 pictures on each side, and there are 4 and 30" in text
+    assert "of format, size, metadata and margins alone" in text
+    assert "n = 4 and 30, too few for more" in text
     comparison = json.loads(command("score", pictures, *how, "--control", known, "-f", "json")[1])
     comparison = comparison["comparison"]
     assert comparison["by_inferrer"][0]["sentence"] in text

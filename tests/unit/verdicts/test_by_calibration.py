@@ -1,14 +1,21 @@
 """Scores and calibrations → verdicts on an audit, and what they rest on."""
 
+import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from clipaudit.errors import InferrerError
+from clipaudit.pictures.image_statistics import STATISTICS
+from clipaudit.pictures.preparing import Appearance
+from clipaudit.pictures.random_embedding import DIM
+from clipaudit.reports.formats import dump, render
 from clipaudit.results.audit import Finding, Row
 from clipaudit.statistics.conformal import Levels
 from clipaudit.verdicts.by_calibration import fits, judge, require_use, scored_by, unique_scores
-from tests.made.audits import ENCODER, INFERRERS, audit_of, kept, run, sha256
+from clipaudit.verdicts.calibration_files import pack_appearances
+from tests.made.audits import ENCODER, INFERRERS, audit_of, kept, run, scored, sha256
 
 ONE = INFERRERS[:1]
 NAME = ONE[0].name
@@ -155,3 +162,63 @@ def test_a_score_that_is_no_number_is_an_error_with_the_picture_and_the_inferrer
     with pytest.raises(InferrerError, match=rf"{NAME} gives '1.png' the score {score}") as caught:
         unique_scores(audit(0.5, score), NAME)
     assert "--inferrer" in caught.value.hint
+
+
+def appearances_of(image_ids, shift=0.0, seed=0):
+    """Made-up looks of pictures; a shift of all statistics makes another kind."""
+    rng = np.random.default_rng(seed)
+    return {
+        image_id: Appearance(
+            rng.normal(shift, 1, len(STATISTICS)), rng.random(DIM, dtype=np.float32)
+        )
+        for image_id in image_ids
+    }
+
+
+def judged_beside_looks(shift, n=40, seed=0):
+    of = audit_of([scored(f"{i}.png", ONE) for i in range(n)], ONE)
+    made = kept(of.run, ONE[0], np.linspace(-30, -20, 120), [30, 31, 32])
+    known = appearances_of(made.calibration.null.image_ids, 0.0, seed)
+    made = replace(made, looks=pack_appearances(known))
+    looks = appearances_of([row.sha256 for row in of.rows], shift, seed + 1_000)
+    return judge(of, fits(of.run, [made]), Levels(), {}, looks)
+
+
+def test_pictures_of_another_kind_keep_their_p_values_and_get_no_verdict():
+    fits_well, differs = judged_beside_looks(0.0), judged_beside_looks(1.0)
+    assert fits_well.calibrations[0].blind.outcome == "alike"
+    assert fits_well.n_verdicts(ONE[0].name)["member"] == 40
+    assert fits_well.n_picked(ONE[0].name) == 40
+    assert differs.calibrations[0].is_of_another_kind
+    assert differs.n_verdicts(ONE[0].name) == {"member": 0, "non-member": 0, "can't tell": 40}
+    assert differs.n_picked(ONE[0].name) == 0
+    for row, other in zip(fits_well.scored, differs.scored, strict=True):
+        assert row.findings[0].p_value == other.findings[0].p_value
+        assert other.findings[0].reason == "of another kind"
+    text = " ".join(render(differs).split())
+    assert "none: these pictures are of another kind than the known non-members" in text
+    assert "AUC" in text
+    page = io.BytesIO()
+    dump(differs, "html", page)
+    assert b"the known non-members are pictures of another kind" in page.getvalue()
+
+
+@pytest.mark.slow
+def test_of_twenty_runs_of_the_same_kind_nearly_all_get_their_verdicts():
+    refused = [judged_beside_looks(0.0, seed=seed).calibrations[0].blind for seed in range(20)]
+    assert sum(check.outcome == "different" for check in refused) <= 2
+
+
+def test_too_few_pictures_to_know_their_kind_are_said_to_be():
+    few = judged_beside_looks(1.0, n=0)
+    assert few.calibrations[0].blind.outcome == "too few"
+    assert "could not be tried" in " ".join(render(few).replace("│", "").split())
+
+
+def test_a_picture_of_one_colour_gets_no_verdict():
+    of = audit_of([scored("a.png", ONE), scored("b.png", ONE, ("plain: one colour",))], ONE)
+    made = kept(of.run, ONE[0], np.linspace(-30, -20, 120))
+    got = judge(of, fits(of.run, [made]), Levels(), {})
+    assert [row.findings[0].verdict for row in got.rows] == ["member", "can't tell"]
+    assert got[1].findings[0].reason == "one colour"
+    assert got[1].findings[0].picked is False

@@ -48,7 +48,7 @@ def test_another_seed_does_not_make_another_calibration():
 @pytest.mark.parametrize(
     "change",
     [
-        lambda d: d.update(format=2),
+        lambda d: d.update(format=3),
         lambda d: d.update(format="1"),
         lambda d: d.pop("hashes"),
         lambda d: d.update(more=1),
@@ -115,13 +115,13 @@ def test_a_field_that_is_missing_or_unknown_is_refused(place):
 
 def test_a_newer_format_asks_for_an_update():
     path = store.save(example())
-    path.write_text('{"format": 2, "anything": 1}')
-    with pytest.raises(InferrerError, match="has format 2, and this clipaudit reads 1") as caught:
+    path.write_text('{"format": 3, "anything": 1}')
+    with pytest.raises(InferrerError, match="has format 3, and this clipaudit reads 2") as caught:
         store.load(path)
     assert "Update clipaudit" in caught.value.hint
 
 
-@pytest.mark.parametrize("content", [b"", b"no json", b"[]", b"null", b"\xff", b'{"format": 1}'])
+@pytest.mark.parametrize("content", [b"", b"no json", b"[]", b"null", b"\xff", b'{"format": 2}'])
 def test_what_is_no_calibration_is_refused_and_passed_over_in_the_list(content, caplog):
     good = example()
     broken = store.save(good).with_name("broken.json")
@@ -173,3 +173,21 @@ def test_a_set_is_known_by_its_pictures_in_any_order():
     assert one == other
     assert one.n == 2
     assert one.sha256 != store.known_set("x", ["ab"]).sha256
+
+
+def test_a_calibration_of_the_old_format_asks_to_calibrate_again():
+    path = store.save(example())
+    path.write_text('{"format": 1, "anything": 1}')
+    with pytest.raises(InferrerError, match="has format 1") as caught:
+        store.load(path)
+    assert "calibrate again" in caught.value.hint
+
+
+@pytest.mark.parametrize("look", ["", "AAAA", "not base64", "A" * 1996, "/" * 1996 + "==", 7])
+def test_looks_that_are_none_are_refused(look):
+    path = store.save(example())
+    document = json.loads(path.read_bytes())
+    document["looks"] = {document["calibration"]["null"]["image_ids"][0]: look}
+    path.write_text(json.dumps(document))
+    with pytest.raises(InferrerError, match="it is no calibration"):
+        store.load(path)

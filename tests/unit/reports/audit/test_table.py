@@ -197,3 +197,16 @@ def test_why_a_calibration_was_not_used_is_said_whether_or_not_others_were():
     for judged in (audit, realistic(40)):
         noted = replace(judged, calibration_notes=("cifar10-t: made with 8 views",))
         assert "Note cifar10-t: made with 8 views" in joined(as_text(noted, 100))
+
+
+def test_copies_take_one_place_with_their_number():
+    star = replace(scored("star.png", INFERRERS[:1]), mean_similarity=0.9)
+    star = replace(star, findings=(replace(star.findings[0], score=99.0),))
+    others = [scored(f"{i}.png", INFERRERS[:1]) for i in range(30)]
+    stars = [replace(star, path=f"star {i}.png") for i in range(12)]
+    text = as_text(audit_of([*others, star, *stars], INFERRERS[:1]), 100)
+    assert "Most like members (10 of 31 different)" in text
+    assert text.count("star") == 1
+    assert "star 0.png (+ 12 copies)" in text
+    assert "All 1 " not in as_text(audit_of([star, stars[0]], INFERRERS[:1]), 100)
+    assert "(+ 1 copy)" in as_text(audit_of([star, stars[0]], INFERRERS[:1]), 100)

@@ -174,7 +174,7 @@ def suspects_that_score(shift, n=30):
     ("shift", "n", "blind", "badge", "words"),
     [
         (9, 30, "alike", "Evidence", "they score higher than pictures that cannot have been used"),
-        (9, 30, "too few", "Evidence", "could not be tried here"),
+        (9, 30, "too few", "Cannot be said", "cannot be said: the 30 suspect pictures"),
         (9, 30, "different", "No conclusion", "The control is no fair one"),
         (0, 30, "alike", "No evidence", "none that they were not"),
         (9, 1, "alike", "No conclusion", "too few pictures for an answer"),
@@ -298,6 +298,8 @@ def test_copies_are_shown_once(tmp_path):
     copies = [replace(row, path=f"{row.path} {i}") for i in range(9)]
     got = page(audit_of([row, *copies], recipe="encodermi@1"))
     assert len(got.all("article")) == 1 + 1
+    assert len(got.all("tr")) == 1 + 1
+    assert got.text.count("+ 9 copies") == 1 + 1
     assert "1 of the scored ones are different" in got.text
 
 
@@ -343,3 +345,18 @@ def test_every_colour_can_be_read_on_its_ground_in_light_dark_and_print():
         for ground in ("evidence", "none", "open"):
             assert contrast(colour["paper"], colour[ground]) >= 4.5, ground
         assert contrast(colour["ink"], colour["notice"]) >= 4.5
+
+
+def test_a_saved_result_at_a_higher_level_carries_no_badge_of_evidence():
+    audit = controlled(realistic(40))
+    (first, *others) = audit.comparison.by_inferrer
+    first = replace(first, outcome="higher", unpaired=replace(first.unpaired, alpha=0.3, p=0.292))
+    text = page(replace(audit, comparison=replace(audit.comparison, by_inferrer=(first, *others))))
+    assert "chance alone would do as much too often" in text.text
+    assert "Chance alone is a poor explanation" not in text.text
+
+
+def test_power_after_the_fact_is_not_told():
+    text = page(controlled(realistic(40))).text
+    assert "is seen by" not in text
+    assert "pictures in each set in" not in text
