@@ -26,7 +26,7 @@ from clipaudit.listings.columns import parse_columns
 from clipaudit.pipelines import build_eval as pipeline
 from clipaudit.pipelines.build_eval import ADVICE
 from clipaudit.text.escaping import shown
-from clipaudit.text.numbers import size
+from clipaudit.text.numbers import count, size
 
 if TYPE_CHECKING:
     from clipaudit.evaluation_sets.collecting import Tally
@@ -248,7 +248,7 @@ def _pace(plan: Plan) -> str:
     least = f"{plan.n_requests:,} or more"
     if plan.days > 1:
         a_day = plan.facts.requests_per_day
-        return f"{least}, over {plan.days} days: the source allows {a_day:,} a day"
+        return f"{least}, over {count(plan.days, 'day')}: the source allows {a_day:,} a day"
     if plan.minutes >= 1:
         a_minute = plan.facts.requests_per_minute
         return f"{least}, in {plan.minutes:.0f} min: the source allows {a_minute:g} a minute"
@@ -284,7 +284,9 @@ def _print_shortfall(tallies: tuple[Tally, ...], out: Console) -> None:
     missing = sum(tally.missing for tally in short)
     names = ", ".join(f"{shown(tally.keyword)} ({tally.missing})" for tally in short[:8])
     more = f" and {len(short) - 8} more" if len(short) > 8 else ""
-    out.print(Text(f"{missing:,} pictures fewer than asked for: {names}{more}", style="yellow"))
+    out.print(
+        Text(f"{count(missing, 'picture')} fewer than asked for: {names}{more}", style="yellow")
+    )
 
 
 def _print_dropped(tallies: tuple[Tally, ...], out: Console) -> None:

@@ -150,18 +150,21 @@ def train(
         seed=seed,
         command=command_line(ctx),
     )
-    with _progress(messages.set_up()) as on_epoch:
-        trained = pipeline.train(config, on_epoch)
+    with _progress(messages.set_up()) as (on_epoch, on_step):
+        trained = pipeline.train(config, on_epoch, on_step)
     for inferrer in trained.inferrers:
         card = inferrer.card
         typer.echo(f"{trained.folder / card.name}: accuracy {card.evidence.accuracy}")
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Callable[[Epoch], None]]:
-    """A function to call after every epoch: a bar on a terminal, now and then a line in a log."""
+def _progress(
+    console: Console,
+) -> Iterator[tuple[Callable[[Epoch], None], Callable[[str], None]]]:
+    """Functions to call after every epoch and before later steps: a bar, or lines in a log."""
     if not console.is_terminal:
-        yield partial(_write, Log(console))
+        log = Log(console)
+        yield partial(_write, log), log.write
         return
     with Progress(
         TextColumn("{task.description}"),
@@ -174,18 +177,18 @@ def _progress(console: Console) -> Iterator[Callable[[Epoch], None]]:
         task = bar.add_task("reading pictures", total=None, loss="")
 
         def on_epoch(epoch: Epoch) -> None:
-            is_last = epoch.number == epoch.of
             bar.update(
                 task,
-                description="training inferrers"
-                if is_last
-                else f"pre-training, epoch {epoch.number} of {epoch.of}",
+                description=f"pre-training, epoch {epoch.number} of {epoch.of}",
                 completed=epoch.number,
-                total=None if is_last else epoch.of,
+                total=epoch.of,
                 loss=f"loss {epoch.loss:.3f}",
             )
 
-        yield on_epoch
+        def on_step(step: str) -> None:
+            bar.update(task, description=step, total=None, loss="")
+
+        yield on_epoch, on_step
 
 
 def _write(log: Log, epoch: Epoch) -> None:

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from clipaudit.features.store import FeatureStore, StoreUnavailable
+from clipaudit.files import NoHomeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from clipaudit.errors import ClipAuditError
     from clipaudit.features.signals import Signals
     from clipaudit.features.store import FeatureKey, StoredSignals
 
@@ -64,7 +66,7 @@ def open_store(*, is_wanted: bool) -> Iterator[OptionalStore]:
     """The user's store; one that knows nothing where it is not wanted or cannot be opened."""
     try:
         opened = FeatureStore() if is_wanted else None
-    except StoreUnavailable as error:
+    except (StoreUnavailable, NoHomeError) as error:
         _warn(error)
         opened = None
     try:
@@ -74,5 +76,5 @@ def open_store(*, is_wanted: bool) -> Iterator[OptionalStore]:
             opened.close()
 
 
-def _warn(error: StoreUnavailable) -> None:
-    logger.warning("going on without the store: %s %s", error, error.hint)
+def _warn(error: ClipAuditError) -> None:
+    logger.warning("going on without the store: %s. %s", error, error.hint)
