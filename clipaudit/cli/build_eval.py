@@ -57,7 +57,7 @@ def build_eval(
         typer.Option("--output", "-o", help="Folder of the set; gone on with if it exists."),
     ] = None,
     per_keyword: Annotated[
-        int, typer.Option(help="Members a keyword; as many non-members are made.")
+        int, typer.Option(max=1_000_000, help="Members a keyword; as many non-members are made.")
     ] = DEFAULT.per_keyword,
     nonmembers: Annotated[
         NonMembers,
@@ -102,14 +102,16 @@ def build_eval(
     columns: Annotated[
         str | None, typer.Option(help="Names of a list's columns: url=URL,sha256=…")
     ] = None,
-    count: Annotated[int, typer.Option(help="Members from the lists.")] = DEFAULT.count,
+    count: Annotated[
+        int, typer.Option(max=100_000_000, help="Members from the lists.")
+    ] = DEFAULT.count,
     dry_run: Annotated[
         bool, typer.Option(help="Say how many requests, bytes and days it will take, and end.")
     ] = False,
     max_bytes: Annotated[
         str | None, typer.Option(help="Budget for downloads, such as 500MB.")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Downloads at a time.")] = DEFAULT.jobs,
+    jobs: Annotated[int, typer.Option(max=256, help="Downloads at a time.")] = DEFAULT.jobs,
     seed: Annotated[int, typer.Option(help="Decides what is drawn and joined.")] = DEFAULT.seed,
     retry_failed: Annotated[
         bool, typer.Option(help="Ask again for what failed for a passing reason.")

@@ -35,10 +35,10 @@ _TITLES = {
 
 def demo(
     pictures: Annotated[
-        int, typer.Option(min=10, help="Pictures in each of the three groups.")
+        int, typer.Option(min=10, max=100_000, help="Pictures in each of the three groups.")
     ] = DEFAULT.n_pictures,
     epochs: Annotated[
-        int, typer.Option(min=1, help="Passes of each encoder over its pictures.")
+        int, typer.Option(min=1, max=10_000_000, help="Passes of each encoder over its pictures.")
     ] = DEFAULT.epochs,
     keep: Annotated[
         Path | None,

@@ -60,7 +60,9 @@ def run(
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Encoders at a time; by default one a core, or one on a GPU."),
+        typer.Option(
+            min=1, max=256, help="Encoders at a time; by default one a core, or one on a GPU."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
@@ -151,7 +153,8 @@ def export(
         typer.Option(help=f"{either(RULES)}; may be repeated. By default those of the matrix."),
     ] = None,
     views: Annotated[
-        int | None, typer.Option(help="Views an image; by default those of the scale.")
+        int | None,
+        typer.Option(min=2, max=1000, help="Views an image; by default those of the scale."),
     ] = None,
     with_reference: Annotated[
         bool,

@@ -93,6 +93,7 @@ def lookup(
     memory: Annotated[
         int,
         typer.Option(
+            max=100_000_000,
             help="Megabytes that the search may take; more for lists in large row groups.",
             rich_help_panel=_LISTS,
         ),

@@ -122,6 +122,7 @@ class _Flag:
             help=option.help,
             envvar=list(option.variables) or None,
             min=option.minimum,
+            max=option.maximum,
             show_default=option.default or True,
             rich_help_panel=option.panel,
         )

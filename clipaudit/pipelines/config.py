@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clipaudit.pictures.decoding import AnyPath
 
 _LEVELS = Levels()
+LEAST_LEVEL = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,11 @@ class JudgeConfig:
                 raise UsageError(
                     f"--{name} must be above 0 and below {most:g}, got {value}",
                     f"Pass a share, such as --{name} 0.05.",
+                )
+            if value < LEAST_LEVEL:
+                raise UsageError(
+                    f"--{name} must be at least {LEAST_LEVEL:g}, got {value}",
+                    "No set of pictures is large enough for less.",
                 )
 
     @property

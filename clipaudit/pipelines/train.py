@@ -37,6 +37,7 @@ from clipaudit.inferrers.base import (
     card_name,
 )
 from clipaudit.inferrers.library import CARD, load, save
+from clipaudit.pipelines.scoring_options import MOST_VIEWS
 from clipaudit.seeding import derive, stream
 from clipaudit.shadow.config import PretrainConfig
 from clipaudit.shadow.datasets import ShadowData, open_data
@@ -59,7 +60,6 @@ INFERRERS = "inferrers"
 
 _HELD_OUT = 0.2
 _SMALLEST_PX = 8
-_MOST_VIEWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +114,9 @@ class TrainConfig:
                 "a shadow data set needs at least 10 members and 10 non-members",
                 "Raise --members and --nonmembers; hundreds give figures worth having.",
             )
-        if not 2 <= self.n_views <= _MOST_VIEWS:
+        if not 2 <= self.n_views <= MOST_VIEWS:
             raise UsageError(
-                f"{self.n_views} views do not work", f"Pass --views within 2 and {_MOST_VIEWS}."
+                f"{self.n_views} views do not work", f"Pass --views within 2 and {MOST_VIEWS}."
             )
         if self.n_references < 0:
             raise UsageError("there cannot be fewer references than none", "Pass --references 0.")
