@@ -141,7 +141,7 @@ def score(
         allow_overlap=allow_overlap,
         alpha=alpha,
     )
-    options.refuse_addresses([*(paths or ()), *how.control])
+    options.refuse_addresses([*(paths or ()), *(control or ())])
     named = _named(paths or [], from_file)
     console = messages.set_up(quiet=quiet, verbosity=verbose)
     with progress(console, quiet=quiet) as advance:
