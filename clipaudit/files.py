@@ -42,6 +42,17 @@ class FileError(ClipAuditError):
     exit_code = 4
 
 
+class NoHomeError(FileError):
+    """The user has no home folder, as in a container, under cron or under systemd."""
+
+    def __init__(
+        self,
+        message: str = "no home folder: HOME is not set, and the system does not know this user",
+        hint: str = "Set CLIPAUDIT_CACHE_DIR to a folder that you may write to.",
+    ) -> None:
+        super().__init__(message, hint)
+
+
 class FormatError(ValueError):
     """A file of ours that another version of clipaudit wrote."""
 
@@ -291,9 +302,31 @@ def _explained(path: Path) -> Iterator[None]:
         ) from error
 
 
+def expand_home(path: str | Path) -> Path:
+    """The path with a home folder in the place of `~` or `~name` at its start.
+
+    Where nobody is called so, it stays as it is: there are files called `~$notes`.
+
+    Raises:
+        NoHomeError: The user's own is meant, and there is none.
+    """
+    expanded = Path(os.path.expanduser(path))  # noqa: PTH111 - Path's own raises for `~$notes`
+    if expanded.parts[:1] == ("~",):
+        raise NoHomeError
+    return expanded
+
+
 def cache_dir() -> Path:
     """Folder of what clipaudit can make again, which may not exist yet.
 
     `CLIPAUDIT_CACHE_DIR` moves it.
+
+    Raises:
+        NoHomeError: The variable is not set, and the user has no home folder.
     """
-    return Path(os.environ.get("CLIPAUDIT_CACHE_DIR") or user_cache_dir("clipaudit"))
+    if named := os.environ.get("CLIPAUDIT_CACHE_DIR"):
+        return expand_home(named)
+    try:
+        return expand_home(user_cache_dir("clipaudit"))
+    except RuntimeError as error:
+        raise NoHomeError from error

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import traceback
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,7 +14,9 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from clipaudit._version import __version__
+from clipaudit.cli import memory, streams
 from clipaudit.cli.messages import safe_lines
+from clipaudit.cli.values import check_values
 from clipaudit.errors import ClipAuditError
 
 if TYPE_CHECKING:
@@ -105,13 +106,10 @@ class LazyGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; a reader that went away, as `head` does, is no error of ours."""
+        """Run a command."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except BrokenPipeError:
-            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - Python flushes it at exit
-            raise SystemExit(141) from None
         except KeyboardInterrupt:
             Console(stderr=True).print("stopped")
             raise SystemExit(130) from None
@@ -147,23 +145,16 @@ def clipaudit(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; every error ends here, and only here."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal without Unicode gets escapes, no error
-            stream.reconfigure(errors="backslashreplace")
+    streams.set_up()
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _terminate)
     try:
         app(args=argv)
     except ClipAuditError as error:
-        note = Text.assemble(
-            ("error: ", "red"),
-            safe_lines(str(error)),
-            ("\nhint:  ", "bold"),
-            safe_lines(error.hint),
-        )
-        Console(stderr=True).print(note, soft_wrap=True)
-        raise SystemExit(error.exit_code) from error
+        _end(error)
     except Exception as error:
+        if memory.is_short(error):
+            _end(memory.TooLittleMemoryError())
         print(safe_lines("".join(traceback.format_exception(error))), file=sys.stderr)
         plea = (
             f"This is a bug of clipaudit {__version__}. Please report it with the lines above and "
@@ -173,11 +164,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(70) from error
 
 
+def _end(error: ClipAuditError) -> NoReturn:
+    note = Text.assemble(
+        ("error: ", "red"),
+        safe_lines(str(error)),
+        ("\nhint:  ", "bold"),
+        safe_lines(error.hint),
+    )
+    Console(stderr=True).print(note, soft_wrap=True)
+    raise SystemExit(error.exit_code) from error
+
+
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise SystemExit(143)
 
 
 def _load(name: str) -> Any:
+    memory.require(name)
     module, _, attribute = COMMANDS[name][0].partition(":")
     commands = getattr(import_module(module), attribute)
     if not isinstance(commands, typer.Typer):
@@ -186,6 +189,7 @@ def _load(name: str) -> Any:
         commands.command(name, context_settings={"help_option_names": ["-h", "--help"]})(function)
     command = typer.main.get_command(commands)
     command.name = name
+    check_values(command)
     return command
 
 

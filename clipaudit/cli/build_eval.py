@@ -28,7 +28,7 @@ from clipaudit.listings.columns import parse_columns
 from clipaudit.pipelines import build_eval as pipeline
 from clipaudit.pipelines.build_eval import meaning_of
 from clipaudit.text.escaping import shown
-from clipaudit.text.numbers import size
+from clipaudit.text.numbers import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ def build_eval(
         typer.Option("--output", "-o", help="Folder of the set; gone on with if it exists."),
     ] = None,
     per_keyword: Annotated[
-        int, typer.Option(help="Members a keyword; as many non-members are made.")
+        int, typer.Option(max=1_000_000, help="Members a keyword; as many non-members are made.")
     ] = DEFAULT.per_keyword,
     nonmembers: Annotated[
         NonMembers,
@@ -112,14 +112,16 @@ def build_eval(
     columns: Annotated[
         str | None, typer.Option(help="Names of a list's columns: url=URL,sha256=…")
     ] = None,
-    count: Annotated[int, typer.Option(help="Members from the lists.")] = DEFAULT.count,
+    count: Annotated[
+        int, typer.Option(max=100_000_000, help="Members from the lists.")
+    ] = DEFAULT.count,
     dry_run: Annotated[
         bool, typer.Option(help="Say how many requests, bytes and days it will take, and end.")
     ] = False,
     max_bytes: Annotated[
         str | None, typer.Option(help="Budget for downloads, such as 500MB.")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Downloads at a time.")] = DEFAULT.jobs,
+    jobs: Annotated[int, typer.Option(max=256, help="Downloads at a time.")] = DEFAULT.jobs,
     seed: Annotated[int, typer.Option(help="Decides what is drawn and joined.")] = DEFAULT.seed,
     retry_failed: Annotated[
         bool, typer.Option(help="Ask again for what failed for a passing reason.")
@@ -268,7 +270,7 @@ def _pace(plan: Plan) -> str:
     least = f"{plan.n_requests:,} or more"
     if plan.days > 1:
         a_day = plan.facts.requests_per_day
-        return f"{least}, over {plan.days} days: the source allows {a_day:,} a day"
+        return f"{least}, over {count(plan.days, 'day')}: the source allows {a_day:,} a day"
     if plan.minutes >= 1:
         a_minute = plan.facts.requests_per_minute
         return f"{least}, in {plan.minutes:.0f} min: the source allows {a_minute:g} a minute"
@@ -304,7 +306,9 @@ def _print_shortfall(tallies: tuple[Tally, ...], out: Console) -> None:
     missing = sum(tally.missing for tally in short)
     names = ", ".join(f"{shown(tally.keyword)} ({tally.missing})" for tally in short[:8])
     more = f" and {len(short) - 8} more" if len(short) > 8 else ""
-    out.print(Text(f"{missing:,} pictures fewer than asked for: {names}{more}", style="yellow"))
+    out.print(
+        Text(f"{count(missing, 'picture')} fewer than asked for: {names}{more}", style="yellow")
+    )
 
 
 def _print_dropped(tallies: tuple[Tally, ...], out: Console) -> None:

@@ -10,6 +10,7 @@ import typer
 from clipaudit._version import SCHEMA_VERSION
 from clipaudit.features import store
 from clipaudit.text.escaping import shown
+from clipaudit.text.numbers import count
 
 app = typer.Typer(
     add_completion=False,
@@ -48,7 +49,7 @@ def info(
         typer.echo(json.dumps(document, indent=2))
         return
     typer.echo(shown(str(path)))
-    typer.echo(f"{size_bytes / 1e6:.1f} MB, features of {n_images:,} images")
+    typer.echo(f"{size_bytes / 1e6:.1f} MB, features of {count(n_images, 'image')}")
     for encoder in encoders:
         name = shown(encoder.name) or "(unnamed)"
         typer.echo(f"  {encoder.n_images:,} by {name}, fingerprint {encoder.fingerprint[:12]}")

@@ -16,7 +16,8 @@ from clipaudit.pipelines.calibrate import calibrate as run
 from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
 from clipaudit.statistics.calibration import needed
 from clipaudit.text.escaping import shown
-from clipaudit.text.numbers import percent
+from clipaudit.text.numbers import count, percent
+from clipaudit.verdicts import calibration_files
 
 if TYPE_CHECKING:
     from clipaudit.pipelines.calibrate import Calibrated
@@ -50,6 +51,8 @@ def calibrate(
     From then on `clipaudit score` gives p-values and verdicts with a known error rate for this
     encoder, for pictures of this kind. Nothing is trained, and nothing leaves the machine.
     """
+    options.refuse_addresses([*nonmembers, *(members or ())])
+    calibration_files.folder()  # where there is none, say so before hours of work
     console = messages.set_up(quiet=quiet, verbosity=verbose)
     with progress(console, quiet=quiet) as advance:
         calibrated = run(nonmembers, members or (), scoring, on_progress=advance)
@@ -63,18 +66,20 @@ def _print(calibrated: Calibrated, console: Console) -> None:
             say(line)
         say(f"  kept in {shown(str(path))}")
     audits = [audit for audit in (calibrated.nonmembers, calibrated.members) if audit]
-    notes = [f"{sum(map(len, audits)):,} files read"]
+    notes = [f"{count(sum(map(len, audits)), 'file')} read"]
     if n_skipped := sum(len(audit.skipped) for audit in audits):
-        notes.append(f"{n_skipped:,} skipped, which give no picture")
+        notes.append(f"{n_skipped:,} skipped, which give{'s' if n_skipped == 1 else ''} no picture")
     if calibrated.n_same:
-        notes.append(f"{calibrated.n_same:,} copies and near-duplicates passed over")
+        same = count(calibrated.n_same, "copy or near-duplicate", "copies and near-duplicates")
+        notes.append(f"{same} passed over")
     say(", ".join(notes))
     n_null = calibrated.calibrations[0].nonmembers.n
     if n_null < needed(JUDGING.fpr):
         say(
             f"An FPR of {percent(JUDGING.fpr)}, which `clipaudit score` takes, needs "
-            f"{needed(JUDGING.fpr):,} non-members, and there are {n_null:,}: add pictures, or "
-            f"pass it --fpr {_rate(n_null)}."
+            f"{count(needed(JUDGING.fpr), 'non-member')}, and there "
+            f"{'is' if n_null == 1 else 'are'} {n_null:,}: add pictures, or pass it "
+            f"--fpr {_rate(n_null)}."
         )
 
 

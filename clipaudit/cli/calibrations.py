@@ -16,7 +16,7 @@ from clipaudit.reports.wording import rate
 from clipaudit.statistics.calibration import needed
 from clipaudit.statistics.conformal import Levels
 from clipaudit.text.escaping import shown
-from clipaudit.text.numbers import percent
+from clipaudit.text.numbers import count, percent
 from clipaudit.verdicts import calibration_files
 from clipaudit.verdicts.by_calibration import estimate_tpr
 
@@ -58,12 +58,12 @@ def list_() -> None:
         table.add_column(column, no_wrap=column in {"name", "made"}, overflow="fold")
     for file in calibrations:
         members = file.calibration.members
-        known = f"{len(file.calibration.null):,} non-members"
+        known = count(len(file.calibration.null), "non-member")
         table.add_row(
             Text(file.name, style="bold"),
             Text(shown(file.encoder)),
             Text(shown(file.calibration.scored_by.inferrer)),
-            known + (f", {len(members):,} members" if members else ""),
+            known + (f", {count(len(members), 'member')}" if members else ""),
             file.created,
         )
     Console().print(table)
@@ -91,7 +91,7 @@ def describe(file: CalibrationFile, fpr: float) -> Iterator[str]:
     yield (
         f"  fingerprint {by.encoder[:12]}, {by.n_views} views of recipe {by.recipe}, "
         f"{by.similarity}, seed {calibration.seed}"
-        + (f", {len(by.references)} references" if by.references else "")
+        + (f", {count(len(by.references), 'reference')}" if by.references else "")
     )
     yield f"  made {file.created} by clipaudit {file.clipaudit_version}"
     yield f"  non-members: {_set(file.nonmembers)}"

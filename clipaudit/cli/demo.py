@@ -17,6 +17,7 @@ from clipaudit.errors import UsageError
 from clipaudit.pipelines.demo import SEEN, UNSEEN, DemoConfig
 from clipaudit.pipelines.demo import demo as run
 from clipaudit.reports.audit.table import show
+from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,10 +35,10 @@ _TITLES = {
 
 def demo(
     pictures: Annotated[
-        int, typer.Option(min=10, help="Pictures in each of the three groups.")
+        int, typer.Option(min=10, max=100_000, help="Pictures in each of the three groups.")
     ] = DEFAULT.n_pictures,
     epochs: Annotated[
-        int, typer.Option(min=1, help="Passes of each encoder over its pictures.")
+        int, typer.Option(min=1, max=10_000_000, help="Passes of each encoder over its pictures.")
     ] = DEFAULT.epochs,
     keep: Annotated[
         Path | None,
@@ -61,9 +62,9 @@ def demo(
     stdout.print(
         f"\nAUC is the chance that a picture which the encoder was trained on scores above one "
         f"that it was not trained on; 0.5 is guessing. The first column should be near 1: that "
-        f"encoder was trained on the {SEEN} pictures for {epochs} rounds, until it knew them by "
-        f"heart. The second must be near 0.5: that encoder was trained on neither group, so any "
-        "difference would come from the pictures and not from training. Encoders such as CLIP "
+        f"encoder was trained on the {SEEN} pictures for {count(epochs, 'round')}, until it knew "
+        "them by heart. The second must be near 0.5: that encoder was trained on neither group, so "
+        "any difference would come from the pictures and not from training. Encoders such as CLIP "
         "saw their pictures a few times only, and give much fainter signals than this one.",
         width=min(100, stdout.width),
         highlight=False,

@@ -92,17 +92,17 @@ def show(
     from clipaudit.encoders.training_data import training_facts
 
     messages.set_up()
-    _require_known(spec)
-    facts = training_facts(spec)
+    name_of_weights = _published_name(spec)
+    facts = training_facts(name_of_weights)
     if not sys.stdout.isatty():
-        for name, text in _facts(spec, facts):
+        for name, text in _facts(name_of_weights, facts):
             typer.echo(f"{name}: {shown(text)}")
         return
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     last = ""
-    for name, text in _facts(spec, facts):
+    for name, text in _facts(name_of_weights, facts):
         style = "bold" if name == "encoder" else ""
         grid.add_row("" if name == last else name, Text(shown(text), style=style))
         last = name
@@ -111,6 +111,8 @@ def show(
 
 def _facts(spec: str, facts: TrainingFacts) -> Iterator[tuple[str, str]]:
     yield "encoder", spec
+    if "-quickgelu/" in spec:
+        yield "note", "trained with QuickGELU; `--encoder` takes the weights by this name"
     yield "trained on", facts.about or "unknown: nothing is published under this name"
     if facts.n_pairs is not None:
         yield "size", f"{facts.n_pairs:,} pictures or pairs in the data set"
@@ -130,25 +132,43 @@ def _facts(spec: str, facts: TrainingFacts) -> Iterator[tuple[str, str]]:
         yield "try", f"clipaudit build-eval --keywords cifar10 --source flickr {newer}"
 
 
-def _require_known(spec: str) -> None:
-    """Refuse names that are in no list, so that a slip is not taken for an unknown encoder.
+def _published_name(spec: str) -> str:
+    """The name under which `--encoder` takes what a spec means.
 
     Raises:
-        EncoderError: The library has no such weights.
+        EncoderError: It is in no list: a slip is not to be taken for an unknown encoder.
     """
-    from clipaudit.encoders.catalog import list_encoders
+    from clipaudit.encoders.published_names import names_at_release
     from clipaudit.encoders.training_data import is_file
 
     scheme, name = parse(spec)
     if not find_scheme(scheme).published or is_file(name):
-        return
-    known = {entry.spec for entry in list_encoders()}
+        return spec
     wanted = name if scheme == DEFAULT_SCHEME else f"{scheme}:{name}"
-    if wanted not in known:
-        raise EncoderError(
-            f"no encoder is called {spec!r}",
-            did_you_mean(wanted, known, otherwise="`clipaudit encoders` lists all."),
-        )
+    spellings = [wanted]
+    model, slash, tag = wanted.partition("/")
+    if scheme == DEFAULT_SCHEME and slash:
+        clean = tag.lower().replace("-", "_")  # as open_clip reads tags
+        spellings += [f"{model}/{clean}", f"{model}-quickgelu/{clean}"]
+    known = names_at_release()
+    if not known.intersection(spellings):
+        known |= _names_of_libraries()
+    for spelling in spellings:
+        if spelling in known:
+            return spelling
+    raise EncoderError(
+        f"no encoder is called {spec!r}",
+        did_you_mean(wanted, known, otherwise="`clipaudit encoders` lists all."),
+    )
+
+
+def _names_of_libraries() -> frozenset[str]:
+    from clipaudit.encoders.catalog import list_encoders
+
+    try:
+        return frozenset(entry.spec for entry in list_encoders())
+    except ImportError:  # without torch, the names of this release have to do
+        return frozenset()
 
 
 def _day(day: object) -> str:

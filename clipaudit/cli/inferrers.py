@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clipaudit.text.escaping import shown
+from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from clipaudit.inferrers.base import Card, Reads
@@ -76,10 +77,11 @@ def _reads(reads: Reads) -> str:
 def _where(card: Card) -> str:
     """What the figures of a card were measured on; one line serves all cards of one run."""
     n, reads = card.evidence.accuracy.n, card.reads
+    beside = count(card.shadow.n_references, "reference")
     views = f"{reads.n_views} views of recipe {reads.recipe}" if reads.n_views else "no views"
-    references = f" Beside {card.shadow.n_references} references." if reads.has_reference else ""
+    references = f" Beside {beside}." if reads.has_reference else ""
     return (
-        f"Accuracy with {n} pictures, on {card.judged_on}. Trained on {card.shadow}. "
+        f"Accuracy with {count(n, 'picture')}, on {card.judged_on}. Trained on {card.shadow}. "
         f"Each reads {views}.{references}"
     )
 

@@ -15,9 +15,10 @@ from clipaudit.cli.lab_progress import progress
 from clipaudit.cli.words import among, command_line, either
 from clipaudit.errors import ClipAuditError, UsageError
 from clipaudit.features.signals import SIMILARITIES
-from clipaudit.files import refuse_link
+from clipaudit.files import expand_home, refuse_link
 from clipaudit.inferrers import RULES
 from clipaudit.lab.printing import print_markdown, print_tables
+from clipaudit.text.numbers import count
 
 app = typer.Typer(
     add_completion=False,
@@ -59,7 +60,9 @@ def run(
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Encoders at a time; by default one a core, or one on a GPU."),
+        typer.Option(
+            min=1, max=256, help="Encoders at a time; by default one a core, or one on a GPU."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
@@ -90,7 +93,7 @@ def run(
         first = ran.failed[0]
         message, hint = first.error or ("it failed", "Run the same command again.")
         raise _FailedError(
-            f"{len(ran.failed)} of {ran.n_encoders} encoders failed; the first: {message}",
+            f"{len(ran.failed)} of {count(ran.n_encoders, 'encoder')} failed; the first: {message}",
             hint,
             ran.exit_code,
         )
@@ -130,7 +133,7 @@ def show(
                 refuse_link(folder)
             files = drawing.draw_all(results, shown, folder)
             Console(stderr=True).print(
-                Text(f"{len(files)} figures in {folder}", style="dim"), soft_wrap=True
+                Text(f"{count(len(files), 'figure')} in {folder}", style="dim"), soft_wrap=True
             )
 
 
@@ -150,7 +153,8 @@ def export(
         typer.Option(help=f"{either(RULES)}; may be repeated. By default those of the matrix."),
     ] = None,
     views: Annotated[
-        int | None, typer.Option(help="Views an image; by default those of the scale.")
+        int | None,
+        typer.Option(min=2, max=1000, help="Views an image; by default those of the scale."),
     ] = None,
     with_reference: Annotated[
         bool,
@@ -202,4 +206,4 @@ def _pair(text: str) -> tuple[str, str]:
         raise UsageError(
             f"--data {text} is not NAME=PATH", "Write --data cifar10=path/to/cifar10.zip."
         )
-    return name, path
+    return name, str(expand_home(path))

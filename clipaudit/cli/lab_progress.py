@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clipaudit.cli.progress import Log
-from clipaudit.text.numbers import duration
+from clipaudit.text.numbers import count, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,6 +94,6 @@ def _end(run: Progress) -> str:
     error = f": {run.error[0]}" if run.error else ""
     return (
         f"{run.state}: {unit.data} {unit.role} {unit.seed}, {pretrain.architecture}, "
-        f"{pretrain.algorithm}, {unit.n_members} members, {pretrain.epochs} epochs, "
-        f"{duration(run.seconds)}{error}"
+        f"{pretrain.algorithm}, {count(unit.n_members, 'member')}, "
+        f"{count(pretrain.epochs, 'epoch')}, {duration(run.seconds)}{error}"
     )

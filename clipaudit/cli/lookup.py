@@ -19,6 +19,7 @@ from clipaudit.pipelines.lookup import LookupConfig
 from clipaudit.pipelines.lookup import lookup as run
 from clipaudit.reports import formats as reports
 from clipaudit.text.escaping import shown
+from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,6 +93,7 @@ def lookup(
     memory: Annotated[
         int,
         typer.Option(
+            max=100_000_000,
             help="Megabytes that the search may take; more for lists in large row groups.",
             rich_help_panel=_LISTS,
         ),
@@ -169,7 +171,7 @@ def _progress(console: Console, *, quiet: bool) -> Iterator[Callable[[Step], Non
 
         def show(step: Step) -> None:
             if step.stage == "reading":
-                status.update(f"{step.done:,} pictures read")
+                status.update(f"{count(step.done, 'picture')} read")
             else:
                 status.update(f"searching file {step.done + 1:,} of {step.total:,}")
 

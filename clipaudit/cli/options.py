@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -14,10 +14,11 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 
 from clipaudit.cli.words import command_line
-from clipaudit.errors import InputError
+from clipaudit.errors import InputError, UsageError
 from clipaudit.pictures.finding import read_path_list
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.scoring_options import RUN, Option, described_fields
+from clipaudit.text.escaping import shown
 
 RESULT = "Result"
 
@@ -121,6 +122,7 @@ class _Flag:
             help=option.help,
             envvar=list(option.variables) or None,
             min=option.minimum,
+            max=option.maximum,
             show_default=option.default or True,
             rich_help_panel=option.panel,
         )
@@ -183,6 +185,23 @@ def _flags(
             worded = replace(option, **reworded.get(name, {}))
             flags.append(_Flag(name, None, kind, getattr(usual, name), worded))
     yield from sorted(flags, key=lambda flag: flag.option.panel is not None)
+
+
+def refuse_addresses(paths: Iterable[Path]) -> None:
+    """Raise where a web address is named in the place of a file.
+
+    Raises:
+        UsageError: There is one; the message names it.
+    """
+    for path in paths:
+        scheme, _, rest = str(path).partition(":")
+        if scheme.lower() in {"http", "https"} and not path.exists():
+            address = f"{scheme}://{rest.lstrip('/' + os.sep)}"  # a path has no two slashes
+            raise UsageError(
+                f"{shown(address)} is a web address, and files are scored",
+                "Download the picture and name its file; `clipaudit lookup` looks addresses up in "
+                "published lists.",
+            )
 
 
 def read_list(path: Path, option: str, content: str) -> list[str]:

@@ -110,7 +110,10 @@ class _ScoringLog:
         speed = (step.done - self._done) / elapsed_s
         self._done = step.done
         total = "" if step.total is None else f" of {step.total:,}"
-        parts = [f"{step.done:,}{total} images", f"{speed:.1f} images/s"]
+        parts = [
+            f"{step.done:,}{total} image{'s' if (step.total or step.done) != 1 else ''}",
+            f"{speed:.1f} images/s",
+        ]
         if step.total is not None and speed > 0:
             parts.append(f"{duration((step.total - step.done) / speed)} left")
         if notes := _notes(step):

@@ -49,6 +49,11 @@ def report(
     folder, and have not changed.
     """
     messages.set_up()
+    if results.suffix.lower() in reports.endings(reports.AUDIT) and not _is_saved(results):
+        raise UsageError(
+            f"{shown(str(results))} is a report by its ending, and no saved result",
+            "Name the .json or .jsonl file that `clipaudit score -o results.json` wrote.",
+        )
     target = results.with_suffix(".html") if out is None else out
     reports.check_destination(target, force=force)
     if target.exists() and results.exists() and target.samefile(results):
@@ -59,3 +64,7 @@ def report(
 
     reports.write(read(results), target, n_pictures=pictures)
     typer.echo(shown(str(target)))
+
+
+def _is_saved(path: Path) -> bool:
+    return path.suffix.lower() in {".json", ".jsonl"}

@@ -142,6 +142,7 @@ def score(
         allow_overlap=allow_overlap,
         alpha=alpha,
     )
+    options.refuse_addresses([*(paths or ()), *(control or ())])
     named = _named(paths or [], from_file)
     console = messages.set_up(quiet=quiet, verbosity=verbose)
     failure: StoppedError | None = None

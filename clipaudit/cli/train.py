@@ -18,6 +18,7 @@ from clipaudit.encoders.base import OUTPUTS
 from clipaudit.features.signals import SIMILARITIES
 from clipaudit.inferrers import RULES, forms
 from clipaudit.pipelines import train as pipeline
+from clipaudit.pipelines.scoring_options import MOST_IN_A_BATCH, MOST_PX
 from clipaudit.pipelines.train import TrainConfig
 from clipaudit.shadow.architectures import Architecture
 from clipaudit.shadow.config import Algorithm, Precision, PretrainConfig
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PRETRAIN = PretrainConfig()
+MOST = 10_000_000
 DEFAULT = TrainConfig(data="", output=Path())
 WITHOUT_REFERENCE = [kind for kind in RULES if forms(kind, has_reference=False)]
 ALL_KINDS: list[str] = list(DEFAULT.kinds)
@@ -48,19 +50,22 @@ def train(
     ],
     data_name: Annotated[str | None, typer.Option(help="What the cards call the data set.")] = None,
     members: Annotated[
-        int, typer.Option(help="Pictures that pre-train the shadow encoder.")
+        int, typer.Option(max=MOST, help="Pictures that pre-train the shadow encoder.")
     ] = DEFAULT.n_members,
     nonmembers: Annotated[
-        int, typer.Option(help="Pictures of the same set that do not.")
+        int, typer.Option(max=MOST, help="Pictures of the same set that do not.")
     ] = DEFAULT.n_nonmembers,
     references: Annotated[
         int,
         typer.Option(
+            max=100,
             help="Reference encoders to pre-train beside it, each on as many other pictures, for "
             "inferrers that read both.",
         ),
     ] = DEFAULT.n_references,
-    size: Annotated[int, typer.Option(help="Side of the pictures, in pixels.")] = DEFAULT.size_px,
+    size: Annotated[
+        int, typer.Option(max=MOST_PX, help="Side of the pictures, in pixels.")
+    ] = DEFAULT.size_px,
     architecture: Annotated[
         Architecture,
         typer.Option(help="resnet18 or vgg11; their small and tiny versions are for CPUs."),
@@ -68,9 +73,11 @@ def train(
     algorithm: Annotated[
         Algorithm, typer.Option(help="simclr, mocov1, mocov2, or byol, which has no negatives.")
     ] = PRETRAIN.algorithm,
-    epochs: Annotated[int, typer.Option(help="Passes over the members.")] = PRETRAIN.epochs,
+    epochs: Annotated[
+        int, typer.Option(max=MOST, help="Passes over the members.")
+    ] = PRETRAIN.epochs,
     batch_size: Annotated[
-        int, typer.Option(help="Pictures a step; two views of each.")
+        int, typer.Option(max=MOST_IN_A_BATCH, help="Pictures a step; two views of each.")
     ] = PRETRAIN.batch_size,
     learning_rate: Annotated[
         float, typer.Option(help="Learning rate of AdamW, at the start.")
@@ -84,7 +91,8 @@ def train(
     queue: Annotated[
         int,
         typer.Option(
-            help="For MoCo: earlier keys that serve as negatives; at most half of the members."
+            max=MOST,
+            help="For MoCo: earlier keys that serve as negatives; at most half of the members.",
         ),
     ] = PRETRAIN.queue,
     precision: Annotated[
@@ -150,18 +158,21 @@ def train(
         seed=seed,
         command=command_line(ctx),
     )
-    with _progress(messages.set_up()) as on_epoch:
-        trained = pipeline.train(config, on_epoch)
+    with _progress(messages.set_up()) as (on_epoch, on_step):
+        trained = pipeline.train(config, on_epoch, on_step)
     for inferrer in trained.inferrers:
         card = inferrer.card
         typer.echo(f"{trained.folder / card.name}: accuracy {card.evidence.accuracy}")
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Callable[[Epoch], None]]:
-    """A function to call after every epoch: a bar on a terminal, now and then a line in a log."""
+def _progress(
+    console: Console,
+) -> Iterator[tuple[Callable[[Epoch], None], Callable[[str], None]]]:
+    """Functions to call after every epoch and before later steps: a bar, or lines in a log."""
     if not console.is_terminal:
-        yield partial(_write, Log(console))
+        log = Log(console)
+        yield partial(_write, log), log.write
         return
     with Progress(
         TextColumn("{task.description}"),
@@ -174,18 +185,18 @@ def _progress(console: Console) -> Iterator[Callable[[Epoch], None]]:
         task = bar.add_task("reading pictures", total=None, loss="")
 
         def on_epoch(epoch: Epoch) -> None:
-            is_last = epoch.number == epoch.of
             bar.update(
                 task,
-                description="training inferrers"
-                if is_last
-                else f"pre-training, epoch {epoch.number} of {epoch.of}",
+                description=f"pre-training, epoch {epoch.number} of {epoch.of}",
                 completed=epoch.number,
-                total=None if is_last else epoch.of,
+                total=epoch.of,
                 loss=f"loss {epoch.loss:.3f}",
             )
 
-        yield on_epoch
+        def on_step(step: str) -> None:
+            bar.update(task, description=step, total=None, loss="")
+
+        yield on_epoch, on_step
 
 
 def _write(log: Log, epoch: Epoch) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from clipaudit.encoders.third_party import quiet
 from clipaudit.errors import EncoderError
+from clipaudit.files import NoHomeError
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ def download(repo: str, names: Sequence[str], by_path: str, *, offline: bool) ->
     """
     from huggingface_hub import constants, errors, hf_hub_download
 
+    _refuse_without_home(constants.HF_HUB_CACHE, "HF_HOME")
     offline = offline or constants.HF_HUB_OFFLINE
     endpoint = constants.ENDPOINT
     url = f"{endpoint}/{repo}/resolve/main/{names[0]}"
@@ -97,6 +99,7 @@ def download_url(url: str, by_path: str, *, offline: bool, sha256_prefix: str | 
     import torch.hub
     from huggingface_hub import constants
 
+    _refuse_without_home(torch.hub.get_dir(), "TORCH_HOME")
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     target = folder / Path(urlsplit(url).path).name
     if target.is_file():
@@ -121,6 +124,18 @@ def download_url(url: str, by_path: str, *, offline: bool, sha256_prefix: str | 
             f"Check the network and run it again. {fetch}",
         ) from error
     return target
+
+
+def _refuse_without_home(folder: str, variable: str) -> None:
+    """Raise where a folder of a library is below `~`, which it would make where we are.
+
+    Raises:
+        NoHomeError: The user has no home folder.
+    """
+    if Path(folder).parts[:1] == ("~",):
+        raise NoHomeError(
+            hint=f"Set {variable} to the folder that holds the weights, or shall hold them."
+        )
 
 
 def _refuse_if_disk_is_full(error: BaseException, folder: str) -> None:

@@ -22,7 +22,7 @@ from clipaudit.encoders.base import Encoder, EncoderInfo, EncoderOptions
 from clipaudit.encoders.loaded import LoadedEncoder, move, normalise, probe
 from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.errors import EncoderError
-from clipaudit.files import cache_dir, read_json
+from clipaudit.files import NoHomeError, cache_dir, read_json
 
 if TYPE_CHECKING:
     import torch
@@ -67,8 +67,8 @@ def encoder(
     insisted = options.backend == "onnx"
     if not insisted and not (auto and where.type == "cpu"):
         return None
-    folder = cache_dir() / "onnx" / info.fingerprint
     try:
+        folder = cache_dir() / "onnx" / info.fingerprint
         if not _is_whole(folder, info.fingerprint):
             if not insisted and (options.n_views_ahead or 0) < PAYS_AFTER_VIEWS:
                 return None
@@ -77,7 +77,7 @@ def encoder(
 
         run = open_session(folder / _MODEL, where)
         dim = probe(run, info.input, where, info.spec, options.trial_timeout_s)
-    except EncoderError as error:
+    except (EncoderError, NoHomeError) as error:
         if insisted:
             raise
         _LOG.warning("torch runs %s, since onnxruntime cannot: %s", info.spec, error)

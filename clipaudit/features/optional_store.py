@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from clipaudit.features.database import StoreUnavailable
 from clipaudit.features.store import FeatureStore
+from clipaudit.files import NoHomeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from clipaudit.errors import ClipAuditError
     from clipaudit.features.signals import Signals
     from clipaudit.features.stored_signals import FeatureKey, StoredSignals
     from clipaudit.pictures.preparing import PictureFacts
@@ -86,7 +88,7 @@ def open_store(*, is_wanted: bool) -> Iterator[OptionalStore]:
     """The user's store; one that knows nothing where it is not wanted or cannot be opened."""
     try:
         opened = FeatureStore() if is_wanted else None
-    except StoreUnavailable as error:
+    except (StoreUnavailable, NoHomeError) as error:
         _warn(error)
         opened = None
     try:
@@ -96,5 +98,5 @@ def open_store(*, is_wanted: bool) -> Iterator[OptionalStore]:
             opened.close()
 
 
-def _warn(error: StoreUnavailable) -> None:
-    logger.warning("going on without the store: %s %s", error, error.hint)
+def _warn(error: ClipAuditError) -> None:
+    logger.warning("going on without the store: %s. %s", error, error.hint)

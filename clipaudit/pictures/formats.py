@@ -65,7 +65,7 @@ def unidentified(data: bytes) -> BadImage:
         return BadImage(
             "corrupt", f"starts like a {kind}, but is damaged, cut off or of an unusual kind"
         )
-    hint = " (install clipaudit[heif])" if kind == "HEIF" else ""
+    hint = " (pip install '.[heif]' in the checkout adds it)" if kind == "HEIF" else ""
     return BadImage("unsupported", f"{kind} is not read{hint}; what is: {READABLE}")
 
 

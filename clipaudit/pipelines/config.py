@@ -77,7 +77,7 @@ class JudgeConfig:
             if 0 < value < SMALLEST_LEVEL:
                 raise UsageError(
                     f"--{name} must be at least {SMALLEST_LEVEL:g}, got {value}",
-                    f"Pass a share, such as --{name} 0.05.",
+                    "No set of pictures is large enough for less.",
                 )
             if not 0 < value < most:
                 raise UsageError(

@@ -18,7 +18,9 @@ from typing import Literal
 
 from clipaudit._version import __version__
 from clipaudit.errors import ClipAuditError
+from clipaudit.files import NoHomeError, cache_dir
 from clipaudit.telemetry import load_onnxruntime
+from clipaudit.text.numbers import count
 
 State = Literal["ok", "note", "warning", "problem"]
 """`note`: worth knowing; `warning`: something will not work; `problem`: nothing will."""
@@ -109,11 +111,11 @@ def _torch() -> Iterator[Check]:
         return
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
     yield Check("torch", "ok", f"{torch.__version__}, built with {built}")
-    threads = f"{torch.get_num_threads()} threads"
+    threads = count(torch.get_num_threads(), "thread")
     if torch.cuda.is_available():
-        count = torch.cuda.device_count()
-        names = ", ".join(torch.cuda.get_device_name(index) for index in range(count))
-        yield Check("device", "ok", f"{count} × CUDA: {names}")
+        n_devices = torch.cuda.device_count()
+        names = ", ".join(torch.cuda.get_device_name(index) for index in range(n_devices))
+        yield Check("device", "ok", f"{n_devices} × CUDA: {names}")
     elif torch.backends.mps.is_available():
         yield Check("device", "ok", f"MPS, and a processor with {threads}")
     elif _has_nvidia_gpu():
@@ -189,19 +191,25 @@ def _pillow() -> Iterator[Check]:
     if heif := _version_of("pillow-heif"):
         yield Check("codecs", "ok", f"HEIF, by pillow-heif {heif}")
     else:
-        yield Check("codecs", "note", "no HEIF (iPhone photos)", _install("'clipaudit[heif]'"))
+        yield Check(
+            "codecs",
+            "note",
+            "no HEIF (iPhone photos)",
+            f"{sys.executable} -m pip install '.[heif]' in the checkout",
+        )
 
 
 def _inferrers() -> Iterator[Check]:
     from clipaudit.inferrers.library import list_inferrers
 
     try:
-        names = [card.name for card in list_inferrers()]
+        cards = list_inferrers()
     except ClipAuditError as error:
         yield Check("inferrers", "problem", str(error), error.hint)
         return
-    if names:
-        yield Check("inferrers", "ok", ", ".join(names))
+    if cards:
+        data = ", ".join(dict.fromkeys(card.shadow.data for card in cards))
+        yield Check("inferrers", "ok", f"{len(cards)}, trained on {data}")
     else:
         yield Check(
             "inferrers",
@@ -215,7 +223,11 @@ def _store() -> Iterator[Check]:
     from clipaudit.features import store
     from clipaudit.features.database import StoreUnavailable
 
-    path = store.default_path()
+    try:
+        path = store.default_path()
+    except NoHomeError as error:
+        yield Check("store", "warning", str(error), error.hint)
+        return
     if not path.exists():
         yield Check("store", "ok", f"{path}, not made yet")
         return
@@ -226,7 +238,7 @@ def _store() -> Iterator[Check]:
         yield Check("store", "warning", str(error), error.hint)
         return
     size = _size(info.size_bytes)
-    yield Check("store", "ok", f"{path}, {size}, features of {info.n_images:,} images")
+    yield Check("store", "ok", f"{path}, {size}, features of {count(info.n_images, 'image')}")
 
 
 def _hub() -> Iterator[Check]:
@@ -235,9 +247,13 @@ def _hub() -> Iterator[Check]:
     except Exception as error:  # noqa: BLE001 - a broken install raises what it likes
         yield _does_not_load("huggingface-hub", error)
         return
+    if Path(constants.HF_HUB_CACHE).parts[:1] == ("~",):
+        yield Check("weights", "warning", "no home folder to keep them in", "Set HF_HOME.")
+        return
     try:
         found = scan_cache_dir()
-        size = f"{_size(found.size_on_disk)} in {len(found.repos)} repositories"
+        n_repos = count(len(found.repos), "repository", "repositories")
+        size = f"{_size(found.size_on_disk)} in {n_repos}"
     except CacheNotFound:
         size = "not made yet"
     yield Check("weights", "ok", f"{constants.HF_HUB_CACHE}, {size}")
@@ -251,9 +267,10 @@ def _hub() -> Iterator[Check]:
 
 
 def _space() -> Iterator[Check]:
-    from clipaudit.files import cache_dir
-
-    folder = cache_dir().absolute()
+    try:
+        folder = cache_dir().absolute()
+    except NoHomeError:  # the store has said it
+        folder = Path.cwd()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

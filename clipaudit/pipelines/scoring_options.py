@@ -7,6 +7,7 @@ There is no second place to name it in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal, get_args, get_type_hints
@@ -22,6 +23,11 @@ VIEWS = "Views and inferrers"
 RUN = "Run"
 _LONGEST_S = 1_000_000
 
+MOST_VIEWS = 1000
+MOST_IN_A_BATCH = 100_000
+MOST_WORKERS = 256
+MOST_PX = 8192
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -35,6 +41,7 @@ class Option:
         variables: Environment variables that give its value.
         default: Words for a default that is not a plain value.
         minimum: Lowest value.
+        maximum: Highest value.
         unit: Of a number that is typed in a larger unit, how many make one.
         parts: Options of the fields of a field that is a dataclass, by their names.
         meaning: Sentence for Python, where the one for the command line does not serve.
@@ -47,6 +54,7 @@ class Option:
     variables: tuple[str, ...] = ()
     default: str | None = None
     minimum: float | None = None
+    maximum: float | None = None
     unit: float | None = None
     parts: Mapping[str, Option] = field(default_factory=dict)
     meaning: str | None = None
@@ -121,6 +129,7 @@ class ScoringOptions:
                     ENCODER,
                     "--input-size",
                     minimum=1,
+                    maximum=MOST_PX,
                 ),
                 "mean": Option("Mean of its input: three numbers, R G B.", ENCODER),
                 "std": Option("Standard deviation of its input: three numbers.", ENCODER),
@@ -139,7 +148,9 @@ class ScoringOptions:
             meaning="Names of shipped inferrers, or folders of others.",
         ),
     ] = ()
-    n_views: Annotated[int, Option("Views an image.", VIEWS, "--views", minimum=2)] = 10
+    n_views: Annotated[
+        int, Option("Views an image.", VIEWS, "--views", minimum=2, maximum=MOST_VIEWS)
+    ] = 10
     similarity: Annotated[
         Similarity | None,
         Option("How two views are compared.", VIEWS, default="what the inferrers read"),
@@ -156,6 +167,7 @@ class ScoringOptions:
             variables=("CLIPAUDIT_BATCH_SIZE",),
             default="what suits the device",
             minimum=1,
+            maximum=MOST_IN_A_BATCH,
         ),
     ] = None
     batch_timeout_s: Annotated[
@@ -177,6 +189,7 @@ class ScoringOptions:
             variables=("CLIPAUDIT_WORKERS",),
             default="one a core",
             minimum=0,
+            maximum=MOST_WORKERS,
         ),
     ] = None
     limit: Annotated[
@@ -208,6 +221,7 @@ class ScoringOptions:
                     "than four bytes for each of so many pixels (no less than 100 MB).",
                     name="--max-megapixels",
                     minimum=0.001,
+                    maximum=100_000,
                     unit=1e6,
                 )
             },
@@ -224,14 +238,19 @@ class ScoringOptions:
                 f"--batch-timeout must be 1 to {_LONGEST_S:,}, got {self.batch_timeout_s:g}",
                 "Pass some minutes in seconds, such as --batch-timeout 600.",
             )
-        for option, value, least in (
-            ("--batch-size", self.batch_size, 1),
-            ("--workers", self.workers, 0),
-            ("--limit", self.limit, 1),
+        for option, value, least, most in (
+            ("--views", self.n_views, 2, MOST_VIEWS),
+            ("--batch-size", self.batch_size, 1, MOST_IN_A_BATCH),
+            ("--workers", self.workers, 0, MOST_WORKERS),
+            ("--limit", self.limit, 1, math.inf),
         ):
             if value is not None and value < least:
                 raise UsageError(
                     f"{option} must be at least {least}, got {value}", f"Pass {least} or more."
+                )
+            if value is not None and value > most:
+                raise UsageError(
+                    f"{option} must be at most {most:,}, got {value:,}", f"Pass {most} or less."
                 )
 
 

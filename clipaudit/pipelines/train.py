@@ -37,6 +37,7 @@ from clipaudit.inferrers.base import (
     card_name,
 )
 from clipaudit.inferrers.library import CARD, load, save
+from clipaudit.pipelines.scoring_options import MOST_VIEWS
 from clipaudit.seeding import derive, stream
 from clipaudit.shadow.config import PretrainConfig
 from clipaudit.shadow.datasets import ShadowData, open_data
@@ -44,6 +45,7 @@ from clipaudit.shadow.pretrain import Epoch
 from clipaudit.shadow.splits import Split, split
 from clipaudit.shadow.training_folder import ENCODER, has_encoder, pretrain_in
 from clipaudit.statistics.metrics import judge
+from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,7 +60,6 @@ INFERRERS = "inferrers"
 
 _HELD_OUT = 0.2
 _SMALLEST_PX = 8
-_MOST_VIEWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,9 @@ class TrainConfig:
                 "a shadow data set needs at least 10 members and 10 non-members",
                 "Raise --members and --nonmembers; hundreds give figures worth having.",
             )
-        if not 2 <= self.n_views <= _MOST_VIEWS:
+        if not 2 <= self.n_views <= MOST_VIEWS:
             raise UsageError(
-                f"{self.n_views} views do not work", f"Pass --views within 2 and {_MOST_VIEWS}."
+                f"{self.n_views} views do not work", f"Pass --views within 2 and {MOST_VIEWS}."
             )
         if self.n_references < 0:
             raise UsageError("there cannot be fewer references than none", "Pass --references 0.")
@@ -165,8 +166,17 @@ class Trained:
     seconds: dict[str, float]
 
 
-def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch: None) -> Trained:
+def train(
+    config: TrainConfig,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> Trained:
     """Train a shadow encoder and inferrers on it; continue where an earlier run stopped.
+
+    Args:
+        config: What to train on, and which inferrers.
+        on_epoch: Called after every epoch of the pre-training.
+        on_step: Called before each of the steps that follow it, with what begins.
 
     Raises:
         ClipAuditError: The data set is missing or too small, the folder holds another run or a
@@ -203,13 +213,13 @@ def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch:
     for output in config.outputs:
         encoder = _load_encoder(encoder_folder, output, config.device)
         references = [_load_encoder(folder, output, config.device) for folder in reference_folders]
-        draws = [
-            (
-                _look(parts, images, encoder, draw, config),
-                [_look(parts, images, other, draw, config) for other in references],
+        draws = []
+        for draw in range(config.n_draws):
+            on_step(f"looking at views of the pictures, {output}, {draw + 1} of {config.n_draws}")
+            views = _look(parts, images, encoder, draw, config)
+            draws.append(
+                (views, [_look(parts, images, other, draw, config) for other in references])
             )
-            for draw in range(config.n_draws)
-        ]
         clock.done("features")
         shadow = ShadowFacts(
             data=_printable(data.name),
@@ -222,6 +232,7 @@ def train(config: TrainConfig, on_epoch: Callable[[Epoch], None] = lambda epoch:
             encoder=encoder.info.fingerprint,
             n_references=config.n_references,
         )
+        on_step(f"fitting inferrers, {output}")
         trained += _fit_all(draws, held_out, shadow, output, config)
         clock.done("inferrers")
     _write_json(config.output / RUN, {"config": _plain(config), "seconds": clock.seconds})
@@ -302,14 +313,15 @@ def _split(data: ShadowData, config: TrainConfig) -> Split:
         pictures = set(saved.pictures)
         if pictures & used:
             raise UsageError(
-                f"the run in {config.output} has {len(pictures & used)} pictures that --without "
-                "rules out",
+                f"the run in {config.output} has {count(len(pictures & used), 'picture')} that "
+                "--without rules out",
                 "Start a new run with another --output.",
             )
         missing = pictures - set(data.ids)
         if missing:
             raise InputError(
-                f"{len(missing)} pictures of the run in {config.output} are not in {data.name}",
+                f"{count(len(missing), 'picture')} of the run in {config.output} "
+                f"{'is' if len(missing) == 1 else 'are'} not in {data.name}",
                 "The data set has changed; start a new run with another --output.",
             )
         return saved

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from clipaudit.results.evidence import CalibrationFacts, KnownSet
 from clipaudit.statistics.calibration import needed
-from clipaudit.text.numbers import percent
+from clipaudit.text.numbers import count, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,8 +118,9 @@ def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, 
     """Facts of suspects against control: a name, and lines."""
     first = comparison.by_inferrer[0].unpaired
     sizes = (
-        f"{first.n_suspects:,} suspects, {first.n_control:,} of the control {comparison.control} "
-        f"({comparison.n_scored:,} of its {comparison.n_files:,} files were scored)"
+        f"{count(first.n_suspects, 'suspect')}, {first.n_control:,} of the control "
+        f"{comparison.control} ({comparison.n_scored:,} of its "
+        f"{count(comparison.n_files, 'file')} were scored)"
     )
     yield "Pictures", (sizes, *_left_out(comparison))
     for result in comparison.by_inferrer:
@@ -198,9 +199,12 @@ def _planning(test: Comparison) -> Iterator[str]:
 
 def _left_out(comparison: AgainstControl) -> Iterator[str]:
     if comparison.n_near_duplicates:
-        yield f"{comparison.n_near_duplicates:,} copies and near-duplicates count once"
+        n = comparison.n_near_duplicates
+        same = count(n, "copy or near-duplicate", "copies and near-duplicates")
+        yield f"{same} count{'s' if n == 1 else ''} once"
     if comparison.overlaps:
         yield (
-            f"{len(comparison.overlaps):,} pictures of the control are among the suspects, and "
-            "were left out of it"
+            f"{count(len(comparison.overlaps), 'picture')} of the control "
+            f"{'is' if len(comparison.overlaps) == 1 else 'are'} among the suspects, and "
+            f"{'was' if len(comparison.overlaps) == 1 else 'were'} left out of it"
         )

@@ -296,7 +296,7 @@ class Audit:
         return records
 
     def to_pandas(self) -> pd.DataFrame:
-        """The same as a data frame; needs pandas (`pip install 'clipaudit[pandas]'`)."""
+        """The same as a data frame; needs pandas: `pip install '.[pandas]'` in the checkout."""
         import pandas as pd
 
         return pd.DataFrame.from_records(self.to_dicts())

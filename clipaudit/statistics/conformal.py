@@ -61,7 +61,7 @@ without the encoder, so its rates do not hold for them. `one colour`: nothing is
 picture to know it by. The last two are given by `verdicts.by_calibration`."""
 
 
-SMALLEST_LEVEL = 1e-12
+SMALLEST_LEVEL = 1e-9
 """No calibration is large enough for a level below it."""
 
 

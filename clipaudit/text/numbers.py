@@ -12,13 +12,13 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def count(n: int, noun: str) -> str:
+def count(n: int, noun: str, plural: str = "") -> str:
     """A number of things.
 
-    >>> count(1, "file"), count(1200, "file")
-    ('1 file', '1,200 files')
+    >>> count(1, "file"), count(1200, "file"), count(2, "copy", "copies")
+    ('1 file', '1,200 files', '2 copies')
     """
-    return f"1 {noun}" if n == 1 else f"{n:,} {noun}s"
+    return f"1 {noun}" if n == 1 else f"{n:,} {plural or f'{noun}s'}"
 
 
 def duration(seconds: float) -> str:

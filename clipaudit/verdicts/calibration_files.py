@@ -20,6 +20,7 @@ import numpy as np
 from clipaudit.errors import InferrerError
 from clipaudit.files import (
     FormatError,
+    NoHomeError,
     cache_dir,
     make_folder,
     read_json,
@@ -181,7 +182,12 @@ def load(path: Path) -> CalibrationFile:
 def read_calibrations() -> tuple[CalibrationFile, ...]:
     """All calibrations in the folder, by encoder and inferrer; a broken file is warned of."""
     found = []
-    for path in sorted(folder().glob("*.json")):
+    try:
+        paths = sorted(folder().glob("*.json"))
+    except NoHomeError as error:
+        logger.warning("going on without calibrations: %s. %s", error, error.hint)
+        return ()
+    for path in paths:
         try:
             found.append(load(path))
         except InferrerError as error:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from clipaudit.reports.tables import Facts, panel, plain_text, titled_table
 from clipaudit.text.escaping import shown
+from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -244,7 +245,8 @@ def _facts(evaluation: Evaluation) -> Panel:
 
 def _left_out(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.n_same:
-        yield f"{evaluation.n_same:,} copies and near-duplicates of others were passed over"
+        same = count(evaluation.n_same, "copy or near-duplicate", "copies and near-duplicates")
+        yield f"{same} of others {'was' if evaluation.n_same == 1 else 'were'} passed over"
     if n_shared := len(evaluation.shared):
         first = evaluation.shared[0]
         yield (

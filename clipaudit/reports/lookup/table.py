@@ -12,6 +12,7 @@ from rich.text import Text
 from clipaudit.reports.tables import Facts, panel, plain_text, titled_table
 from clipaudit.results.lookup import IN_WORDS, MEANING
 from clipaudit.text.escaping import shown
+from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,7 +53,7 @@ def _listed(answers: Sequence[Answer]) -> Table:
     table = _table(f"Listed ({len(answers):,})", "asked for", "found by", "row")
     for answer in answers[:N_SHOWN]:
         name: str | None = answer.asked
-        for way, count in answer.n_matches.items():
+        for way, n_matches in answer.n_matches.items():
             matches = [match for match in answer.matches if match.way == way][:_MOST_OF_A_WAY]
             for match in matches:
                 words = IN_WORDS[way] if match is matches[0] else ""
@@ -60,8 +61,8 @@ def _listed(answers: Sequence[Answer]) -> Table:
                     words = f"{words}\n{match.bits} of 64 bits differ".strip()
                 table.add_row(_text(name), Text(words), _row(match))
                 name = None
-            if count > len(matches):
-                table.add_row("", "", Text(f"… and {count - len(matches):,} more rows", "dim"))
+            if n_more := n_matches - len(matches):
+                table.add_row("", "", Text(f"… and {count(n_more, 'more row')}", "dim"))
     _add_rest(table, len(answers))
     return table
 
@@ -129,7 +130,7 @@ def _summary(found: Lookup) -> Panel:
 
 def _lists(found: Lookup) -> Iterator[str]:
     for list_file in found.lists[:3]:
-        yield f"{list_file.path}, {list_file.n_rows:,} rows"
+        yield f"{list_file.path}, {count(list_file.n_rows, 'row')}"
     if len(found.lists) > 3:
         yield f"… {len(found.lists):,} files, {found.n_rows:,} rows in all"
 

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import pytest
@@ -84,6 +85,52 @@ def test_show_takes_a_slip_for_one(command):
     assert (code, out) == (4, "")
     assert "Did you mean ViT-B-32/openai" in err
     assert "\x1b" not in err
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("ViT-B-32/laion400m_e32", "ViT-B-32-quickgelu/laion400m_e32"),
+        ("ViT-B-32-quickgelu/laion400m_e32", "ViT-B-32-quickgelu/laion400m_e32"),
+        ("ViT-B-16/laion400m_e32", "ViT-B-16/laion400m_e32"),
+        ("ViT-B-32/LAION2B-S34B-B79K", "ViT-B-32/laion2b_s34b_b79k"),
+        ("RN50/yfcc15m", "RN50-quickgelu/yfcc15m"),
+        ("RN50/openai", "RN50/openai"),
+        ("open_clip:ViT-B-32/openai", "ViT-B-32/openai"),
+    ],
+)
+def test_show_answers_what_is_typed_by_the_name_that_scores(command, typed, name):
+    from clipaudit.encoders.backends.open_clip import wrong_gelu
+
+    code, out, err = command("show", typed)
+    assert (code, err) == (0, "")
+    assert facts(out)["encoder"] == [name]
+    assert not facts(out)["trained on"][0].startswith("unknown")
+    assert ("note" in facts(out)) is ("-quickgelu" in name)
+    assert not wrong_gelu(*name.split("/"))
+
+
+def test_the_names_of_this_release_are_those_of_the_libraries(command):
+    from clipaudit.encoders.published_names import names_at_release
+
+    listed = {line.partition("\t")[0] for line in command("list")[1].splitlines()}
+    assert len(listed & names_at_release()) > 0.9 * len(listed), "make names.txt again"
+
+
+def test_show_needs_no_torch():
+    program = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['torch', 'torchvision', 'open_clip', 'timm']))\n"
+        "from clipaudit.cli.app import main\n"
+        "main(['encoders', 'show', sys.argv[1]])"
+    )
+    for spec, code in (("ViT-B-32/laion400m_e32", 0), ("timm:vit_base_patch16_224.dino", 0)):
+        done = subprocess.run([sys.executable, "-c", program, spec], check=False)
+        assert done.returncode == code
+    program_line = [sys.executable, "-c", program, "ViT-B-32/opnai"]
+    refused = subprocess.run(program_line, capture_output=True, text=True, check=False)
+    assert refused.returncode == 4
+    assert "Did you mean ViT-B-32/openai" in refused.stderr
 
 
 def test_show_draws_a_table_on_a_terminal(command, monkeypatch):
