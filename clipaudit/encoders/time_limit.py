@@ -91,14 +91,16 @@ class PatientThread:
         except BaseException as reason:
             self._give_up(call, reason)
             raise
-        if isinstance(call.error, CrashError):
+        # Taken out of the call, which would hold the error, its frames and all their tensors.
+        error, call.error = call.error, None
+        if isinstance(error, CrashError):
             call.guard.take_down()
             _leave_without_waiting(self._forget(), EncoderError.exit_code)
-        if call.error is not None:
+        if error is not None:
             try:
-                raise call.error
+                raise error
             finally:
-                del call  # else the error and its frames would hold each other
+                del error
         return call.result  # type: ignore[return-value]  # a call without error has one
 
     def _give_up(self, call: _Call[Any], reason: BaseException) -> None:

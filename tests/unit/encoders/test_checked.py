@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import time
+import weakref
 
 import pytest
 import torch
@@ -135,6 +138,24 @@ def test_an_encoder_that_hangs_is_given_up_in_time(habit, n_good):
         CheckedEncoder(Fake(habit, n_good), options).embed(torch.rand(5, 3, SIDE, SIDE))
     assert "--batch-timeout" in caught.value.hint
     assert time.monotonic() - started < 4
+
+
+def test_memory_of_a_failed_batch_is_free_at_once():
+    """Else the next, smaller one would not fit either."""
+    tensors = []
+
+    def short(made):
+        tensors.append(weakref.ref(made.untyped_storage()))
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    encoder = CheckedEncoder(Fake(short), EncoderOptions())
+    gc.disable()
+    try:
+        with contextlib.suppress(torch.OutOfMemoryError):
+            encoder.embed(torch.rand(5, 3, SIDE, SIDE))
+        assert tensors[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_want_of_memory_is_left_to_those_who_can_halve_the_batch():
