@@ -301,8 +301,10 @@ def _letters(path: str) -> str:
 
 
 _BY_HAND = (
-    f"contains(url, '&') AND contains({_HEAD}, '&') "
-    f"AND (contains({_HEAD}, ';') OR ends_with({_HEAD}, '&'))",
+    (
+        f"contains(url, '&') AND contains({_HEAD}, '&') "
+        f"AND (contains({_HEAD}, ';') OR ends_with({_HEAD}, '&'))"
+    ),
     "contains(url, '%') AND regexp_matches(url, '%(3[0-9]|[46][1-9a-fA-F]|[57][0-9aA])')",
 )
 """The SQL of what may hide letters: the entities of HTML, and letters that are encoded."""
