@@ -136,24 +136,22 @@ def count_rows(engine: Engine, path: Path, layout: Layout, used: Sequence[str]) 
     """
     every = [f"c{number}" for number in range(1, len(layout.names) + 2)]
     counts = ["count(*)", *(f"count({column})" for column in used)]
-    if layout.kind == "txt":
-        (n_rows, *_) = engine.row(path, f"SELECT {', '.join(counts)} FROM {layout.reader}")  # noqa: S608
-        return RowCounts(int(n_rows), ())
     has_more = " OR ".join(f"{column} IS NOT NULL" for column in every[layout.n_named :])
-    columns_that_hold: list[Sequence[str]] = [every[:-1], used] if layout.kind == "csv" else [[]]
-    checks = [
-        (has_more, " OR ".join(map(layout.holds_rows, columns)) or "false")
-        for columns in columns_that_hold
-    ]
-    for conditions in checks:
-        faulty = [f"count(*) FILTER ({condition})" for condition in conditions]
+    checked: dict[TextKind, list[Sequence[str]]] = {
+        "csv": [every[:-1], used],
+        "tsv": [()],
+        "txt": [],
+    }
+    for columns in checked[layout.kind]:
+        holds_rows = " OR ".join(map(layout.holds_rows, columns)) or "false"
+        faulty = [f"count(*) FILTER ({condition})" for condition in (has_more, holds_rows)]
         query = f"SELECT {', '.join([*faulty, *counts])} FROM {layout.reader}"  # noqa: S608
         try:
             (n_more, n_holding, n_rows, *_) = engine.row(path, query)
         except InputError:  # columns that nobody uses may be damaged
             continue
-        faults = _faults(engine, path, layout, zip((n_more, n_holding), conditions, strict=True))
-        return RowCounts(int(n_rows), tuple(faults))
+        found = ((n_more, has_more), (n_holding, holds_rows))
+        return RowCounts(int(n_rows), tuple(_faults(engine, path, layout, found)))
     (n_rows, *_) = engine.row(path, f"SELECT {', '.join(counts)} FROM {layout.reader}")  # noqa: S608
     return RowCounts(int(n_rows), ())
 

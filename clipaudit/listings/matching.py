@@ -13,7 +13,7 @@ from clipaudit.listings.urls import flickr_id, normalise, path_of, spellings
 from clipaudit.pictures.near_duplicates import MOST_BITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from clipaudit.listings.columns import Column
     from clipaudit.listings.engine import Engine
@@ -149,7 +149,9 @@ class _Search:
                 normal.add(normalise(picture.url), place)
                 wanted |= spellings(picture.url)
                 path = path_of(picture.url)
-                paths |= {path} if path is not None else set()
+                paths |= set() if path is None else {path}
+        if not paths:
+            return
         for row, url in self._sift(sieve(paths), wanted=[*wanted], paths=[*paths]):
             equal = exact[url.strip()]
             for place in equal:
@@ -273,8 +275,8 @@ class _Index:
 #
 # Ten million rows go through it, so a plain row is taken apart once and looked for among the plain
 # spellings of what is wanted, without a regular expression: see benchmarks. A row that may be in
-# another spelling is looked for by the name of its file, decoded and without blanks, which is the
-# same in all of them. What passes is normalised and compared in Python.
+# another spelling is looked for by the plain letters in the name of its file, which are the same in
+# all of them. What passes is normalised and compared in Python.
 
 _HEAD = "split_part(split_part(url, '#', 1), '?', 1)"
 
@@ -292,40 +294,41 @@ _IN_ENTITIES = {ord(char) for char in "\"&'<>"}
 _DELIMITERS = {ord(char) for char in "#%/?"}
 
 
-def _file_name(path: str) -> str:
-    """The SQL of what stands behind the last slash, the same in all spellings."""
-    decoded = f"coalesce(TRY(url_decode(split_part({path}, '/', -1))), '%')"  # % if not UTF-8
-    return f"regexp_replace({decoded}, '[\\pC\\pZ\"<>]+', '', 'g')"
+def _letters(path: str) -> str:
+    """The SQL of the plain letters and digits behind the last slash, the same in all spellings."""
+    odd = "[^a-zA-Z0-9%]+|%[0-9a-fA-F]{2}|%"
+    return f"regexp_replace(split_part({path}, '/', -1), '{odd}', '', 'g')"
 
 
-def sieve(paths: Iterable[str]) -> str:
+_BY_HAND = (
+    (
+        f"contains(url, '&') AND contains({_HEAD}, '&') "
+        f"AND (contains({_HEAD}, ';') OR ends_with({_HEAD}, '&'))"
+    ),
+    "contains(url, '%') AND regexp_matches(url, '%(3[0-9]|[46][1-9a-fA-F]|[57][0-9aA])')",
+)
+"""The SQL of what may hide letters: the entities of HTML, and letters that are encoded."""
+
+
+def sieve(paths: Collection[str]) -> str:
     """The SQL of which rows may have one of some addresses; `$wanted` are their plain spellings.
 
     Args:
         paths: Those of the addresses as they are normalised, which are `$paths`.
     """
-    has_root = has_folder = False
-    codes: set[int] = set()
-    for path in paths:
-        has_root |= path == "/"
-        has_folder |= path.endswith("/")
-        codes |= {int(code, 16) for code in re.findall("%([0-7][0-9A-F])", path)}
-        codes |= {ord("'")} if "'" in path else set()
+    codes = {ord("'")} if any("'" in path for path in paths) else set()
+    codes |= {int(code, 16) for path in paths for code in re.findall("%([0-7][0-9A-F])", path)}
     odd = [_ODD, *(f"contains(url, chr({code}))" for code in sorted(codes - _DELIMITERS))]
     if codes & _IN_ENTITIES:
         odd.append("contains(url, '&')")
-    by_hand = [f"(contains({_HEAD}, '&') AND (contains({_HEAD}, ';') OR ends_with({_HEAD}, '&')))"]
-    if has_root:
-        by_hand.append(f"split_part({_HEAD}, '/', 4) = ''")
-    if has_folder:
-        by_hand.append(f"{_file_name(_HEAD)} IN ('.', '..')")
+    by_hand = [*_BY_HAND, *([f"split_part({_HEAD}, '/', 4) = ''"] if "/" in paths else [])]
     return f"""
         CASE WHEN NOT ({" OR ".join(odd)}) THEN lower(split_part(url, '?', 1))
-        WHEN {" OR ".join(by_hand)} THEN '?*'
-        ELSE '?' || {_file_name(_HEAD)} END
+        WHEN ({") OR (".join(by_hand)}) THEN '?*'
+        ELSE '?' || {_letters(_HEAD)} END
         IN (
             SELECT lower(unnest($wanted)) UNION ALL SELECT '?*' UNION ALL
-            SELECT '?' || {_file_name("path")} FROM (SELECT unnest($paths) AS path)
+            SELECT '?' || {_letters("path")} FROM (SELECT unnest($paths) AS path)
         )
     """  # noqa: S608 - fixed text
 
