@@ -85,14 +85,14 @@ class DecoderPool:
         available = available_bytes()
         # -P: a folder of pictures that holds a json.py must not run it.
         program = command or [sys.executable, "-P", "-m", "clipaudit.pictures.decode_worker"]
-        commands = [
+        usual, alone = (
             [*program, _settings(limits, available, n_at_once).to_json()]
             for n_at_once in (n_workers, 1)
-        ]
-        self._has_more_memory_alone = commands[0] != commands[1]
+        )
+        self._has_more_memory_alone = usual != alone
         self._turns = _Turns()
         has_worked = threading.Event()
-        self._workers = [DecodeProcess(*commands, has_worked) for _ in range(n_workers)]
+        self._workers = [DecodeProcess(usual, alone, has_worked) for _ in range(n_workers)]
         # Every worker has its next file at hand; who offers more has to wait.
         self._jobs: queue.Queue[_Job | None] = queue.Queue(maxsize=max(2 * n_workers, 1))
         self._is_closed = threading.Event()
