@@ -89,7 +89,7 @@ PLACES = [
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("value", [[], {}, 1.5, True, [[]], [math.nan] * 3, ["a", 1, 2], [10**400]])
 def test_a_value_of_another_kind_is_refused(place, value):
-    path = store.keep(example())
+    path = store.save(example())
     document = record = json.loads(path.read_bytes())
     for name in place[:-1]:
         record = record[name]
@@ -102,7 +102,7 @@ def test_a_value_of_another_kind_is_refused(place, value):
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_field_that_is_missing_or_unknown_is_refused(place):
-    path = store.keep(example())
+    path = store.save(example())
     document = record = json.loads(path.read_bytes())
     for name in place[:-1]:
         record = record[name]
@@ -114,7 +114,7 @@ def test_a_field_that_is_missing_or_unknown_is_refused(place):
 
 
 def test_a_newer_format_asks_for_an_update():
-    path = store.keep(example())
+    path = store.save(example())
     path.write_text('{"format": 2, "anything": 1}')
     with pytest.raises(InferrerError, match="has format 2, and this clipaudit reads 1") as caught:
         store.load(path)
