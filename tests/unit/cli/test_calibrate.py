@@ -46,7 +46,7 @@ def test_it_says_what_was_kept_and_what_that_can_decide(calibrated, known):
         " ".join(calibrated.split())
     )
     assert "32 files read, 1 skipped" in calibrated
-    assert "1 copies and near-duplicates passed over" in calibrated
+    assert "1 copy or near-duplicate passed over" in calibrated
 
 
 def test_calibrations_are_listed_shown_and_removed(calibrated, command):

@@ -117,3 +117,9 @@ def test_it_opens_no_connection():
         "examine()\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
+
+
+def test_inferrers_are_counted_and_not_listed():
+    (check,) = doctor._inferrers()
+    assert check.found.endswith(", trained on cifar10, tiny-imagenet")
+    assert len(check.found) < 60

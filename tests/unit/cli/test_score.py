@@ -217,3 +217,22 @@ def test_a_store_that_is_broken_does_not_lose_the_run(score, pictures, tmp_path)
     assert "cache clear" in err
     assert len(err.splitlines()) == 1
     assert score(pictures, "--quiet")[2] == ""
+
+
+@pytest.mark.parametrize("address", ["https://example.org/a.jpg", "HTTP://example.org/a b.jpg"])
+@pytest.mark.parametrize("option", [(), ("--control",)])
+def test_an_address_is_refused_with_its_two_slashes_and_lookup_is_named(score, address, option):
+    code, out, err = score("pictures", *option, address)
+    assert (code, out) == (2, "")
+    assert f"{address} is a web address" in err
+    assert "`clipaudit lookup`" in err
+
+
+@pytest.mark.parametrize("level", ["1e-9", "0.9999999999999999"])
+@pytest.mark.parametrize("name", ["fpr", "fnr", "fdr", "alpha"])
+def test_levels_at_their_edges_give_a_result(score, pictures, level, name):
+    if name == "alpha" and level[0] == "0":
+        level = "0.4999999999999999"
+    code, out, err = score(pictures, f"--{name}", level, "-f", "json")
+    assert code == 0, err
+    assert json.loads(out)["rows"]
