@@ -15,6 +15,7 @@ import numpy as np
 from clipaudit._version import __version__
 from clipaudit.blind.trial import blind_check
 from clipaudit.errors import InferrerError
+from clipaudit.pictures.hashing import ONE_COLOUR
 from clipaudit.pictures.near_duplicates import partners
 from clipaudit.results.evidence import CalibrationFacts
 from clipaudit.statistics.calibration import Calibration, ScoredBy, require_fit
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from clipaudit.statistics.conformal import Reason
     from clipaudit.statistics.metrics import Estimate, FloatArray
     from clipaudit.verdicts.calibration_files import CalibrationFile
-
-
-ONE_COLOUR = "plain: one colour"
-"""Note of a picture that has nothing in it to know it by."""
 
 
 @dataclass(frozen=True, slots=True)
