@@ -163,7 +163,7 @@ def test_what_needs_a_home_says_how_to_do_without(homeless, tmp_path, world, wor
     shutil.copy(next(world.pictures.iterdir()), tmp_path / "a.png")
     done = homeless(f"$CLIPAUDIT {words}")
     assert done.returncode == 4
-    assert done.stderr.startswith("error: no home folder: ")
+    assert "\nerror: no home folder: " in "\n" + done.stderr  # after what the store says of it
     assert variable in done.stderr
 
 
@@ -192,7 +192,7 @@ def test_a_tilde_that_no_shell_expanded_is_the_home(shell, tmp_path, words):
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "~").exists()
     assert sorted(path.name for path in home.iterdir()) == ["clip-cache", "r.json"]
-    assert (home / "clip-cache" / "features-v1.sqlite").exists()
+    assert [*(home / "clip-cache").glob("features-v*.sqlite")]
 
 
 @pytest.mark.parametrize(
