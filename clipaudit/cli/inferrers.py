@@ -77,12 +77,12 @@ def _reads(reads: Reads) -> str:
 def _where(card: Card) -> str:
     """What the figures of a card were measured on; one line serves all cards of one run."""
     n, reads = card.evidence.accuracy.n, card.reads
-    beside = count(card.shadow.n_references, "reference")
+    references = count(card.shadow.n_references, "reference")
     views = f"{reads.n_views} views of recipe {reads.recipe}" if reads.n_views else "no views"
-    references = f" Beside {beside}." if reads.has_reference else ""
+    note = f" Beside {references}." if reads.has_reference else ""
     return (
         f"Accuracy with {count(n, 'picture')}, on {card.judged_on}. Trained on {card.shadow}. "
-        f"Each reads {views}.{references}"
+        f"Each reads {views}.{note}"
     )
 
 

@@ -58,7 +58,9 @@ class CrashGuard:
             return
         self._is_up = True
         mine = threading.get_ident()
-        self._others = [one.ident or 0 for one in threading.enumerate() if one.ident != mine]
+        self._others = [
+            thread.ident or 0 for thread in threading.enumerate() if thread.ident != mine
+        ]
         libc = ctypes.CDLL(None)
         for number, before in self._before.items():
             libc.sigaction(number, None, before)

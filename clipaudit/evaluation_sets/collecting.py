@@ -135,8 +135,8 @@ def all_dropped(tallies: Iterable[Tally]) -> list[Dropped]:
     names: defaultdict[str, list[str]] = defaultdict(list)
     for tally in tallies:
         counts.update(tally.dropped)
-        for reason, some in tally.left_out.items():
-            names[reason] += some
+        for reason, more in tally.left_out.items():
+            names[reason] += more
     return [
         Dropped(reason, n, tuple(names[reason][:MOST_NAMES]))
         for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -244,12 +244,12 @@ class SetFolder:
                 "Name another folder with -o.",
             ) from error
         if keys:
-            told = "; ".join(
+            differences = "; ".join(
                 f"{key}: {_short(there.get(key))} there, {_short(wanted.get(key))} asked for"
                 for key in sorted(keys)
             )
             raise InputError(
-                f"{str(self.path)!r} holds another set ({told})",
+                f"{str(self.path)!r} holds another set ({differences})",
                 "Name another folder with -o, or repeat the command that is in its README.md.",
             )
 

@@ -228,7 +228,7 @@ def _of_composition(
     heights = [part.mean(axis=(0, 1)) for part in (colour[:half], colour[half:])]
     quarter = FRAME_PX // 4
     centre = luma[quarter:-quarter, quarter:-quarter]
-    border, beside, within = (_ring(luma, depth) for depth in range(3))
+    border, next_to_it, within = (_ring(luma, depth) for depth in range(3))
     return {
         "seam_vertical": seam_vertical,
         "seam_horizontal": seam_horizontal,
@@ -241,7 +241,7 @@ def _of_composition(
         "centre": float(centre.mean() - luma.mean()),
         "border_sd": log2(1 + float(border.std())),
         "border_step": _octaves(
-            float(np.abs(border - beside).mean()), float(np.abs(beside - within).mean())
+            float(np.abs(border - next_to_it).mean()), float(np.abs(next_to_it - within).mean())
         ),
     }
 
@@ -306,8 +306,8 @@ def _of_patch(patch: UInt8Array) -> dict[str, float]:
 def _block_edges(steps: npt.NDArray[np.float32]) -> float:
     """How much stronger steps are where a JPEG's blocks of 8 × 8 meet than beside it."""
     strength = np.abs(steps).mean(axis=0)
-    at, beside = strength[7::8], np.concatenate([strength[6::8], strength[8::8]])
-    return log2((float(at.mean()) + 0.1) / (float(beside.mean()) + 0.1)) if len(at) else 0.0
+    at, between = strength[7::8], np.concatenate([strength[6::8], strength[8::8]])
+    return log2((float(at.mean()) + 0.1) / (float(between.mean()) + 0.1)) if len(at) else 0.0
 
 
 def _of_spectrum(luma: npt.NDArray[np.float32], prefix: str) -> dict[str, float]:
