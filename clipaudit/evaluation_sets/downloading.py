@@ -30,6 +30,7 @@ _WORDS: dict[Reason, str] = {"timeout": "decoding-timeout", "changed": "changed-
 _MEANINGS: dict[Reason, str] = {
     "missing": "there is no file any more, or a link that leads to nothing",
     "unreadable": "the system does not let us read its file; look at the permissions",
+    "outside": "a link that leads out of the folder that was named",
     "not_a_file": "a pipe, a socket, a device or a folder in the place of a file",
     "changed": "its file was written to while it was read; run it again",
     "empty": "its file has no bytes",

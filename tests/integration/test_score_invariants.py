@@ -267,7 +267,7 @@ def test_a_store_that_breaks_under_way_is_given_up_once(api, tmp_path, caplog, m
     assert by_content(audit) == by_content(expected)
     assert len(n_puts) == 3
     assert len(caplog.records) == 1
-    assert "going on without the store: no space is left Free some space." in caplog.text
+    assert "going on without the store: no space is left. Free some space." in caplog.text
 
 
 def test_both_threads_may_find_out_that_the_store_is_broken(api, tmp_path, caplog, monkeypatch):
@@ -294,7 +294,7 @@ def test_both_threads_may_find_out_that_the_store_is_broken(api, tmp_path, caplo
     assert len(api(tmp_path / "many", batch_size=2).scored) == 20
     assert len(n_reads) == 4
     assert [record.getMessage() for record in caplog.records] == [
-        "going on without the store: cannot read Look at the disk."
+        "going on without the store: cannot read. Look at the disk."
     ]
 
 

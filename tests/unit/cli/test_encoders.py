@@ -102,7 +102,7 @@ def test_show_takes_a_slip_for_one(command):
 def test_show_answers_what_is_typed_by_the_name_that_scores(command, typed, name):
     from clipaudit.encoders.backends.open_clip import wrong_gelu
 
-    code, out, err = command("show", typed)
+    code, out, err = command("encoders", "show", typed)
     assert (code, err) == (0, "")
     assert facts(out)["encoder"] == [name]
     assert not facts(out)["trained on"][0].startswith("unknown")
@@ -113,7 +113,7 @@ def test_show_answers_what_is_typed_by_the_name_that_scores(command, typed, name
 def test_the_names_of_this_release_are_those_of_the_libraries(command):
     from clipaudit.encoders.published_names import names_at_release
 
-    listed = {line.partition("\t")[0] for line in command("list")[1].splitlines()}
+    listed = {line.partition("\t")[0] for line in command("encoders", "list")[1].splitlines()}
     assert len(listed & names_at_release()) > 0.9 * len(listed), "make names.txt again"
 
 

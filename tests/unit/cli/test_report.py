@@ -92,10 +92,10 @@ def test_results_are_never_replaced_and_a_bad_ending_is_a_usage_error(command, r
     assert results.read_bytes() == before
 
 
-def test_a_report_in_the_place_of_results_is_named(run, results):
-    assert run("report", results)[0] == 0
+def test_a_report_in_the_place_of_results_is_named(command, results):
+    assert command("report", results)[0] == 0
     for name in ("results.html", "results.csv", "nowhere.parquet"):
-        code, out, err = run("report", results.with_name(name))
+        code, out, err = command("report", results.with_name(name))
         assert (code, out) == (2, "")
         assert f"{name} is a report by its ending" in err
         assert "-o results.json" in err

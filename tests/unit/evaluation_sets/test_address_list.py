@@ -279,7 +279,7 @@ def test_little_memory_is_needed_however_large_a_row_group_is(tmp_path):
         "import sys, resource\n"
         "from clipaudit.evaluation_sets.address_list import AddressList\n"
         "from clipaudit_crawlers.base import Query\n"
-        "source = AddressList.open(NO_WEB, {}, sys.argv[1])\n"
+        "source = AddressList.open(None, {}, sys.argv[1])\n"
         "n = sum(1 for _ in source.search(Query(keyword='otter', limit=20_000)))\n"
         "print(n, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )
