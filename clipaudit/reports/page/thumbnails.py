@@ -281,9 +281,14 @@ def _drawing(pixels: UInt8Array, most: tuple[int, int]) -> Drawing:
 
 def _limits(run: Run) -> Limits:
     """Those of the run, and the usual ones where they are lower: the result may be a stranger's."""
-    usual = asdict(Limits())
+    usual = Limits()
     try:
         saved = Limits(**run.config.get("limits", {}))
-        return Limits(**{name: min(most, getattr(saved, name)) for name, most in usual.items()})
+        is_lower = saved.most_file_bytes < usual.most_file_bytes
+        return Limits(
+            min(usual.max_pixels, saved.max_pixels),
+            saved.max_file_bytes if is_lower else usual.max_file_bytes,
+            min(usual.decode_timeout_s, saved.decode_timeout_s),
+        )
     except (TypeError, ValueError, AttributeError):
-        return Limits()
+        return usual

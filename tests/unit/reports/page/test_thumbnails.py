@@ -96,7 +96,7 @@ def test_what_cannot_be_shown_has_a_note(tmp_path):
     look = thumbnails([row], bomb)[row.sha256]
     assert (look.picture, look.views) == (None, ())
     assert "more than 100 pixels" in look.note
-    large = thumbnails([row], a_run(size_px=100_000))[row.sha256]
+    large = thumbnails([row], a_run(size_px=4096))[row.sha256]
     assert large.picture is not None
     assert "larger than 1024 pixels" in large.note
 
