@@ -5,11 +5,17 @@ Arrays in, arrays out: no torch, no files, no randomness.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+
+from clipaudit.features.caption_signals import (
+    CaptionSignals,
+    average_captions,
+    concatenate_captions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +54,7 @@ class Signals:
             farther apart, which undoes what the distance is there to show.
         norms: Shape (n_images, n_views), float32, above 0: Euclidean length of each embedding.
         plain_norm: Shape (n_images,): the same of the image without augmentation.
+        captions: What it makes of the images with their captions; None where none were asked for.
     """
 
     image_ids: tuple[str, ...]
@@ -56,6 +63,7 @@ class Signals:
     euclidean: Float32Array
     norms: Float32Array
     plain_norm: Float32Array
+    captions: CaptionSignals | None = field(default=None, kw_only=True)
 
     def pairs(self, similarity: Similarity) -> Float32Array:
         """The pairwise similarities of one kind, shape (n_images, n_pairs)."""
@@ -161,7 +169,12 @@ def average(several: Sequence[Signals]) -> Signals:
     ]
     pairs = [mean([signals.pairs(name) for signals in several]) for name in SIMILARITIES]
     columns = (column.astype(np.float32) for column in (*pairs, *lengths))
-    return Signals(several[0].image_ids, *columns)
+    captions = [signals.captions for signals in several if signals.captions]
+    return Signals(
+        several[0].image_ids,
+        *columns,
+        captions=average_captions(captions) if len(captions) == len(several) else None,
+    )
 
 
 def concatenate(batches: Sequence[Signals]) -> Signals:
@@ -171,7 +184,9 @@ def concatenate(batches: Sequence[Signals]) -> Signals:
         ValueError: No batch, or batches with different numbers of views.
     """
     columns = ("cosine", "pearson", "euclidean", "norms", "plain_norm")
+    captions = [batch.captions for batch in batches if batch.captions]
     return Signals(
         tuple(image_id for batch in batches for image_id in batch.image_ids),
         *(np.concatenate([getattr(batch, name) for batch in batches]) for name in columns),
+        captions=concatenate_captions(captions) if len(captions) == len(batches) else None,
     )

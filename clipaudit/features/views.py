@@ -129,7 +129,19 @@ OVERLAPS = (_BLUR, _BLUR_GRAY, _BLUR_GRAY_CROP, _BLUR_GRAY_CROP_FLIP, _BLUR_GRAY
 """What the paper's Figure 3 pre-trains with: first nothing of what the inferrer's views have, then
 one augmentation more at a time. The last is MoCo v2's own recipe."""
 
-RECIPES = {recipe.id: recipe for recipe in (ENCODERMI, *OVERLAPS)}
+CLIP = replace(
+    ENCODERMI,
+    name="clip",
+    version=1,
+    crop_scale=(0.9, 1.0),
+    flip=0.0,
+    jitter=0.0,
+    grayscale=0.0,
+)
+"""The random crop that an encoder trained as CLIP is saw of its pictures, and nothing else.
+Source: open_clip's `AugmentationCfg` (scale 0.9 to 1.0, ratio 3/4 to 4/3)."""
+
+RECIPES = {recipe.id: recipe for recipe in (ENCODERMI, CLIP, *OVERLAPS)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

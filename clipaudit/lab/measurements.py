@@ -70,8 +70,9 @@ def read_signals(unit: Unit, look: Look) -> tuple[Signals, npt.NDArray[np.float3
         EncoderError: They cannot be read.
     """
     arrays = _read(unit.signals_file(look), *_COLUMNS, _PLAIN)
-    plain = arrays.pop(_PLAIN)
-    return Signals(image_ids=tuple(map(str, range(len(plain)))), **arrays), plain
+    plain = arrays[_PLAIN]
+    columns = (arrays[name] for name in _COLUMNS)
+    return Signals(tuple(map(str, range(len(plain)))), *columns), plain
 
 
 def features(

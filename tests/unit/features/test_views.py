@@ -13,6 +13,7 @@ from torchvision.transforms import ColorJitter, RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
 from clipaudit.features.views import (
+    CLIP,
     ENCODERMI,
     OVERLAPS,
     RECIPES,
@@ -227,13 +228,14 @@ def test_a_batch_of_one_gives_the_views_of_a_batch_of_many(size, recipe):
 def test_a_recipe_is_found_by_its_name_and_version():
     assert list(RECIPES) == [
         "encodermi@1",
+        "clip@1",
         "blur@1",
         "blur+gray@1",
         "blur+gray+crop@1",
         "blur+gray+crop+flip@1",
         "blur+gray+crop+flip+jitter@1",
     ]
-    assert tuple(RECIPES.values()) == (ENCODERMI, *OVERLAPS)
+    assert tuple(RECIPES.values()) == (ENCODERMI, CLIP, *OVERLAPS)
 
 
 def by_hand(seed, image_id, recipe, n_views, size):
@@ -326,6 +328,7 @@ def test_parameters_are_distributed_as_torchvisions(recipe, size):
 
 ODDS = {  # flip, jitter, grayscale, blur
     "encodermi@1": (0.5, 0.8, 0.2, 0),
+    "clip@1": (0, 0, 0, 0),
     "blur@1": (0, 0, 0, 0.5),
     "blur+gray@1": (0, 0, 0.2, 0.5),
     "blur+gray+crop@1": (0, 0, 0.2, 0.5),
@@ -356,7 +359,7 @@ def test_numbers_stay_in_their_range_whatever_was_drawn():
     extremes = np.array([0.0, 0.5, np.nextafter(1, 0)])
     rows = np.random.default_rng(2).choice(extremes, (20_000, 1, 53))
     for size in (1, 2, 5, 224):
-        for recipe in (ENCODERMI, WIDE, *OVERLAPS):
+        for recipe in (ENCODERMI, CLIP, WIDE, *OVERLAPS):
             meant = interpret(rows[..., : recipe.n_uniforms], recipe, size)
             assert (meant.sigma >= np.float32(0.1)).all()
             assert (meant.sigma <= 2).all()

@@ -1,0 +1,1 @@
+"""Captions of pictures: where the words come from that a picture was published with."""
