@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipaudit.captions.base import CaptionFacts
+from clipaudit.captions.embedded import EmbeddedCaptions
+from clipaudit.captions.names import NameCaptions
 from clipaudit.captions.sidecars import SidecarCaptions, has_sidecars
 from clipaudit.captions.tables import TableCaptions
 from clipaudit.errors import InputError, UsageError, did_you_mean
@@ -60,6 +62,10 @@ def open_captions(choice: str, paths: Sequence[AnyPath]) -> CaptionSource | None
             return _find_captions(paths, pictures)
         case "sidecar":
             return SidecarCaptions()
+        case "embedded":
+            return EmbeddedCaptions()
+        case "names" | "folder-names":
+            return NameCaptions(with_folder=choice == "folder-names")
     path = expand_home(choice)
     if not path.exists() and not path.suffix and os.sep not in choice:
         otherwise = f"Say one of {', '.join(CHOICES)}, or name a caption file."
