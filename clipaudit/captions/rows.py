@@ -72,8 +72,10 @@ class CaptionRows:
     def add(self, name: str, value: object) -> None:
         """Take up a row; without a name or a caption it says nothing of a picture."""
         self.n_rows += 1
-        name = _NUMBERED.sub("", name.strip())
-        if is_web(name):
+        name = name.strip()
+        if "#" in name:
+            name = _NUMBERED.sub("", name)
+        if "//" in name and is_web(name):
             name = unquote((path_of(name) or "").rpartition("/")[2])
         texts = clean_all(value)
         if not name or "\0" in name:
@@ -90,8 +92,8 @@ class CaptionRows:
         found = [f"{count(n, 'row')} {fault}" for fault, n in sorted(self.faults.items())]
         if self.n_repeated:
             found.append(
-                f"{count(self.n_repeated, 'row')} for pictures that had one before: all their "
-                "captions are used"
+                f"{count(self.n_repeated, 'row')} besides the first of a picture: all its captions "
+                "are used"
             )
         if self.encoding in ENCODING_NAMES:
             found.append(f"read as {ENCODING_NAMES[self.encoding]}")

@@ -27,12 +27,12 @@ ENDINGS = (".txt", ".caption", ".json")
 _KEYS = ("caption", "captions", "text", "title")
 _LIMITS = Limits(max_file_bytes=MOST_BYTES)
 _FAULTS = {
-    "empty": "{n} empty",
-    "too_large": "{n} of more than a million bytes",
-    "binary": "{n} that are no text",
-    "json": "{n} that hold no JSON object, or are cut off",
-    "link": "{n} that are links, and were not followed",
-    "unreadable": "{n} that cannot be read",
+    "empty": "without any text",
+    "too_large": "of more than a million bytes",
+    "binary": "with binary data, not text",
+    "json": "without a JSON object, or cut off",
+    "link": "not read, as links may lead anywhere",
+    "unreadable": "not readable",
 }
 
 
@@ -49,7 +49,7 @@ class SidecarCaptions:
     def facts(self) -> CaptionFacts:
         """See `CaptionSource.facts`."""
         notes = [
-            f"Sidecar files: {text.format(n=count(n, 'file'))}"
+            f"Sidecar files: {count(n, 'file')} {text}"
             for fault, text in _FAULTS.items()
             if (n := self._tally.count(fault))
         ]
@@ -104,12 +104,10 @@ class SidecarCaptions:
             self._tally.add("json", sidecar)
             return ()
         cells = {name.lower(): value for name, value in plain.items()}
-        names = {os.path.basename(picture), _stem(os.path.basename(picture))}  # noqa: PTH119
-        for key in _KEYS:
-            captions = [text for text in clean_all(cells.get(key)) if text not in names]
-            if captions:
-                return tuple(captions)
-        return ()
+        name = os.path.basename(picture)  # noqa: PTH119
+        if cells.get("title") in {name, _stem(name)}:
+            del cells["title"]
+        return next(filter(None, (clean_all(cells.get(key)) for key in _KEYS)), ())
 
 
 def has_sidecars(pictures: Iterable[str]) -> bool:

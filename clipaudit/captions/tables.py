@@ -33,12 +33,13 @@ class TableCaptions:
         rows = read_rows(path)
         folder = os.path.dirname(absolute(str(path)))  # noqa: PTH120
         self._name = shown(path.name)
-        self._row_notes = rows.notes()
         self._captions: dict[str, tuple[str, ...]] = {}
         for name, texts in rows.captions.items():
             row = absolute(name, folder)
             before = self._captions.get(row, ())
+            rows.n_repeated += row in self._captions
             self._captions[row] = tuple(dict.fromkeys((*before, *texts)))
+        self._row_notes = rows.notes()
         self._matcher = PathMatcher(self._captions, pictures)
         self._tally = Tally()
         self._lock = threading.Lock()
