@@ -19,12 +19,14 @@ from clipaudit.pictures.reading import read_file
 from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 ENDINGS = (".txt", ".caption", ".json")
 """Of two beside one picture the first counts: img2dataset's JSON repeats the text."""
 
-_KEYS = ("caption", "captions", "text", "title")
+CAPTION_KEYS = ("caption", "captions", "text", "title")
+"""What JSON may call a caption, in small letters; the first that holds one counts."""
+
 _LIMITS = Limits(max_file_bytes=MOST_BYTES)
 _FAULTS = {
     "empty": "without any text",
@@ -40,9 +42,17 @@ class SidecarCaptions:
     """A `CaptionSource` that reads `a.txt`, `a.caption` or `a.json` beside `a.jpg`.
 
     `a.jpg.txt` and the like will do, too.
+
+    Args:
+        endings: What the files end with.
+        keys: What is read of a JSON file.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, endings: Sequence[str] = ENDINGS, keys: Sequence[str] = CAPTION_KEYS
+    ) -> None:
+        self._endings = endings
+        self._keys = keys
         self._tally = Tally()
 
     @property
@@ -65,7 +75,7 @@ class SidecarCaptions:
     def captions_of(self, path: str, data: bytes) -> tuple[str, ...]:
         """See `CaptionSource.captions_of`."""
         is_there = False
-        for sidecar in _candidates(path):
+        for sidecar in _candidates(path, self._endings):
             if os.path.lexists(sidecar):
                 is_there = True
                 if captions := self._read(sidecar, path):
@@ -107,20 +117,12 @@ class SidecarCaptions:
         name = os.path.basename(picture)  # noqa: PTH119
         if cells.get("title") in {name, _stem(name)}:
             del cells["title"]
-        return next(filter(None, (clean_all(cells.get(key)) for key in _KEYS)), ())
+        return next(filter(None, (clean_all(cells.get(key)) for key in self._keys)), ())
 
 
-def has_sidecars(pictures: Iterable[str]) -> bool:
-    """Whether one of some files has a caption beside it."""
-    source = SidecarCaptions()
-    return any(
-        source.captions_of(path, b"") for path in pictures if not path.lower().endswith(ENDINGS)
-    )
-
-
-def _candidates(picture: str) -> list[str]:
+def _candidates(picture: str, endings: Sequence[str]) -> list[str]:
     bases = dict.fromkeys((_stem(picture), picture))
-    found = (base + ending for base in bases for ending in ENDINGS)
+    found = (base + ending for base in bases for ending in endings)
     return [path for path in found if path != picture]
 
 

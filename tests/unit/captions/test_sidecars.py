@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from clipaudit.captions.sidecars import SidecarCaptions, has_sidecars
+from clipaudit.captions.sidecars import SidecarCaptions
 
 
 def ask(folder, *names: str) -> list[tuple[str, ...]]:
@@ -26,8 +26,6 @@ def test_a_shard_as_img2dataset_writes_it_is_read(tmp_path):
         stem.with_suffix(".json").write_text(json.dumps(facts))
     names = [f"00000/{number:09}.jpg" for number in range(4)]
     assert ask(tmp_path, *names) == [("a red bicycle",), ("Zoë’s dog\nin the snow",), (), ()]
-    assert has_sidecars([str(tmp_path / names[2]), str(tmp_path / names[1])])
-    assert not has_sidecars([str(tmp_path / names[2]), str(tmp_path / names[3])])
 
 
 @pytest.mark.parametrize(

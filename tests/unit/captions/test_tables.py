@@ -269,10 +269,16 @@ def test_what_is_not_there_is_said_not_to_be(folder):
 @pytest.mark.parametrize("name", [PARQUET, JSON_LINES])
 def test_titles_in_a_manifest_of_ours_are_captions(folder, name):
     titled = Picture(record("otter", title="An otter, swimming"), fetched("otter"), "otter", 1)
-    common = {"sha256": "0" * 64, "phash": "0" * 16, "label": "potential-member", "reason": "old"}
-    rows = (
-        Row(path="members/0.png", origin=Origin.of(titled), **common),
-        Row(path="members/1.png", origin=Origin.of(picture("seal")), **common),
+    rows = tuple(
+        Row(
+            path=f"members/{number}.png",
+            sha256="0" * 64,
+            phash="0" * 16,
+            label="potential-member",
+            reason="old",
+            origin=Origin.of(found),
+        )
+        for number, found in enumerate((titled, picture("seal")))
     )
     manifest = Manifest(rows, {"size_px": 32}, 0, "1.0")
     written = manifest.write_parquet() if name == PARQUET else manifest.write_json_lines()
