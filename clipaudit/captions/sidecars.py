@@ -42,15 +42,12 @@ class SidecarCaptions:
     """A `CaptionSource` that reads `a.txt`, `a.caption` or `a.json` beside `a.jpg`.
 
     `a.jpg.txt` and the like will do, too.
-
-    Args:
-        endings: What the files end with.
-        keys: What is read of a JSON file.
     """
 
     def __init__(
-        self, endings: Sequence[str] = ENDINGS, keys: Sequence[str] = CAPTION_KEYS
+        self, endings: tuple[str, ...] = ENDINGS, keys: Sequence[str] = CAPTION_KEYS
     ) -> None:
+        """A source that reads files with some endings, and of JSON the first of some keys."""
         self._endings = endings
         self._keys = keys
         self._tally = Tally()
@@ -75,7 +72,7 @@ class SidecarCaptions:
     def captions_of(self, path: str, data: bytes) -> tuple[str, ...]:
         """See `CaptionSource.captions_of`."""
         is_there = False
-        for sidecar in _candidates(path, self._endings):
+        for sidecar in _candidates(path):
             if os.path.lexists(sidecar):
                 is_there = True
                 if captions := self._read(sidecar, path):
@@ -86,6 +83,8 @@ class SidecarCaptions:
 
     def _read(self, sidecar: str, picture: str) -> tuple[str, ...]:
         """The captions in a file that is there; what keeps it from having any is counted."""
+        if not sidecar.endswith(self._endings):
+            return ()
         if os.path.islink(sidecar) and not os.path.islink(picture):  # noqa: PTH114
             self._tally.add("link", sidecar)  # it may lead to anything of the user's
             return ()
@@ -120,9 +119,9 @@ class SidecarCaptions:
         return next(filter(None, (clean_all(cells.get(key)) for key in self._keys)), ())
 
 
-def _candidates(picture: str, endings: Sequence[str]) -> list[str]:
+def _candidates(picture: str) -> list[str]:
     bases = dict.fromkeys((_stem(picture), picture))
-    found = (base + ending for base in bases for ending in endings)
+    found = (base + ending for base in bases for ending in ENDINGS)
     return [path for path in found if path != picture]
 
 
