@@ -35,6 +35,7 @@ _ALIKE = 0.9
 
 
 Basis = Literal["pictures", "captions"]
+CheckOutcome = Literal["different", "alike", "too few"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class BlindCheck:
         text: What was found: figure, interval, n.
     """
 
-    outcome: Literal["different", "alike", "too few"]
+    outcome: CheckOutcome
     text: str
 
 

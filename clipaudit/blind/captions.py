@@ -142,9 +142,9 @@ def caption_check(
     trial = caption_trial(suspects, control, captions, seed, ("suspects", "control"))
     if trial.report is not None:
         return check_of(trial.report)
-    texts = [captions.get(image_id, ()) for image_id in trial.image_ids]
-    if not texts:
+    if trial.is_too_small:
         return BlindCheck("too few", trial.reason)
+    texts = [captions.get(image_id, ()) for image_id in trial.image_ids]
     style = np.stack([caption_statistics(each) for each in texts])
     return check_few(trial, *_with_words(texts, style), "style and words", seed)
 

@@ -53,6 +53,11 @@ class BlindTrial:
     report: BlindReport | None
     reason: str = ""
 
+    @property
+    def is_too_small(self) -> bool:
+        """Whether no difference of any size could be shown."""
+        return 2 / math.comb(len(self.image_ids), int(self.is_first.sum())) > _LEVEL
+
 
 def looked_at(image_ids: Iterable[str]) -> list[str]:
     """The pictures of a set that a trial looks at, by SHA-256."""
@@ -134,6 +139,8 @@ def blind_check(
     With too few pictures for classifiers, whether they differ in facts of the files and in margins.
     """
     trial = blind_trial(suspects, control, appearances, seed, ("suspects", "control"))
+    if trial.is_too_small:
+        return BlindCheck("too few", trial.reason)
     if trial.report is None:
         return _check_facts(trial, appearances, seed)
     return check_of(trial.report)
@@ -152,17 +159,15 @@ def check_few(
     """A permutation test of the largest difference in mean rank; exact in its level.
 
     Args:
-        trial: The pictures, too few for classifiers.
+        trial: The pictures, too few for classifiers, but not for any test.
         values: Shape (n, len(statistics)), of the pictures in that order.
         statistics: What the columns are called.
         of: What they are, for people.
         seed: Seed of the permutations.
     """
-    n_first, n = int(trial.is_first.sum()), len(trial.image_ids)
-    if 2 / math.comb(n, n_first) > _LEVEL:
-        return BlindCheck("too few", trial.reason)
     from scipy.stats import rankdata
 
+    n_first, n = int(trial.is_first.sum()), len(trial.image_ids)
     order = np.array(sorted(range(n), key=lambda i: trial.image_ids[i]))
     ranks = rankdata(values[order], axis=0)
     spread = ranks.std(axis=0)
