@@ -67,6 +67,10 @@ COMMANDS = {
         "clipaudit.cli.lab:app",
         "Run the experiments of the EncoderMI paper, and show them beside its own numbers.",
     ),
+    "expect": (
+        "clipaudit.cli.expect:expect",
+        "Say before the run what an audit of an encoder can be expected to find.",
+    ),
     "encoders": ("clipaudit.cli.encoders:app", "List the encoders that can be audited."),
     "inferrers": ("clipaudit.cli.inferrers:app", "List the inferrers, and show their cards."),
     "cache": ("clipaudit.cli.cache:app", "See or empty the store of features."),
