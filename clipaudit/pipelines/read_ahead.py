@@ -5,6 +5,7 @@ A thread does so ahead of the encoder, by a bounded number of files; another cou
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from contextlib import ExitStack, suppress
@@ -19,7 +20,7 @@ from clipaudit.pictures.finding import find_images
 from clipaudit.pictures.reading import content_id, read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
     from clipaudit.features.known_pictures import KnownPictures
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from clipaudit.pictures.finding import FoundFile
     from clipaudit.pictures.preparing import Prepared
     from clipaudit.pipelines.config import ScoreConfig
+
+logger = logging.getLogger(__name__)
 
 _BATCHES_AHEAD = 3
 _ENOUGH_TO_PLAN = 1000
@@ -48,6 +51,7 @@ class ReadFile:
         is_known: Whether all of its signals are in the store.
         stored: Its signals of those observers of which they are known.
         picture: What is wanted of it as soon as it is decoded; None where nothing is.
+        captions: What the archive that it lies in says of it in words.
     """
 
     path: str
@@ -57,6 +61,7 @@ class ReadFile:
     is_known: bool = False
     stored: dict[Observer, StoredSignals] = field(default_factory=dict)
     picture: Future[Prepared] | None = None
+    captions: tuple[str, ...] = ()
 
 
 class ReadAhead:
@@ -146,7 +151,7 @@ class ReadAhead:
     def _read_all(self) -> None:
         is_known: dict[str, bool] = {}
         try:
-            for found in _find(self._paths, self._config):
+            for found in _find(self._paths, self._config, logger.warning):
                 if not self._offer(self._read(found, is_known)):
                     return
             self._offer(None)
@@ -158,12 +163,18 @@ class ReadAhead:
         try:
             if found.problem is not None:
                 raise found.problem
-            data = read_file(found.path, self._config.limits)
+            data = read_file(found.path, self._config.limits, found.place)
         except BadImage as problem:
             return ReadFile(found.path, problem=problem)
         sha256 = content_id(data)
         if sha256 in is_known:
-            return ReadFile(found.path, sha256, is_copy=True, is_known=is_known[sha256])
+            return ReadFile(
+                found.path,
+                sha256,
+                is_copy=True,
+                is_known=is_known[sha256],
+                captions=found.captions,
+            )
         stored = {
             observer: signals
             for observer in self._observers
@@ -180,6 +191,7 @@ class ReadAhead:
             is_known=is_known[sha256],
             stored=stored,
             picture=self._pool.submit(data, wanted) if wanted else None,
+            captions=found.captions,
         )
 
     def _offer(self, file: ReadFile | BaseException | None) -> bool:
@@ -210,11 +222,16 @@ def count_ahead(paths: Sequence[AnyPath], config: ScoreConfig) -> int:
     return len(ahead)
 
 
-def _find(paths: Sequence[AnyPath], config: ScoreConfig) -> Iterator[FoundFile]:
+def _find(
+    paths: Sequence[AnyPath],
+    config: ScoreConfig,
+    on_note: Callable[[str], None] = lambda note: None,
+) -> Iterator[FoundFile]:
     found = find_images(
         paths,
         include_hidden=config.include_hidden,
         follow_links=config.follow_links,
         within=paths,
+        on_note=on_note,
     )
     return islice(found, config.limit)
