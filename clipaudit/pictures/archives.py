@@ -24,25 +24,10 @@ from clipaudit.pictures.base import BadImage
 from clipaudit.text.numbers import count
 
 _PICTURES = frozenset(
-    [
-        "jpg",
-        "jpeg",
-        "jpe",
-        "jfif",
-        "png",
-        "webp",
-        "gif",
-        "bmp",
-        "tif",
-        "tiff",
-        "avif",
-        "jp2",
-        "j2k",
-        "jpx",
-        "heic",
-        "heif",
-        "mpo",
-    ]
+    (
+        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "webp", "gif", "bmp", "tif", "tiff"),
+        *("avif", "heic", "heif", "jp2", "j2k", "jpx"),
+    )
 )
 _CAPTIONS = frozenset(("txt", "json"))
 _CAPTION_KEYS = ("caption", "text")
