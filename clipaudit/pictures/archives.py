@@ -212,7 +212,7 @@ class _Reading:
                 fileobj=self._stream, mode="r:", encoding="utf-8", errors="surrogateescape"
             ) as archive:
                 while (member := archive.next()) is not None:
-                    archive.members.clear()  # it would keep them all
+                    archive.members.clear()  # type: ignore[attr-defined]  # it would keep them
                     if member.size < 0 or archive.offset <= end:
                         raise _damaged()
                     end = archive.offset

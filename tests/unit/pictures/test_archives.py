@@ -30,7 +30,7 @@ def captions_of(path):
 
 
 def notes_on(path):
-    notes = []
+    notes: list[str] = []
     list(find_images([path], on_note=notes.append))
     return notes
 
