@@ -116,7 +116,7 @@ class PictureFolder:
                 # Quoted like a URL, for names that are no text.
                 source_id=quote_from_bytes(relative.replace(os.fsencode(os.sep), b"/")),
                 image_url=path.as_uri(),
-                title=one_line(found.captions[0] if found.captions else path.stem),
+                title=one_line(path.stem),
                 taken=exposure_date(path, found.place),
                 size_bytes=n_bytes,
             )

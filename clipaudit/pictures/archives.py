@@ -1,9 +1,9 @@
 """Tar archives → the pictures in them, as webdataset, img2dataset and DataComp pack them.
 
 A shard holds samples one after another: files with one name up to its first dot, such as
-`000123.jpg`, `000123.txt` and `000123.json`. Headers and captions are read in their order, once and
-forwards; a picture's bytes are left where they are, and its place is noted. Nothing is unpacked, no
-link is followed, and no name in an archive is ever opened as a file.
+`000123.jpg`, `000123.txt` and `000123.json`. Headers are read in their order, once and forwards;
+the bytes of a file are left where they are, and their place is noted. Nothing is unpacked, no link
+is followed, and no name in an archive is ever opened as a file.
 
 Source: https://github.com/webdataset/webdataset (base_plus_ext, group_by_keys).
 """
@@ -11,13 +11,11 @@ Source: https://github.com/webdataset/webdataset (base_plus_ext, group_by_keys).
 from __future__ import annotations
 
 import io
-import json
 import os
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from clipaudit.pictures.base import BadImage
@@ -29,14 +27,12 @@ _PICTURES = frozenset(
         *("avif", "heic", "heif", "jp2", "j2k", "jpx"),
     )
 )
-_CAPTIONS = frozenset(("txt", "json"))
-_CAPTION_KEYS = ("caption", "text")
+_CAPTIONS = frozenset(("txt", "caption", "json"))
 _MOST_HEADER_BYTES = 1 << 20
-_MOST_CAPTION_BYTES = 1 << 20
-_MOST_PICTURES_A_SAMPLE = 64
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 _COMPRESSED_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
+_TWICE = BadImage("unsupported", "the archive has this name twice; the first is taken")
 _PASSED_OVER_KIND = "neither a picture nor a caption"
 _PASSED_OVER_LINK = "a link or a device"
 
@@ -62,14 +58,12 @@ class ArchivedPicture(NamedTuple):
 
     Attributes:
         name: Name in the archive, with `/` between folders and none before the first.
-        place: Where its bytes are; None where there is a problem.
-        captions: What the sample says in words.
+        place: Where its bytes are.
         problem: Why it is not even tried.
     """
 
     name: str
-    place: Place | None
-    captions: tuple[str, ...] = ()
+    place: Place
     problem: BadImage | None = None
 
 
@@ -105,7 +99,7 @@ def pictures_in(
     include_hidden: bool = False,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Iterator[ArchivedPicture]:
-    """The pictures of an archive in their order, each once its sample is complete.
+    """The pictures of an archive, in their order.
 
     Args:
         archive: Its path.
@@ -117,67 +111,35 @@ def pictures_in(
         BadImage: `truncated`, `corrupt` or `empty`, after the pictures that come before that.
     """
     reading = _Reading(archive, descriptor)
-    problem: BadImage | None = None
-    sample = _Sample()
     names: set[int] = set()
-    n_pictures = 0
+    problem: BadImage | None = None
     try:
-        for member, place in reading.files():
-            name = "/".join(part for part in member.name.split("/") if part not in ("", "."))
+        for name, place in reading.files():
             if not include_hidden and _is_hidden(name):
                 continue
-            key, ending = _key_and_ending(name)
-            if ending not in _PICTURES and ending not in _CAPTIONS:
+            ending = name.rpartition(".")[2].lower()
+            if ending in _PICTURES:
+                yield ArchivedPicture(name, place, _TWICE if hash(name) in names else None)
+                names.add(hash(name))
+            elif ending not in _CAPTIONS:
                 reading.passed_over[_PASSED_OVER_KIND] += 1
-                continue
-            if key != sample.key or len(sample.pictures) >= _MOST_PICTURES_A_SAMPLE:
-                yield from sample.complete()
-                sample = _Sample(key)
-            if ending in _CAPTIONS:
-                sample.captions += _captions(ending, reading.bytes_at(place))
-                continue
-            digest = hash(name)
-            is_new = digest not in names
-            names.add(digest)
-            sample.pictures.append((name, place if is_new else None))
-            n_pictures += 1
     except BadImage as damage:
         problem = damage
-    yield from sample.complete()
     if reading.passed_over.total():
         on_note(_note(archive, reading.passed_over))
-    if problem is None and not n_pictures:
+    if problem is None and not names:
         problem = BadImage("empty", "the archive holds no pictures")
     if problem is not None:
         raise problem
 
 
-def index_of(archive: bytes, descriptor: int) -> dict[str, ArchivedPicture]:
-    """The pictures of an archive by their names, hidden ones too, as far as it can be read."""
-    pictures: dict[str, ArchivedPicture] = {}
-    with suppress(BadImage):
-        for picture in pictures_in(archive, descriptor, include_hidden=True):
-            pictures.setdefault(picture.name, picture)
-    return pictures
-
-
-@dataclass(slots=True)
-class _Sample:
-    """Files with one key, as far as they were met."""
-
-    key: str | None = None
-    pictures: list[tuple[str, Place | None]] = field(default_factory=list)
-    captions: list[str] = field(default_factory=list)
-
-    def complete(self) -> Iterator[ArchivedPicture]:
-        captions = tuple(dict.fromkeys(self.captions))
-        for name, place in self.pictures:
-            problem = None
-            if place is None:
-                problem = BadImage(
-                    "unsupported", "the archive has an earlier file of this name, which is taken"
-                )
-            yield ArchivedPicture(name, place, captions, problem)
+def places_in(archive: bytes, descriptor: int) -> dict[str, Place]:
+    """Where each file of an archive lies, by its name; of doubled names the first counts."""
+    places: dict[str, Place] = {}
+    with suppress(BadImage):  # those before the damage are there
+        for name, place in _Reading(archive, descriptor).files():
+            places.setdefault(name, place)
+    return places
 
 
 class _Headers(io.FileIO):
@@ -199,8 +161,8 @@ class _Reading:
         self._stream = _Headers(descriptor, closefd=False)
         self.passed_over: Counter[str] = Counter()
 
-    def files(self) -> Iterator[tuple[tarfile.TarInfo, Place]]:
-        """Its plain files, and where each lies.
+    def files(self) -> Iterator[tuple[str, Place]]:
+        """Names of its plain files, and where each lies.
 
         Raises:
             BadImage: It is damaged or cut off from here on.
@@ -221,8 +183,9 @@ class _Reading:
                         continue
                     if member.offset_data + member.size > n_bytes:
                         raise _cut_off()
+                    parts = [part for part in member.name.split("/") if part not in ("", ".")]
                     place = Place(self._archive, member.offset_data, member.size, self._stamp)
-                    yield member, place
+                    yield "/".join(parts), place
                 end = archive.offset
         except BadImage:
             raise
@@ -231,13 +194,6 @@ class _Reading:
         except Exception as error:  # whatever tarfile comes up with on a stranger's bytes
             raise _damaged() from error
         self._require_end(end)
-
-    def bytes_at(self, place: Place) -> bytes:
-        """The bytes of a small file; none where it is a large one."""
-        if place.n_bytes > _MOST_CAPTION_BYTES:
-            return b""
-        self._stream.seek(place.offset)
-        return self._stream.read(place.n_bytes)
 
     def _require_end(self, offset: int) -> None:
         """That there are zeros where tarfile found no further header.
@@ -263,33 +219,6 @@ def _damaged() -> BadImage:
 def _is_hidden(name: str) -> bool:
     parts = name.split("/")
     return "__MACOSX" in parts or any(part.startswith(".") and part != ".." for part in parts)
-
-
-def _key_and_ending(name: str) -> tuple[str, str]:
-    """What the files of a sample share, and what kind of file this one is.
-
-    >>> _key_and_ending("a.b/000123.seg.PNG")
-    ('a.b/000123', 'png')
-    """
-    folder, separator, last = name.rpartition("/")
-    stem, _, endings = last.partition(".")
-    return folder + separator + stem, endings.rpartition(".")[2].lower()
-
-
-def _captions(ending: str, data: bytes) -> list[str]:
-    """What a file of a sample says in words; nothing where it cannot be read."""
-    text = data.decode("utf-8-sig", errors="replace").replace("\0", " ")
-    if ending == "txt":
-        return [text.strip()] if text.strip() else []
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    if not isinstance(document, dict):
-        return []
-    values = [document.get(key) for key in _CAPTION_KEYS]
-    texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
-    return [text.strip() for text in texts if isinstance(text, str) and text.strip()]
 
 
 def _note(archive: bytes, passed_over: Counter[str]) -> str:

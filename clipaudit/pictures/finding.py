@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 from clipaudit.errors import InputError
 from clipaudit.pictures import archives
 from clipaudit.pictures.base import AnyPath, BadImage
-from clipaudit.pictures.reading import archived_picture, opened, path_problem
+from clipaudit.pictures.reading import archived_place, opened, path_problem
 
 _JUNK_NAMES = frozenset(
     os.fsencode(name)
@@ -43,13 +43,11 @@ class FoundFile:
             surrogate escapes, so `os.fsencode` gives the name back.
         problem: None for a regular file; else why it is not even tried.
         place: Where it lies in an archive; None for a file of its own.
-        captions: What the archive says of it in words.
     """
 
     path: str
     problem: BadImage | None = None
     place: archives.Place | None = None
-    captions: tuple[str, ...] = ()
 
 
 def find_images(
@@ -134,8 +132,8 @@ class _Finder:
             try:
                 status = os.stat(path)  # noqa: PTH116 - bytes, for names that are not UTF-8
             except (OSError, ValueError) as error:
-                if picture := archived_picture(path):
-                    yield _found(os.fsdecode(path), picture)
+                if place := archived_place(path):
+                    yield FoundFile(os.fsdecode(path), place=place)
                 else:
                     yield _bad_path(path, error)
                 continue
@@ -212,7 +210,7 @@ class _Finder:
                     include_hidden=self._include_hidden,
                     on_note=self._on_note,
                 ):
-                    yield _found(f"{name}/{picture.name}", picture)
+                    yield FoundFile(f"{name}/{picture.name}", picture.problem, picture.place)
         except BadImage as problem:
             yield FoundFile(name, problem)
 
@@ -299,10 +297,6 @@ def _kind_of_entry(entry: os.DirEntry[bytes]) -> _Kind:
 
 def _digest(path: bytes) -> bytes:
     return hashlib.blake2b(path, digest_size=16).digest()
-
-
-def _found(path: str, picture: archives.ArchivedPicture) -> FoundFile:
-    return FoundFile(path, picture.problem, picture.place, picture.captions)
 
 
 def _not_a_file(path: bytes) -> FoundFile:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 
-from clipaudit.pictures.archives import ArchivedPicture, Place, index_of
+from clipaudit.pictures.archives import Place, places_in
 from clipaudit.pictures.base import AnyPath, BadImage, Limits
 
 _OPEN_FLAGS = os.O_RDONLY
@@ -32,7 +32,7 @@ def read_file(path: AnyPath, limits: Limits, place: Place | None = None) -> byte
         BadImage: `missing`, `unreadable`, `not_a_file`, `empty`, `too_large`, `changed` or
             `out_of_memory`.
     """
-    place = place or _place(path)
+    place = place or archived_place(path)
     with opened(path if place is None else place.archive) as descriptor:
         return _read_all(descriptor, limits, place)
 
@@ -44,7 +44,7 @@ def hash_file(path: AnyPath) -> tuple[str, str]:
         BadImage: As `read_file`, but for the size.
     """
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    place = _place(path)
+    place = archived_place(path)
     with opened(path if place is None else place.archive) as descriptor:
         for chunk in _chunks(descriptor, place, _MOST_AT_ONCE):
             sha256.update(chunk)
@@ -52,8 +52,11 @@ def hash_file(path: AnyPath) -> tuple[str, str]:
     return sha256.hexdigest(), md5.hexdigest()
 
 
-def archived_picture(path: AnyPath) -> ArchivedPicture | None:
-    """The picture in a tar archive that a path such as `shard.tar/000123.jpg` leads to, if any."""
+def archived_place(path: AnyPath) -> Place | None:
+    """Where in a tar archive the file lies that a path such as `shard.tar/000123.jpg` leads to.
+
+    None where the path leads through no archive, or it holds no such file.
+    """
     name = os.fsencode(path)
     end = -1
     while (end := name.lower().find(_THROUGH_ARCHIVE, end + 1)) >= 0:
@@ -61,22 +64,17 @@ def archived_picture(path: AnyPath) -> ArchivedPicture | None:
         with suppress(OSError, ValueError):
             status = os.stat(archive)  # noqa: PTH116
             if stat.S_ISREG(status.st_mode):
-                pictures = _pictures(archive, status.st_size, status.st_mtime_ns)
-                return pictures.get(os.fsdecode(name[end + len(_THROUGH_ARCHIVE) :]))
+                places = _places(archive, status.st_size, status.st_mtime_ns)
+                return places.get(os.fsdecode(name[end + len(_THROUGH_ARCHIVE) :]))
     return None
 
 
 @lru_cache(maxsize=4)
-def _pictures(archive: bytes, n_bytes: int, mtime_ns: int) -> dict[str, ArchivedPicture]:
-    """The pictures in an archive of that size which was changed at that time."""
+def _places(archive: bytes, n_bytes: int, mtime_ns: int) -> dict[str, Place]:
+    """Where the files lie in an archive of that size which was changed at that time."""
     with suppress(BadImage), opened(archive) as descriptor:
-        return index_of(archive, descriptor)
+        return places_in(archive, descriptor)
     return {}
-
-
-def _place(path: AnyPath) -> Place | None:
-    picture = archived_picture(path)
-    return picture.place if picture else None
 
 
 @contextmanager

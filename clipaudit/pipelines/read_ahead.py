@@ -51,7 +51,6 @@ class ReadFile:
         is_known: Whether all of its signals are in the store.
         stored: Its signals of those observers of which they are known.
         picture: What is wanted of it as soon as it is decoded; None where nothing is.
-        captions: What the archive that it lies in says of it in words.
     """
 
     path: str
@@ -61,7 +60,6 @@ class ReadFile:
     is_known: bool = False
     stored: dict[Observer, StoredSignals] = field(default_factory=dict)
     picture: Future[Prepared] | None = None
-    captions: tuple[str, ...] = ()
 
 
 class ReadAhead:
@@ -168,13 +166,7 @@ class ReadAhead:
             return ReadFile(found.path, problem=problem)
         sha256 = content_id(data)
         if sha256 in is_known:
-            return ReadFile(
-                found.path,
-                sha256,
-                is_copy=True,
-                is_known=is_known[sha256],
-                captions=found.captions,
-            )
+            return ReadFile(found.path, sha256, is_copy=True, is_known=is_known[sha256])
         stored = {
             observer: signals
             for observer in self._observers
@@ -191,7 +183,6 @@ class ReadAhead:
             is_known=is_known[sha256],
             stored=stored,
             picture=self._pool.submit(data, wanted) if wanted else None,
-            captions=found.captions,
         )
 
     def _offer(self, file: ReadFile | BaseException | None) -> bool:

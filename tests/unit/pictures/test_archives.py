@@ -11,7 +11,7 @@ from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.finding import find_images
 from clipaudit.pictures.reading import content_id, hash_file, read_file
 from tests.made.present import present
-from tests.made.shards import json_bytes, samples, write_shard
+from tests.made.shards import samples, write_shard
 
 LIMITS = Limits()
 
@@ -23,10 +23,6 @@ def listed(*paths, **options):
         (os.path.relpath(found.path, top), found.problem and found.problem.reason)
         for found in find_images(paths, **options)
     ]
-
-
-def captions_of(path):
-    return {found.path.rpartition("/")[2]: found.captions for found in find_images([path])}
 
 
 def notes_on(path):
@@ -54,32 +50,10 @@ def test_the_bytes_of_a_picture_come_from_its_place_or_its_path(tmp_path):
         assert by_place == read_file(found.path, LIMITS)
         assert hash_file(found.path)[0] == content_id(by_place)
     named = [*find_images([f"{shard}/000000001.jpg"])]
-    assert [(found.problem, found.captions) for found in named] == [(None, ("two",))]
+    assert [(found.path, found.problem) for found in named] == [(f"{shard}/000000001.jpg", None)]
+    assert read_file(f"{shard}/000000001.txt", LIMITS) == b"two"
     missing = [*find_images([f"{shard}/gone.jpg"])]
     assert present(missing[0].problem).reason == "missing"
-
-
-def test_captions_come_from_text_and_json_of_the_same_key(tmp_path):
-    files = [
-        ("1.jpg", b"x"),
-        ("1.json", json_bytes({"caption": "A dog", "text": ["a dog", "", 3]})),
-        ("1.txt", "\ufeffA dog\n".encode()),
-        ("2.txt", b"  \n"),
-        ("2.jpg", b"x"),
-        ("3.json", b"{" * 100_000),
-        ("3.left.jpg", b"x"),
-        ("3.right.jpg", b"y"),
-        ("3.txt", b"caf\xe9\0"),
-        ("4.jpg", b"x"),
-        ("x/3.txt", b"of another folder"),
-    ]
-    assert captions_of(write_shard(tmp_path / "s.tar", files)) == {
-        "1.jpg": ("A dog", "a dog"),
-        "2.jpg": (),
-        "3.left.jpg": ("caf\ufffd",),
-        "3.right.jpg": ("caf\ufffd",),
-        "4.jpg": (),
-    }
 
 
 def test_what_is_neither_picture_nor_caption_is_counted_in_one_note(tmp_path):
