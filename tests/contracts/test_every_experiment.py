@@ -68,6 +68,7 @@ def test_a_kind_that_does_not_exist_is_an_error_that_offers_the_nearest():
 
 # --- a new one ----------------------------------------------------------------------------------
 
+
 def test_a_new_experiment_is_one_module_and_one_line(small_lab, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CLIPAUDIT_CACHE_DIR", str(tmp_path / "cache"))
     kind, place = entry(example("experiment").install(tmp_path))

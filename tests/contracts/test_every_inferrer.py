@@ -440,6 +440,7 @@ def test_saving_again_replaces_all_of_it(inferrer, folder):
 
 # --- a kind that is added ------------------------------------------------------------------------
 
+
 def test_a_new_kind_is_one_module_and_one_line(tmp_path, monkeypatch, capsys):
     kind, rule = entry(example("inferrer").install(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)

@@ -490,6 +490,7 @@ def test_a_service_that_hangs_up_once_is_asked_again(case, at_work):
 
 # --- one of your own -----------------------------------------------------------------------------
 
+
 class ToyService(PicturesService):
     """A site that answers a search with a plain list of addresses."""
 

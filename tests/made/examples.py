@@ -43,5 +43,5 @@ def example(page: str) -> Example:
 
 def entry(line: str, **names: object) -> tuple[str, Any]:
     """Name and value of a line of a table, which may use these names."""
-    ((name, value),) = eval(f"{{{line}}}", names).items()  # noqa: S307  # a page of ours
+    ((name, value),) = eval(f"{{{line}}}", names).items()  # a page of ours
     return name, value
