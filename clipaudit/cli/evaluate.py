@@ -11,6 +11,7 @@ import typer
 from clipaudit.cli import messages, options
 from clipaudit.cli.delivery import deliver
 from clipaudit.cli.progress import progress
+from clipaudit.errors import extra_imports
 from clipaudit.files import make_folder
 from clipaudit.pipelines.config import EvaluateConfig, ScoreConfig
 from clipaudit.pipelines.evaluate import evaluate as run
@@ -90,6 +91,8 @@ def evaluate(
     if out is not None:
         reports.check_destination(out, reports.EVALUATION, force=force)
     if figures is not None:
+        with extra_imports("--figures"):
+            import matplotlib  # noqa: F401 - hours before it is used
         make_folder(figures)
     config = EvaluateConfig(scoring, blind=not no_blind, allow_overlap=allow_overlap)
     console = messages.set_up(quiet=quiet, verbosity=verbose)
