@@ -9,7 +9,7 @@ the reference, SSLMem (Wang et al., ICLR 2024) and CLIPMem (ICLR 2025).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,7 @@ class FineTuneRule(CaptionRule):
         "A logistic model reads what a fine-tuned encoder and the encoder that it was made from "
         "make of picture and caption: cosine, loss, gradient and lengths"
     )
-    reference: Literal["never", "optional", "always"] = "always"
+    reference: ClassVar[Literal["never", "optional", "always"]] = "always"
     colour = "#c2571a"
 
 
