@@ -56,7 +56,7 @@ class TextReader:
             self.cut.update(key for key, is_cut in zip(keys, made.is_cut, strict=True) if is_cut)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class CaptionMeter:
     """How one encoder sees pictures beside their captions.
 
@@ -64,11 +64,13 @@ class CaptionMeter:
         reader: Its text tower.
         bank: Other pictures and captions, by the same two towers.
         key: Key of its signals in the store.
+        n_cut: Captions so far that were longer than the context, of the store too.
     """
 
     reader: TextReader
     bank: Bank
     key: CaptionKey
+    n_cut: int = 0
 
     @classmethod
     def of(cls, encoder: EncoderInfo, reader: TextReader, bank: Bank) -> CaptionMeter:

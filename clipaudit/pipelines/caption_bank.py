@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -81,7 +81,8 @@ def read_bank(choice: str | None, config: ScoreConfig) -> BankEntries:
     """
     if choice is None:
         text = resources.files("clipaudit").joinpath("features/neutral_captions.txt").read_text()
-        return _entries("the neutral captions that ship with clipaudit", text.splitlines(), {}, True)
+        origin = "the neutral captions that ship with clipaudit"
+        return replace(_entries(origin, text.splitlines(), {}), ships=True)
     path = expand_home(choice)
     name = shown(str(path))
     if path.is_dir():
@@ -98,11 +99,9 @@ def read_bank(choice: str | None, config: ScoreConfig) -> BankEntries:
     return _entries(f"the captions in {name}", captions, {})
 
 
-def _entries(
-    origin: str, captions: Iterable[str], pictures: dict[str, str], ships: bool = False
-) -> BankEntries:
+def _entries(origin: str, captions: Iterable[str], pictures: dict[str, str]) -> BankEntries:
     different = sorted(set(captions), key=caption_id)[:MOST]
-    return BankEntries(origin, tuple(different), dict(sorted(pictures.items())[:MOST]), ships)
+    return BankEntries(origin, tuple(different), dict(sorted(pictures.items())[:MOST]))
 
 
 def _read_folder(folder: Path, config: ScoreConfig) -> tuple[list[str], dict[str, str]]:

@@ -5,9 +5,8 @@ A function a stage; none of them knows of other batches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import compress, repeat
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from clipaudit.pictures.preparing import Prepared
     from clipaudit.pipelines.config import ScoreConfig
     from clipaudit.pipelines.read_ahead import ReadFile
-    from clipaudit.statistics.metrics import FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +51,7 @@ class Picture:
 
     stored: Mapping[Observer, StoredSignals]
     captions: tuple[str, ...] = ()
-    stored_captions: Mapping[Observer, StoredCaptions] = MappingProxyType({})
+    stored_captions: Mapping[Observer, StoredCaptions] = field(default_factory=dict)
     prepared: Prepared | None = None
 
     @property
@@ -73,6 +71,7 @@ class Outcome:
             has none.
         notes: What decoding had to do.
         reference: What the reference encoders make of it, where there are some.
+        has_caption: Whether it has one that was read.
     """
 
     error: str | None = None
@@ -80,6 +79,7 @@ class Outcome:
     scores: tuple[float | None, ...] = ()
     notes: tuple[str, ...] = ()
     reference: ReferenceSignals | None = None
+    has_caption: bool = False
 
 
 def score_batch(
@@ -121,6 +121,7 @@ def score_batch(
             scores=own_scores,
             notes=pictures[image_id].notes,
             reference=reference_signals,
+            has_caption=bool(pictures[image_id].captions),
         )
     return outcomes
 
@@ -234,7 +235,9 @@ def caption_rows(
     if rows:
         ids = {image_id: captions_id(captions[image_id]) for image_id in rows}
         store.put_captions(meter.key, rows, ids)
-    return known | rows
+    rows = known | rows
+    meter.n_cut += sum(row.n_cut for row in rows.values())
+    return rows
 
 
 def _plain(embeddings: Embeddings, wanted: Container[str]) -> Embeddings | None:
