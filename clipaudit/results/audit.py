@@ -326,6 +326,10 @@ class Audit:
             if finding.inferrer == inferrer
         )
 
+    def n_scored(self, inferrer: str) -> int:
+        """How many images have a score by an inferrer: all but those whose caption is missing."""
+        return sum(1 for _ in self._findings(inferrer))
+
     @property
     def uncalibrated(self) -> list[str]:
         """Names of the inferrers that have no calibration."""
