@@ -66,6 +66,12 @@ SCHEMES = {
         takes="FOLDER",
         text=f"{_BACKENDS}.open_clip.text:load_from_folder",
     ),
+    "transformers": Scheme(
+        f"{_BACKENDS}.hf_transformers:load",
+        takes="ORG/NAME",
+        training_facts=f"{_FACTS}:facts_of_transformers",
+        text=f"{_BACKENDS}.hf_transformers:load_text",
+    ),
     "timm": Scheme(
         f"{_BACKENDS}.timm:load",
         published=f"{_BACKENDS}.timm:published",

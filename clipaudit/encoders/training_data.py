@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from pkgutil import resolve_name
 
 from clipaudit.encoders.spec import SCHEMES, parse
@@ -352,6 +352,11 @@ def facts_of(tag: str) -> TrainingFacts:
 def facts_of_open_clip(name: str) -> TrainingFacts:
     """What is known of `MODEL/TAG`; nothing of `MODEL/CHECKPOINT_FILE`."""
     return _NOTHING if is_file(name) else facts_of(name.partition("/")[2])
+
+
+def facts_of_transformers(name: str) -> TrainingFacts:
+    """What is known of `ORGANISATION/NAME`; nothing of `FOLDER`."""
+    return _NOTHING if Path(name).expanduser().is_dir() else facts_of(name)
 
 
 def facts_of_timm(name: str) -> TrainingFacts:

@@ -29,6 +29,9 @@ from tests.made.encoders import (
     from_torch_export_of_four,
     from_torchscript,
     from_torchvision,
+    from_transformers,
+    from_transformers_of_siglip,
+    from_transformers_trunk,
     nudge,
     untouched,
 )
@@ -47,6 +50,9 @@ EVERY = [
     from_moco,
     from_timm,
     from_torchvision,
+    from_transformers,
+    from_transformers_trunk,
+    from_transformers_of_siglip,
     from_shadow,
     from_shadow_of_byol,
 ]
@@ -75,6 +81,8 @@ def caches(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=EVERY, ids=lambda make: make.__name__)
 def case(request, tmp_path_factory, caches):
+    if "transformers" in request.param.__name__:
+        pytest.importorskip("transformers")
     folder = tmp_path_factory.mktemp("encoder")
     made = request.param(folder, untouched)
     caches(folder)

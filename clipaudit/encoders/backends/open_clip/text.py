@@ -186,7 +186,14 @@ def _tokenizer(
     folder = None
     if library_name:
         own = found.config.parent if found.config and found.is_local else None
-        folder = transformers_files.find_tokenizer(str(library_name), own, found.spec, options)
+        by_path = (
+            f"put it into {own}"
+            if own
+            else "pass a folder with the encoder and its tokenizer as local-dir:FOLDER"
+        )
+        folder = transformers_files.find_tokenizer(
+            str(library_name), own, found.spec, by_path, options
+        )
     try:
         with quiet():
             if folder is None:
@@ -201,9 +208,8 @@ def _tokenizer(
             )
             return Tokenizer(library, library.tokenizer.get_vocab(), context_length)
     except Exception as error:
-        raise EncoderError(
-            f"cannot load the tokenizer of {found.spec}: {first_line(error)}",
-            f"Check {folder or found.config}.",
+        raise transformers_files.cannot_load(
+            found.spec, folder or found.checkpoint.parent, error
         ) from error
 
 
