@@ -180,7 +180,7 @@ def test_pictures_that_are_known_cost_one_pass_for_new_captions(run):
 
 def test_a_reference_reads_the_captions_too(run, made):
     audit = run("loss-reference", "loss", references=[made[2]])
-    assert auc_of(audit, "loss-reference") > 0.95
+    assert auc_of(audit, "loss-reference") > 0.8
 
 
 def test_no_word_of_a_caption_is_in_the_store_or_in_a_result(run, tmp_path):
