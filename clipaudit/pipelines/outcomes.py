@@ -116,6 +116,7 @@ def score_batch(
         strict=False,
     )
     for image_id, mean, own_scores, reference_signals in columns:
+        known.add_captions(image_id, pictures[image_id].captions)
         outcomes[image_id] = Outcome(
             mean_similarity=mean,
             scores=own_scores,

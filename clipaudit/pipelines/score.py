@@ -22,6 +22,7 @@ from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.inferrer_choice import choose, planned_views
 from clipaudit.pipelines.outcomes import Outcome, row_of, score_batch
 from clipaudit.pipelines.read_ahead import ReadAhead, count_ahead
+from clipaudit.pipelines.reference_choice import choose_references
 from clipaudit.pipelines.run_facts import run_facts
 from clipaudit.results.audit import Audit
 
@@ -193,6 +194,7 @@ class _Plan:
 
 def _plan(paths: Sequence[AnyPath], config: ScoreConfig) -> _Plan:
     n_ahead = count_ahead(paths, config)
+    config = replace(config, references=choose_references(config.encoder, config.references))
     captions = CaptionPlan.of(config, paths)
     choice = choose(config, has_captions=captions.source is not None)
     config = replace(config, recipe=choice.recipe)
