@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from clipaudit.encoders.base import EncoderOptions, InputSpec
 from clipaudit.files import append_line, replace_file
-from clipaudit.shadow.checkpoints import require_same
 from clipaudit.shadow import image_text
+from clipaudit.shadow.checkpoints import require_same
 from clipaudit.shadow.config import PairConfig, PretrainConfig, TrainingConfig, head_of
 from clipaudit.shadow.image_text import PairLearner
 from clipaudit.shadow.pretrain import Epoch, pretrain

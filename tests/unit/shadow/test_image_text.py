@@ -21,7 +21,24 @@ from clipaudit.shadow.training_folder import ENCODER, has_snapshot, pretrain_in,
 from tests.made.trainings import Killed, stop_after
 
 QUICK = PairConfig(architecture="clip-vit-tiny", epochs=4, batch_size=6)
-WORDS = "apple boat cloud drum eagle flag goat house island jug kite lamp moon nest owl pen".split()
+WORDS = [
+    "apple",
+    "boat",
+    "cloud",
+    "drum",
+    "eagle",
+    "flag",
+    "goat",
+    "house",
+    "island",
+    "jug",
+    "kite",
+    "lamp",
+    "moon",
+    "nest",
+    "owl",
+    "pen",
+]
 
 
 @pytest.fixture(autouse=True)
