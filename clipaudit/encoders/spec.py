@@ -31,6 +31,7 @@ class Scheme:
         ending: Ending of the files that need no scheme, in lower case with its dot.
         published: () → the names that can be downloaded, each with its default output.
         training_facts: The text after `scheme:` → what is known of the training data.
+        text: As `load`, → the encoder's text tower; empty where the encoders have none.
         tower: A spec, an architecture, a state dict's path and the options → a `Tower`.
     """
 
@@ -39,6 +40,7 @@ class Scheme:
     ending: str = ""
     published: str = ""
     training_facts: str = ""
+    text: str = ""
     tower: str = ""
 
 
@@ -47,17 +49,23 @@ _FACTS = "clipaudit.encoders.training_data"
 
 SCHEMES = {
     "open_clip": Scheme(
-        f"{_BACKENDS}.open_clip:load",
-        published=f"{_BACKENDS}.open_clip:published",
+        f"{_BACKENDS}.open_clip.image:load",
+        published=f"{_BACKENDS}.open_clip.names:published",
         training_facts=f"{_FACTS}:facts_of_open_clip",
-        tower=f"{_BACKENDS}.open_clip:from_checkpoint",
+        text=f"{_BACKENDS}.open_clip.text:load",
+        tower=f"{_BACKENDS}.open_clip.image:from_checkpoint",
     ),
     "hf-hub": Scheme(
-        f"{_BACKENDS}.open_clip:load_from_hub",
+        f"{_BACKENDS}.open_clip.image:load_from_hub",
         takes="ORG/NAME",
         training_facts=f"{_FACTS}:facts_of",
+        text=f"{_BACKENDS}.open_clip.text:load_from_hub",
     ),
-    "local-dir": Scheme(f"{_BACKENDS}.open_clip:load_from_folder", takes="FOLDER"),
+    "local-dir": Scheme(
+        f"{_BACKENDS}.open_clip.image:load_from_folder",
+        takes="FOLDER",
+        text=f"{_BACKENDS}.open_clip.text:load_from_folder",
+    ),
     "timm": Scheme(
         f"{_BACKENDS}.timm:load",
         published=f"{_BACKENDS}.timm:published",
