@@ -41,7 +41,7 @@ _DIM = 128
 _WARM_UP = 0.05
 _MOST_LOG_SCALE = math.log(100)
 _TOWERS: dict[PairArchitecture, dict[str, Any]] = {
-    "clip-vit-tiny": {"layers": 4, "width": 128, "head_width": 32, "patch_size": 8},
+    "clip-vit-tiny": {"layers": 3, "width": 96, "head_width": 32, "patch_size": 8},
     "clip-resnet-tiny": {"layers": [1, 1, 1, 1], "width": 16, "head_width": 64},
 }
 
