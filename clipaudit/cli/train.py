@@ -147,8 +147,9 @@ def train(
         list[str] | None,
         typer.Option(
             help=f"{either(WITHOUT_REFERENCE)}, and with --references "
-            f"{either(kind for kind in RULES if kind not in WITHOUT_REFERENCE)}; may be repeated. By default {', '.join(DEFAULT.kinds)}, and for clip those that read "
-            "captions too."
+            f"{either(kind for kind in RULES if kind not in WITHOUT_REFERENCE)}; may be repeated. "
+            f"By default {', '.join(DEFAULT.kinds)}; for clip also norm, combined, caption and "
+            "caption-loss."
         ),
     ] = None,
     similarity: Annotated[

@@ -135,7 +135,8 @@ class Pairs(Strict):
         learning_rate: Highest learning rate.
         snapshots: Epochs at which an encoder is audited before it is finished.
         members: Fewer members, on which an encoder is trained as long.
-        passes: Views at which the finished encoder is audited.
+        passes: Numbers of views at which the finished encoder is audited too.
+        few_views: Views of an encoder that is not finished or has fewer members.
         fine_tunes: How encoders are fine-tuned.
     """
 
@@ -146,6 +147,7 @@ class Pairs(Strict):
     snapshots: Several[Count] = ()
     members: Several[Size] = ()
     passes: Several[Views] = ()
+    few_views: Views = 4
     fine_tunes: FineTunes | None = None
 
     @model_validator(mode="after")

@@ -54,6 +54,7 @@ class Clip(ExperimentKind):
 
     title = "Encoders trained as CLIP is"
     setting = "encoder"
+    recipe = CLIP.id
     colours: ClassVar = {
         "cosine": "#1f77b4",
         "view cosine": "#6baed6",
@@ -67,6 +68,10 @@ class Clip(ExperimentKind):
         """See `ExperimentKind.missing_from`."""
         return "" if scale.references and scale.pairs else "references and pairs"
 
+    def exported(self, cells: Sequence[Cell], plan: Plan) -> list[Cell]:
+        """The finished encoders of full size; see `ExperimentKind.exported`."""
+        return [cell for cell in cells if cell.epoch is None and cell.setting.endswith("epochs")]
+
     def cells(self, repetition: Repetition) -> Iterator[Cell]:
         """See `ExperimentKind.cells`."""
         scale = repetition.scale
@@ -74,9 +79,16 @@ class Clip(ExperimentKind):
         for architecture in scale.pairs.architectures:
             for epoch in (*scale.pairs.snapshots, None):
                 at = f"{scale.members} members, {epoch or scale.pairs.epochs} epochs"
-                yield _cell(repetition, architecture, at, epoch=epoch)
+                few = scale.pairs.few_views if epoch else None
+                yield _cell(repetition, architecture, at, epoch=epoch, n_views=few)
             for n_members in scale.pairs.members:
-                yield _cell(repetition, architecture, f"{n_members} members", n_members=n_members)
+                yield _cell(
+                    repetition,
+                    architecture,
+                    f"{n_members} members",
+                    n_members=n_members,
+                    n_views=scale.pairs.few_views,
+                )
             for n_views in scale.pairs.passes:
                 yield _cell(repetition, architecture, f"{n_views} views", n_views=n_views)
 
@@ -147,6 +159,7 @@ def _cell(
     n_views: int | None = None,
 ) -> Cell:
     scale = repetition.scale
+    assert scale.pairs is not None  # or the matrix was refused
     members = n_members or scale.members
     views = n_views or scale.views
     target, shadow = (repetition.pair_encoder(role, architecture, members) for role in _SIDES)
@@ -159,7 +172,8 @@ def _cell(
         for key in (target, shadow):
             repetition.encoders.look(key, look)
             if epoch is None and members == scale.members:
-                repetition.encoders.look(key, Look(output, None, 0, scale.views))
+                few = min(scale.views, scale.pairs.few_views)
+                repetition.encoders.look(key, Look(output, None, 0, few))
         for key in references:
             for role in _SIDES:
                 repetition.encoders.look(key, replace(look, of=role))

@@ -34,11 +34,18 @@ class FineTune(ExperimentKind):
 
     title = "Fine-tuned encoders, their base as reference"
     setting = "encoder"
+    recipe = CLIP.id
     colours: ClassVar = Clip.colours
 
     def missing_from(self, scale: Scale) -> str:
         """See `ExperimentKind.missing_from`."""
         return "" if scale.pairs and scale.pairs.fine_tunes else "pairs.fine_tunes"
+
+    def exported(self, cells: Sequence[Cell], plan: Plan) -> list[Cell]:
+        """Those of a middling number of pictures, weak and strong; see `ExperimentKind.exported`."""
+        sizes = sorted({plan.units[cell.target].n_members for cell in cells})
+        middling = sizes[len(sizes) // 2] if sizes else 0
+        return [cell for cell in cells if plan.units[cell.target].n_members == middling]
 
     def cells(self, repetition: Repetition) -> Iterator[Cell]:
         """See `ExperimentKind.cells`."""
