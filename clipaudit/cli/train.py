@@ -211,11 +211,13 @@ def train(
         n_bank=bank_size,
         pretrain=pretrain,
         kinds=among(
-            kind or (KINDS_WITH_CAPTIONS if is_clip else DEFAULT.kinds), tuple(RULES), "--kind"
+            kind or (KINDS_WITH_CAPTIONS if is_clip else list(DEFAULT.kinds)),
+            tuple(RULES),
+            "--kind",
         ),
         similarities=among(similarity, SIMILARITIES, "--similarity"),
         outputs=among(
-            encoder_output or (["embedding"] if is_clip else DEFAULT.outputs),
+            encoder_output or (["embedding"] if is_clip else list(DEFAULT.outputs)),
             OUTPUTS,
             "--encoder-output",
         ),

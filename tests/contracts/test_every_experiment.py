@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from clipaudit.cli.app import main
+from clipaudit.encoders.base import Output
 from clipaudit.errors import InputError
 from clipaudit.lab.experiments import EXPERIMENTS, experiment_kind
 from clipaudit.lab.experiments.base import ExperimentKind
@@ -62,7 +63,7 @@ class TestEveryExperiment:
                 assert roles == ["target", "shadow", *["reference"] * len(cell.references)]
             if experiment_kind(name).is_numeric:
                 assert float(cell.setting) > 0
-            output = "embedding" if plan.units[cell.target].reads_captions else "trunk"
+            output: Output = "embedding" if plan.units[cell.target].reads_captions else "trunk"
             fits = list(experiment_kind(name).fits(cell, plan, output, matrix.kinds))
             assert fits
             assert cell.references or set(fits) <= set(plan.units[cell.shadow].fits)

@@ -124,7 +124,9 @@ def made_up_splits(
             }
             folder = Path("lab/splits") / f"{data}-{seed}"
             classes = labels if has_labels else None
-            texts = {picture: ("a picture",) for ids in groups.values() for picture in ids}
+            texts: dict[str, tuple[str, ...]] = {
+                picture: ("a picture",) for ids in groups.values() for picture in ids
+            }
             captions = texts if data in matrix.captions else None
             splits[data, seed] = LabSplit(folder, data, groups, classes, 0, captions)
     return splits

@@ -42,7 +42,7 @@ class FineTune(ExperimentKind):
         return "" if scale.pairs and scale.pairs.fine_tunes else "pairs.fine_tunes"
 
     def exported(self, cells: Sequence[Cell], plan: Plan) -> list[Cell]:
-        """Those of a middling number of pictures, weak and strong; see `ExperimentKind.exported`."""
+        """Those of a middling number of pictures; see `ExperimentKind.exported`."""
         sizes = sorted({plan.units[cell.target].n_members for cell in cells})
         middling = sizes[len(sizes) // 2] if sizes else 0
         return [cell for cell in cells if plan.units[cell.target].n_members == middling]
