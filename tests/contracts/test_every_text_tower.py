@@ -16,9 +16,18 @@ from tests.made.text_towers import (
     from_folder,
     from_folder_of_coca,
     from_folder_of_parts,
+    from_transformers,
+    from_transformers_of_siglip,
 )
 
-EVERY = [from_folder, from_folder_of_parts, from_folder_of_coca, from_checkpoint]
+EVERY = [
+    from_folder,
+    from_folder_of_parts,
+    from_folder_of_coca,
+    from_checkpoint,
+    from_transformers,
+    from_transformers_of_siglip,
+]
 
 TEXTS = (
     "a photo of a cat",
@@ -41,6 +50,8 @@ def relative(got, expected):
 
 @pytest.fixture(scope="module", params=EVERY, ids=lambda make: make.__name__)
 def case(request, tmp_path_factory):
+    if "transformers" in request.param.__name__:
+        pytest.importorskip("transformers")
     folder = tmp_path_factory.mktemp("encoder")
     made = request.param(folder, untouched)
     return made, load_text_tower(made.spec, made.options), request.param
@@ -144,7 +155,7 @@ def test_other_weights_have_another_fingerprint(case, tmp_path):
         weight = next(
             weight
             for name, weight in model.named_parameters()
-            if "positional_embedding" in name and "visual" not in name
+            if "position" in name and "vis" not in name
         )
         with torch.no_grad():
             weight.view(-1)[0] += 0.1

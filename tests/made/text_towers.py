@@ -123,3 +123,95 @@ def from_checkpoint(folder: Path, touch: Touch) -> MadePair:
     torch.save({"epoch": 1, "name": "test", "state_dict": state}, path)
     describe(path, input_size=224)
     return of_open_clip(f"ViT-S-32-alt/{path}", model, open_clip.get_tokenizer("ViT-S-32-alt"))
+
+
+def transformers_folder(folder: Path, touch: Touch, kind: str = "clip") -> MadePair:
+    """A CLIP or a SigLIP as the transformers library saves it.
+
+    CLIP comes with its own tokenizer, SigLIP with a small one that ends captions, and fills them
+    up, with the same token, as its own does.
+    """
+    import transformers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    half = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    half |= {"num_attention_heads": 2}
+    tokenizer = clip_tokenizer() if kind == "clip" else words_tokenizer()
+    text = {**half, "max_position_embeddings": 12, "vocab_size": len(tokenizer)}
+    text |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    text |= {"pad_token_id": tokenizer.pad_token_id}
+    vision = {**half, "image_size": SIDE, "patch_size": 8}
+    name = {"clip": "CLIP", "siglip": "Siglip"}[kind]
+    more = {"projection_dim": 16} if kind == "clip" else {}
+    config = getattr(transformers, f"{name}Config")(text_config=text, vision_config=vision, **more)
+    model = seeded(lambda: getattr(transformers, f"{name}Model")(config), touch)
+    if kind == "siglip":
+        with torch.no_grad():
+            model.logit_scale.fill_(2.3)
+            model.logit_bias.fill_(-10.0)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    said = {"size": {"height": SIDE, "width": SIDE}, "image_mean": INPUT.mean}
+    said |= {"image_std": INPUT.std, "resample": 3, "do_rescale": True, "do_normalize": True}
+    (folder / "preprocessor_config.json").write_text(json.dumps(said))
+
+    def encode_text(texts: list[str]) -> Tensor:
+        rows = tokenizer(
+            texts, padding="max_length", truncation=True, max_length=12, return_tensors="pt"
+        )
+        mask = {} if kind == "siglip" else {"attention_mask": rows.attention_mask}
+        found: Tensor = model.get_text_features(input_ids=rows.input_ids, **mask).pooler_output
+        return found
+
+    def logits(pictures: Tensor, captions: Tensor) -> Tensor:
+        unit = nn.functional.normalize(pictures) @ nn.functional.normalize(captions).T
+        found: Tensor = model.logit_scale.exp() * unit
+        return found + model.logit_bias if kind == "siglip" else found
+
+    return MadePair(
+        f"transformers:{folder}",
+        encode_text,
+        lambda views: model.get_image_features(pixel_values=views).pooler_output,
+        logits,
+        "sigmoid" if kind == "siglip" else "softmax",
+    )
+
+
+def clip_tokenizer() -> Any:
+    """CLIP's tokenizer of the transformers library, from the pieces that open_clip ships."""
+    import open_clip
+    from transformers import CLIPTokenizer
+
+    own = open_clip.SimpleTokenizer()
+    vocabulary = dict(own.encoder)
+    start, end = own.all_special_ids
+    words = {"<|startoftext|>": start, "<|endoftext|>": end}
+    vocabulary = {word: n for word, n in vocabulary.items() if n not in words.values()} | words
+    return CLIPTokenizer(vocab=vocabulary, merges=list(own.bpe_ranks))
+
+
+def words_tokenizer() -> Any:
+    """A tokenizer of whole words."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<unk>", "</s>", "a", "photo", "of", "cat", "caption", "that", "does", "not", "end"]
+    plain = Tokenizer(
+        models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="<unk>")
+    )
+    plain.normalizer = normalizers.Lowercase()
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()
+    plain.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=plain, unk_token="<unk>", eos_token="</s>", pad_token="</s>"
+    )
+
+
+def from_transformers(folder: Path, touch: Touch) -> MadePair:
+    return transformers_folder(folder, touch)
+
+
+def from_transformers_of_siglip(folder: Path, touch: Touch) -> MadePair:
+    return transformers_folder(folder, touch, "siglip")

@@ -179,21 +179,28 @@ def _tokenizer(
     found: names.Weights, text_config: dict[str, Any], context_length: int, options: EncoderOptions
 ) -> Tokenizer:
     """The tokenizer that a model's configuration names: CLIP's own, or one of transformers."""
-    import open_clip
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
     library_name = text_config.get("hf_tokenizer_name")
     more = text_config.get("tokenizer_kwargs") or {}
     folder = None
     if library_name:
         own = found.config.parent if found.config and found.is_local else None
-        folder = transformers_files.find_tokenizer(str(library_name), own, found.spec, options)
+        by_path = (
+            f"put it into {own}"
+            if own
+            else "pass a folder with the encoder and its tokenizer as local-dir:FOLDER"
+        )
+        folder = transformers_files.find_tokenizer(
+            str(library_name), own, found.spec, by_path, options
+        )
     try:
         with quiet():
             if folder is None:
-                simple = open_clip.SimpleTokenizer(context_length=context_length, **more)
+                simple = SimpleTokenizer(context_length=context_length, **more)
                 return Tokenizer(simple, simple.encoder, context_length)
             mode = text_config.get("tokenizer_mode")
-            library = open_clip.HFTokenizer(
+            library = HFTokenizer(
                 str(folder),
                 context_length=context_length,
                 tokenizer_mode=mode,
@@ -201,9 +208,8 @@ def _tokenizer(
             )
             return Tokenizer(library, library.tokenizer.get_vocab(), context_length)
     except Exception as error:
-        raise EncoderError(
-            f"cannot load the tokenizer of {found.spec}: {first_line(error)}",
-            f"Check {folder or found.config}.",
+        raise transformers_files.cannot_load(
+            found.spec, folder or found.checkpoint.parent, error
         ) from error
 
 
