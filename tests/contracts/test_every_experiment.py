@@ -25,11 +25,11 @@ FOR_ALL = {
 """What the small matrix needs so that every kind of experiment can be run."""
 
 
-def matrix_with(folder, kind, text=SMALL):
+def matrix_with(folder, kind, more=()):
     """The small matrix with one experiment, of this kind."""
-    if kind in EXPERIMENTS and kind != "coins":
-        for before, after in FOR_ALL.items():
-            text = text.replace(before, after)
+    text = SMALL
+    for before, after in dict(more).items():
+        text = text.replace(before, after)
     entry = f'[[experiment]]\nkind = "{kind}"\ndata = "drawn"\nunknown_data = "other"\n\n'
     head, _, rest = text.partition("[[experiment]]")
     return matrix_of(folder, head + entry + rest[rest.index("[scale.cpu]") :])
@@ -49,7 +49,7 @@ class TestEveryExperiment:
     def test_its_cells_have_settings_of_their_own_and_encoders_that_are_planned(
         self, name, tmp_path
     ):
-        matrix = matrix_with(tmp_path, name)
+        matrix = matrix_with(tmp_path, name, FOR_ALL)
         plan = make_plan(matrix, matrix.scale["cpu"], tmp_path, made_up_splits(matrix))
         assert plan.cells
         assert len({cell.setting for cell in plan.cells}) == len(plan.cells)

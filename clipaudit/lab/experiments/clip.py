@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from clipaudit.blind.captions import caption_baseline
 from clipaudit.features.views import CLIP
 from clipaudit.inferrers import RULES, find_rule, forms
 from clipaudit.inferrers.threshold import best_threshold
@@ -15,6 +16,7 @@ from clipaudit.lab.cells import Cell
 from clipaudit.lab.experiments.base import ExperimentKind
 from clipaudit.lab.judging import WITH_REFERENCE, judge_scores, look_of, references_of, truth
 from clipaudit.lab.measurements import signals_and_reference
+from clipaudit.lab.splits import read_split
 from clipaudit.lab.units import VIEWS, Fit, Look
 
 if TYPE_CHECKING:
@@ -42,6 +44,9 @@ PLAIN_SIGNALS = {
 """Signals that no kind of inferrer reads alone: their fields, and 1 where more is more member."""
 
 _SIDES: tuple[Literal["target"], Literal["shadow"]] = ("target", "shadow")
+BLIND = "captions alone"
+"""What the captions tell without any encoder."""
+
 PAPERS_VIEWS = "T, the paper's views"
 
 
@@ -62,6 +67,7 @@ class Clip(ExperimentKind):
         "nearest": "#e377c2",
         "text norm": "#bcbd22",
         PAPERS_VIEWS: "#7f7f7f",
+        BLIND: "#000000",
     }
 
     def missing_from(self, scale: Scale) -> str:
@@ -110,9 +116,9 @@ class Clip(ExperimentKind):
         if "embedding" in outputs:
             yield from judge_plain_signals(cell, plan)
         target, shadow = plan.units[cell.target], plan.units[cell.shadow]
+        if cell.epoch is not None or not any(look.recipe == VIEWS for look in target.looks):
+            return
         for output in outputs:
-            if not any(look.recipe == VIEWS for look in target.looks) or cell.epoch is not None:
-                continue
             on_target, on_shadow = (
                 signals_and_reference(unit, look_of(unit, output), ())[0].cosine.mean(axis=1)
                 for unit in (target, shadow)
@@ -121,6 +127,15 @@ class Clip(ExperimentKind):
             yield judge_scores(
                 cell, output, PAPERS_VIEWS, on_target.astype(float), truth(target), threshold
             )
+            yield judge_scores(cell, output, BLIND, _scores_of_captions(target), truth(target), 0.5)
+
+
+def _scores_of_captions(unit: Unit) -> Scores:
+    """Scores of classifiers that read the captions and no encoder."""
+    split = read_split(unit.split)
+    pictures, n_members = split.pictures(unit.role, unit.n_members)
+    captions = split.captions_of(pictures)
+    return caption_baseline(captions[:n_members], captions[n_members:], unit.seed).scores
 
 
 def judge_plain_signals(cell: Cell, plan: Plan) -> Iterator[Outcome]:

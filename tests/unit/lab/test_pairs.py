@@ -10,7 +10,7 @@ from PIL import Image
 from clipaudit.cli.app import main
 from clipaudit.inferrers.library import load
 from clipaudit.lab.collecting import collect
-from clipaudit.lab.experiments.clip import PAPERS_VIEWS, PLAIN_SIGNALS
+from clipaudit.lab.experiments.clip import BLIND, PAPERS_VIEWS, PLAIN_SIGNALS
 from clipaudit.lab.matrix import read_matrix
 from clipaudit.lab.plan import make_plan
 from clipaudit.lab.run import LabConfig, run_lab
@@ -88,7 +88,7 @@ def test_every_signal_is_judged_alone_and_with_a_reference(lab):
     methods = {outcome.method for outcome in found.outcomes if outcome.experiment == "clip-drawn"}
     for method in ("norm", "combined", "caption", "caption-loss", *PLAIN_SIGNALS):
         assert {method, f"{method} + reference"} <= methods
-    assert {"T", "difference", PAPERS_VIEWS} <= methods
+    assert {"T", "difference", PAPERS_VIEWS, BLIND} <= methods
     assert "fine-tune" not in methods
     tuned = {o.method for o in found.outcomes if o.experiment == "fine-tune-drawn"}
     assert {"fine-tune", "caption-loss + reference"} <= tuned
