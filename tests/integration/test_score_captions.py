@@ -1,6 +1,5 @@
 """`clipaudit score --captions`: an encoder that was trained on pictures with captions."""
 
-
 import numpy as np
 import pytest
 import torch
