@@ -126,7 +126,8 @@ def _with_control(
         inferrers=config.inferrers or tuple(facts.name for facts in same.inferrers),
         references=tuple(reference.spec for reference in same.references),
     )
-    if same.captions and open_captions(config.captions, how.control) is None:
+    is_auto = config.captions == "auto"  # what is named is there, or is an error
+    if same.captions and is_auto and open_captions(config.captions, how.control) is None:
         raise InputError(
             "the suspects were scored with their captions, and the control has none",
             "Give the control captions of the same kind, or pass --captions none to go by the "

@@ -13,16 +13,19 @@ from clipaudit.inferrers.caption import CaptionLossRule
 from clipaudit.inferrers.library import save
 from clipaudit.inferrers.norm import NormRule
 from clipaudit.inferrers.threshold import MeanRule
+from clipaudit.pictures.reading import content_id
 from clipaudit.reports.audit.saved import read
 from clipaudit.reports.formats import render, write
 from clipaudit.seeding import stream
 from clipaudit.shadow.procedural import draw_picture
 from clipaudit.statistics.metrics import auc
+from tests.made import lists
 from tests.made.inferrers import toy_card
 from tests.made.text_towers import open_clip_folder
 
 N = 24
 SIDE = 32
+GROUPS = ("members", "nonmembers")
 WORDS = ("red", "blue", "green", "small", "large", "round", "flat", "cat", "dog", "tree", "house")
 
 
@@ -70,7 +73,7 @@ def made(tmp_path_factory):
     import open_clip
 
     folder = tmp_path_factory.mktemp("captioned")
-    pixels = {group: draw_group(folder / "set", group) for group in ("members", "nonmembers")}
+    pixels = {group: draw_group(folder / "set", group) for group in GROUPS}
     rows = ["file_name,text"]
     for group in pixels:
         rows += [f"{group}/{n:03}.png,{text}" for n, text in enumerate(captions_of(group))]
@@ -180,6 +183,24 @@ def test_pictures_that_are_known_cost_one_pass_for_new_captions(run):
 def test_a_reference_reads_the_captions_too(run, made):
     audit = run("loss-reference", "loss", references=[made[2]])
     assert auc_of(audit, "loss-reference") > 0.8
+
+
+def test_captions_of_the_list_that_pictures_are_found_in_are_read(run, made, tmp_path):
+    files = {group: sorted((made[0] / "set" / group).glob("*.png")) for group in GROUPS}
+    columns = {
+        "sha256": [content_id(file.read_bytes()) for group in GROUPS for file in files[group]],
+        "text": [text for group in GROUPS for text in captions_of(group)],
+    }
+    for column in columns.values():
+        column.pop()
+    listing = lists.write(tmp_path / "list.parquet", columns)
+    by_table = scores_by(run("loss"), "loss")
+    audit = run("loss", captions=f"lookup:{listing}")
+    assert scores_by(audit, "loss") == {path: by_table[path] for path in [*by_table][:-1]}
+    facts = audit.run.captions
+    assert facts.source == "the list list.parquet"
+    assert facts.notes == ("list.parquet: 1 picture not found",)
+    assert (facts.n_with, facts.n_without) == (2 * N - 1, 1)
 
 
 def test_no_word_of_a_caption_is_in_the_store_or_in_a_result(run, tmp_path):
