@@ -196,10 +196,11 @@ def _build(files: _Files, part: str, output: Output) -> Any:
     }
     if part == "vision_config":
         _number(files, part, "image_size", LARGEST_PX)
-    configs = {"clip": transformers.CLIPConfig, "siglip": transformers.SiglipConfig}
+    config_class = {"clip": "CLIPConfig", "siglip": "SiglipConfig"}[files.kind]
     try:
         with quiet():
-            config = getattr(configs[files.kind].from_dict(_plain(files.config)), part)
+            whole = getattr(transformers, config_class).from_dict(_plain(files.config))
+            config = getattr(whole, part)
             if files.kind == "clip":
                 config.projection_dim = files.config.get("projection_dim", config.projection_dim)
             model = getattr(transformers, names[files.kind, part, output])(config)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clipaudit.encoders.base import EncoderOptions, InputOverrides
+from clipaudit.encoders.loaded_text import LoadedTextTower
 from clipaudit.encoders.spec import load_encoder
 from clipaudit.encoders.text_towers import load_text_tower
 from clipaudit.errors import EncoderError
@@ -234,6 +235,7 @@ def test_the_tokens_of_clip_are_those_of_open_clip(folder):
     import open_clip
 
     tower = load_text_tower(f"transformers:{folder}", TORCH)
+    assert isinstance(tower, LoadedTextTower)
     texts = ["a photo of a cat", "A Dog's life, 1998 -- vol. 2!", "naïve café"]
     ours = tower.tokenizer.tokens(texts)[0]
     theirs = open_clip.SimpleTokenizer()(texts, 12)
