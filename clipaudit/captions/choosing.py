@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from clipaudit.captions.base import CaptionFacts
 from clipaudit.captions.embedded import EmbeddedCaptions
 from clipaudit.captions.names import NameCaptions
-from clipaudit.captions.sidecars import SidecarCaptions, has_sidecars
+from clipaudit.captions.rows import CAPTION_COLUMNS
+from clipaudit.captions.sidecars import ENDINGS, SidecarCaptions
 from clipaudit.captions.tables import TableCaptions
 from clipaudit.errors import InputError, UsageError, did_you_mean
 from clipaudit.files import expand_home, is_link
@@ -54,12 +55,11 @@ def open_captions(choice: str, paths: Sequence[AnyPath]) -> CaptionSource | None
         UsageError: It is none of `CHOICES`, and no file.
         InputError: The file cannot be used.
     """
-    pictures = _pictures_in(paths)
     match choice:
         case "none":
             return None
         case "auto":
-            return _find_captions(paths, pictures)
+            return find_beside(paths, SidecarCaptions)
         case "sidecar":
             return SidecarCaptions()
         case "embedded":
@@ -68,12 +68,12 @@ def open_captions(choice: str, paths: Sequence[AnyPath]) -> CaptionSource | None
             return NameCaptions(with_folder=choice == "folder-names")
     path = expand_home(choice)
     if not path.exists() and not path.suffix and os.sep not in choice:
-        otherwise = f"Say one of {', '.join(CHOICES)}, or name a caption file."
+        otherwise = f"Say one of {', '.join(CHOICES)} or lookup:LIST, or name a caption file."
         raise UsageError(
             f"--captions must be {', '.join(CHOICES)} or a file, got {choice!r}",
             did_you_mean(choice, CHOICES, otherwise),
         )
-    return TableCaptions(path, pictures)
+    return TableCaptions(path, _pictures_in(paths))
 
 
 class SeveralCaptions:
@@ -105,20 +105,36 @@ def _pictures_in(paths: Sequence[AnyPath]) -> Callable[[], Iterable[str]]:
     return pictures
 
 
-def _find_captions(
-    paths: Sequence[AnyPath], pictures: Callable[[], Iterable[str]]
+def find_beside(
+    paths: Sequence[AnyPath],
+    open_sidecars: Callable[[], CaptionSource],
+    columns: tuple[str, ...] = CAPTION_COLUMNS,
 ) -> CaptionSource | None:
+    """What files in the folders that are scored say of pictures; None where there are none.
+
+    Args:
+        paths: Files and folders that are scored.
+        open_sidecars: Reads files beside each picture, which count where no folder has a table.
+        columns: What the column of a table may be called.
+    """
+    pictures = _pictures_in(paths)
     tables: list[CaptionSource] = []
     for file in _metadata_files(paths):
         try:
-            tables.append(TableCaptions(file, pictures))
+            tables.append(TableCaptions(file, pictures, columns))
         except InputError as error:
             # Many a metadata.csv has labels and no captions: what nobody named is no error.
-            logger.info("no captions are read from %s: %s", shown(str(file)), error)
+            logger.info("%s is not used: %s", shown(str(file)), error)
     if tables:
         return tables[0] if len(tables) == 1 else SeveralCaptions(tables)
     found = (file.path for file in find_images(paths) if file.problem is None)
-    return SidecarCaptions() if has_sidecars(islice(found, _N_TRIED)) else None
+    trial = open_sidecars()  # whose counts are not those of the run
+    is_any = any(
+        trial.captions_of(path, b"")
+        for path in islice(found, _N_TRIED)
+        if not path.lower().endswith(ENDINGS)
+    )
+    return open_sidecars() if is_any else None
 
 
 def _metadata_files(paths: Sequence[AnyPath]) -> Iterator[Path]:

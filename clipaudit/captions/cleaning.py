@@ -33,7 +33,7 @@ ENCODING_NAMES: dict[Encoding, str] = {
     "utf-16-le": "UTF-16",
     "utf-16-be": "UTF-16",
     "utf-32": "UTF-32",
-    "cp1252": "Windows-1252, as they are not UTF-8",
+    "cp1252": "Windows-1252 (it is not UTF-8)",
 }
 """For notes; those of UTF-8 need none."""
 
@@ -48,10 +48,11 @@ def clean(text: str) -> str | None:
     ('a red bicycle', None, 'half �')
     """
     text = text.strip().strip("\ufeff").strip()
-    if not any(char.isprintable() and not char.isspace() for char in text):
+    if not text.isprintable() and all(not char.isprintable() or char.isspace() for char in text):
         return None
-    text = _SURROGATES.sub("\ufffd", text)
-    return text if len(text) <= MOST_BYTES else None
+    if not text.isascii():
+        text = _SURROGATES.sub("\ufffd", text)
+    return text if 0 < len(text) <= MOST_BYTES else None
 
 
 def clean_all(value: object) -> tuple[str, ...]:
@@ -75,8 +76,9 @@ def encoding_of(data: bytes, *, is_whole: bool = True) -> Encoding | None:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return encoding
-    if b"\0" in data:
-        return _wide(data)
+    wide = _wide(data)
+    if wide is not None:
+        return wide
     if len(data) - len(data.translate(None, _CONTROLS)) > _MOST_CONTROLS * len(data):
         return None
     try:
@@ -89,9 +91,11 @@ def encoding_of(data: bytes, *, is_whole: bool = True) -> Encoding | None:
 def _wide(data: bytes) -> Encoding | None:
     """UTF-16 without a mark, as Windows writes it, or None."""
     n_pairs = len(data) // 2
-    if n_pairs and data[1::2].count(0) > _MOST_NULS * n_pairs and not data[0::2].count(0):
+    if b"\0" not in data:
+        return None
+    if data[1::2].count(0) > _MOST_NULS * n_pairs and not data[0::2].count(0):
         return "utf-16-le"
-    if n_pairs and data[0::2].count(0) > _MOST_NULS * n_pairs and not data[1::2].count(0):
+    if data[0::2].count(0) > _MOST_NULS * n_pairs and not data[1::2].count(0):
         return "utf-16-be"
     return None
 

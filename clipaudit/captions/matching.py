@@ -64,8 +64,8 @@ class PathMatcher:
         else:
             wanted = (*parts[:-1], os.path.splitext(parts[-1])[0])  # noqa: PTH122
         lengths = {
-            row: _common_tail(row_parts, wanted)
-            for row_parts, row in self._by_name.get(wanted[-1], ())
+            row: _common_tail(split_loosely(row), wanted)
+            for row in self._by_name.get(wanted[-1], ())
             if row not in self._pictures
         }
         if not lengths:
@@ -75,15 +75,15 @@ class PathMatcher:
         tail = parts[-best:]
         rivals = (
             other
-            for other_parts, other in self._pictures_by_name.get(parts[-1], ())
-            if other != path and other_parts[-best:] == tail
+            for other in self._pictures_by_name.get(parts[-1], ())
+            if other != path and split_loosely(other)[-best:] == tail
         )
         if len(found) > 1 or any(rivals):
             return Match("ambiguous")
         return Match("loose", found[0])
 
     @cached_property
-    def _by_name(self) -> dict[str, list[tuple[Parts, str]]]:
+    def _by_name(self) -> dict[str, list[str]]:
         return _index(self._rows)
 
     @cached_property
@@ -91,7 +91,7 @@ class PathMatcher:
         return frozenset(map(absolute, self._ask_pictures()))
 
     @cached_property
-    def _pictures_by_name(self) -> dict[str, list[tuple[Parts, str]]]:
+    def _pictures_by_name(self) -> dict[str, list[str]]:
         return _index(self._pictures)
 
 
@@ -106,9 +106,8 @@ def split_loosely(path: str) -> Parts:
     >>> split_loosely("/Data\\x\\..\\Zoe\u0308/A.JPG") == split_loosely("/data/zoë/a.jpg")
     True
     """
-    plain = unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
     parts: list[str] = []
-    for name in plain.replace("\\", "/").split("/"):
+    for name in _fold(path).replace("\\", "/").split("/"):
         if name == "..":
             parts[-1:] = []
         elif name not in {"", "."}:
@@ -116,12 +115,17 @@ def split_loosely(path: str) -> Parts:
     return tuple(parts) or ("",)
 
 
-def _index(paths: Iterable[str]) -> dict[str, list[tuple[Parts, str]]]:
-    """Name of the file → all paths that end in it."""
-    found: defaultdict[str, list[tuple[Parts, str]]] = defaultdict(list)
+def _fold(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def _index(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Name of the file, as `split_loosely` has it → all paths that end in it."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
     for path in paths:
-        parts = split_loosely(path)
-        found[parts[-1]].append((parts, path))
+        found[_fold(path.replace("\\", "/").rpartition("/")[2])].append(path)
     return dict(found)
 
 

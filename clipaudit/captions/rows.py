@@ -41,7 +41,11 @@ _MOST_LINE_CHARS = 1 << 22
 _MOST_JSON_BYTES = 1 << 29
 _CHUNK_BYTES = 1 << 20
 
-_TEXTS = (*names_of("text"), "captions", "sentences", "sentence", "prompt", "comment")
+CAPTION_COLUMNS = (*names_of("text"), "captions", "sentences", "sentence", "prompt", "comment")
+"""What columns with captions are called, in small letters; the first that is there counts."""
+
+ADDRESS_COLUMNS = names_of("url")
+
 _KEYS = (*names_of("key"), *names_of("url"))
 """What may stand for the path of a picture: the name of its file without the ending, which
 img2dataset calls `key`; or an address that ends in that name."""
@@ -56,6 +60,7 @@ class CaptionRows:
     """What a caption file holds.
 
     Attributes:
+        columns: What the column is called that is read, in small letters.
         captions: Name of a picture as its rows write it → its captions.
         n_rows: How many rows were read.
         n_repeated: How many rows name a picture that had a row before.
@@ -63,6 +68,7 @@ class CaptionRows:
         encoding: Encoding of the text.
     """
 
+    columns: tuple[str, ...] = CAPTION_COLUMNS
     captions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     n_rows: int = 0
     n_repeated: int = 0
@@ -72,8 +78,10 @@ class CaptionRows:
     def add(self, name: str, value: object) -> None:
         """Take up a row; without a name or a caption it says nothing of a picture."""
         self.n_rows += 1
-        name = _NUMBERED.sub("", name.strip())
-        if is_web(name):
+        name = name.strip()
+        if "#" in name:
+            name = _NUMBERED.sub("", name)
+        if "//" in name and is_web(name):
             name = unquote((path_of(name) or "").rpartition("/")[2])
         texts = clean_all(value)
         if not name or "\0" in name:
@@ -90,16 +98,20 @@ class CaptionRows:
         found = [f"{count(n, 'row')} {fault}" for fault, n in sorted(self.faults.items())]
         if self.n_repeated:
             found.append(
-                f"{count(self.n_repeated, 'row')} for pictures that had one before: all their "
-                "captions are used"
+                f"{count(self.n_repeated, 'row')} besides the first of a picture: all its captions "
+                "are used"
             )
         if self.encoding in ENCODING_NAMES:
             found.append(f"read as {ENCODING_NAMES[self.encoding]}")
         return found
 
 
-def read_rows(path: Path) -> CaptionRows:
+def read_rows(path: Path, columns: tuple[str, ...] = CAPTION_COLUMNS) -> CaptionRows:
     """The rows of a caption file.
+
+    Args:
+        path: The file.
+        columns: What the column may be called that is read beside the name of the picture.
 
     Raises:
         InputError: It is missing, no plain file, of another kind, damaged as a whole or too large,
@@ -109,7 +121,11 @@ def read_rows(path: Path) -> CaptionRows:
     try:
         with _opened(path) as file:
             start = file.read(START_BYTES)
-        rows = _read_parquet(path) if start.startswith(b"PAR1") else _read_text(path, start)
+        rows = CaptionRows(columns)
+        if start.startswith(b"PAR1"):
+            _read_parquet(path, rows)
+        else:
+            _read_text(path, start, rows)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
@@ -149,7 +165,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 # --- text ----------------------------------------------------------------------------------------
 
 
-def _read_text(path: Path, start: bytes) -> CaptionRows:
+def _read_text(path: Path, start: bytes, rows: CaptionRows) -> None:
     name = path.name.lower().removesuffix(".gz")
     if not name.endswith(ENDINGS) or name.endswith(".parquet"):
         raise InputError(
@@ -164,7 +180,7 @@ def _read_text(path: Path, start: bytes) -> CaptionRows:
         )
     if encoding == "utf-8" and not _is_utf8(path):
         encoding = "cp1252"
-    rows = CaptionRows(encoding=encoding)
+    rows.encoding = encoding
     first = start.decode(encoding, "replace").lstrip("\ufeff \t\r\n")
     if not first:
         raise InputError(f"{str(path)!r} is empty", "Name another file, or fetch it anew.")
@@ -175,7 +191,6 @@ def _read_text(path: Path, start: bytes) -> CaptionRows:
             _read_json_lines(path, rows)
     else:
         _read_delimited(path, _kind(name, first), start, rows)
-    return rows
 
 
 def _kind(name: str, first: str) -> TextKind:
@@ -233,7 +248,7 @@ def _read_delimited(path: Path, kind: TextKind, start: bytes, rows: CaptionRows)
     layout, first_rows = read_layout(path, kind, head, {})
     names = [name.strip().lower() for name in layout.names]
     if any(names):
-        place, column = _columns(path, names, layout.names)
+        place, column = _columns(path, rows, names, layout.names)
     else:
         place, column = _columns_by_look(path, first_rows)
     cells = _cells(path, kind, layout.delimiter, rows)
@@ -265,22 +280,20 @@ def _cells(path: Path, kind: TextKind, delimiter: str, rows: CaptionRows) -> Ite
                 yield row
 
 
-def _columns(path: Path, names: Sequence[str], written: Sequence[str]) -> tuple[int, int]:
+def _columns(
+    path: Path, rows: CaptionRows, names: Sequence[str], written: Sequence[str]
+) -> tuple[int, int]:
     """The columns with the picture's name and with the caption."""
-    column = next((names.index(name) for name in _TEXTS if name in names), None)
+    column = next((names.index(name) for name in rows.columns if name in names), None)
     place = next((names.index(name) for name in (*FILE_NAMES, *_KEYS) if name in names), None)
     if column is None or place is None:
-        raise _no_column(path, [name for name in written if name], is_text=column is None)
+        wanted = "captions" if column is None else "the names of pictures"
+        known = rows.columns[:4] if column is None else (*FILE_NAMES[:4], "key")
+        raise InputError(
+            f"{str(path)!r} has no column with {wanted}; it has {', '.join(filter(None, written))}",
+            f"Call it {', '.join(known[:-1])} or {known[-1]}.",
+        )
     return place, column
-
-
-def _no_column(path: Path, names: Sequence[str], *, is_text: bool) -> InputError:
-    wanted = "captions" if is_text else "the names of pictures"
-    known = _TEXTS[:4] if is_text else (*FILE_NAMES[:4], "key")
-    return InputError(
-        f"{str(path)!r} has no column with {wanted}; it has {', '.join(names)}",
-        f"Call it {', '.join(known[:-1])} or {known[-1]}.",
-    )
 
 
 def _columns_by_look(path: Path, rows: Sequence[Sequence[str]]) -> tuple[int, int]:
@@ -319,13 +332,13 @@ def _read_json_lines(path: Path, rows: CaptionRows) -> None:
             rows.faults["that are no JSON object"] += 1
         _require_few(path, rows)
     if not rows.captions and names:
-        _columns(path, [name.strip().lower() for name in names], [*names])
+        _columns(path, rows, [name.strip().lower() for name in names], [*names])
 
 
 def _add_record(record: Mapping[str, Any], rows: CaptionRows) -> None:
     cells = {name.strip().lower(): value for name, value in record.items()}
     places = (_name_in(cells.get(name)) for name in (*FILE_NAMES, *_KEYS))
-    texts = (cells[name] for name in _TEXTS if cells.get(name))
+    texts = (cells[name] for name in rows.columns if cells.get(name))
     rows.add(next(filter(None, places), ""), next(texts, None))
 
 
@@ -385,11 +398,10 @@ def _coco_records(plain: Mapping[str, Any]) -> list[dict[str, Any]]:
 # --- Parquet -------------------------------------------------------------------------------------
 
 
-def _read_parquet(path: Path) -> CaptionRows:
+def _read_parquet(path: Path, rows: CaptionRows) -> None:
     from clipaudit.listings.engine import Engine
     from clipaudit.listings.files import find_lists, open_tables, quoted
 
-    rows = CaptionRows()
     with Engine(find_lists([path])) as engine:
         (table,) = open_tables(engine, [path], {})
         described = engine.columns(path, table.reader)
@@ -397,14 +409,13 @@ def _read_parquet(path: Path) -> CaptionRows:
             name.strip().lower() if _may_hold_a_name_or_text(kind) else ""
             for name, kind in described
         ]
-        place, column = _columns(path, names, table.names)
+        place, column = _columns(path, rows, names, table.names)
         sql = (quoted(described[place][0]), quoted(described[column][0]))
         query = f"SELECT {', '.join(sql)} FROM {table.reader}"  # noqa: S608 - quoted names
         for batch in engine.stream(path, query):
             for name, value in batch:
                 rows.add(_name_in(name), value)
             _require_few(path, rows)
-    return rows
 
 
 def _may_hold_a_name_or_text(kind: str) -> bool:

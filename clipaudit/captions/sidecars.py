@@ -19,20 +19,22 @@ from clipaudit.pictures.reading import archived_place, read_file
 from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 ENDINGS = (".txt", ".caption", ".json")
 """Of two beside one picture the first counts: img2dataset's JSON repeats the text."""
 
-_KEYS = ("caption", "captions", "text", "title")
+CAPTION_KEYS = ("caption", "captions", "text", "title")
+"""What JSON may call a caption, in small letters; the first that holds one counts."""
+
 _LIMITS = Limits(max_file_bytes=MOST_BYTES)
 _FAULTS = {
-    "empty": "{n} empty",
-    "too_large": "{n} of more than a million bytes",
-    "binary": "{n} that are no text",
-    "json": "{n} that hold no JSON object, or are cut off",
-    "link": "{n} that are links, and were not followed",
-    "unreadable": "{n} that cannot be read",
+    "empty": "without any text",
+    "too_large": "of more than a million bytes",
+    "binary": "with binary data, not text",
+    "json": "without a JSON object, or cut off",
+    "link": "not read, as links may lead anywhere",
+    "unreadable": "not readable",
 }
 
 
@@ -42,14 +44,19 @@ class SidecarCaptions:
     `a.jpg.txt` and the like will do, too, and so will files beside a picture in a tar archive.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, endings: tuple[str, ...] = ENDINGS, keys: Sequence[str] = CAPTION_KEYS
+    ) -> None:
+        """A source that reads files with some endings, and of JSON the first of some keys."""
+        self._endings = endings
+        self._keys = keys
         self._tally = Tally()
 
     @property
     def facts(self) -> CaptionFacts:
         """See `CaptionSource.facts`."""
         notes = [
-            f"Sidecar files: {text.format(n=count(n, 'file'))}"
+            f"Sidecar files: {count(n, 'file')} {text}"
             for fault, text in _FAULTS.items()
             if (n := self._tally.count(fault))
         ]
@@ -76,6 +83,8 @@ class SidecarCaptions:
 
     def _read(self, sidecar: str, picture: str) -> tuple[str, ...]:
         """The captions in a file that is there; what keeps it from having any is counted."""
+        if not sidecar.endswith(self._endings):
+            return ()
         if os.path.islink(sidecar) and not os.path.islink(picture):  # noqa: PTH114
             self._tally.add("link", sidecar)  # it may lead to anything of the user's
             return ()
@@ -104,20 +113,10 @@ class SidecarCaptions:
             self._tally.add("json", sidecar)
             return ()
         cells = {name.lower(): value for name, value in plain.items()}
-        names = {os.path.basename(picture), _stem(os.path.basename(picture))}  # noqa: PTH119
-        for key in _KEYS:
-            captions = [text for text in clean_all(cells.get(key)) if text not in names]
-            if captions:
-                return tuple(captions)
-        return ()
-
-
-def has_sidecars(pictures: Iterable[str]) -> bool:
-    """Whether one of some files has a caption beside it."""
-    source = SidecarCaptions()
-    return any(
-        source.captions_of(path, b"") for path in pictures if not path.lower().endswith(ENDINGS)
-    )
+        name = os.path.basename(picture)  # noqa: PTH119
+        if cells.get("title") in {name, _stem(name)}:
+            del cells["title"]
+        return next(filter(None, (clean_all(cells.get(key)) for key in self._keys)), ())
 
 
 def _candidates(picture: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from clipaudit.captions.base import CaptionFacts
 from clipaudit.captions.cleaning import Tally
 from clipaudit.captions.matching import PathMatcher, absolute
-from clipaudit.captions.rows import read_rows
+from clipaudit.captions.rows import CAPTION_COLUMNS, read_rows
 from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import count
 
@@ -24,21 +24,28 @@ class TableCaptions:
     Args:
         path: The file; relative names in it start in its folder.
         pictures: All pictures that are scored; see `PathMatcher`.
+        columns: See `read_rows`.
 
     Raises:
         InputError: As `read_rows`.
     """
 
-    def __init__(self, path: Path, pictures: Callable[[], Iterable[str]]) -> None:
-        rows = read_rows(path)
+    def __init__(
+        self,
+        path: Path,
+        pictures: Callable[[], Iterable[str]],
+        columns: tuple[str, ...] = CAPTION_COLUMNS,
+    ) -> None:
+        rows = read_rows(path, columns)
         folder = os.path.dirname(absolute(str(path)))  # noqa: PTH120
         self._name = shown(path.name)
-        self._row_notes = rows.notes()
         self._captions: dict[str, tuple[str, ...]] = {}
         for name, texts in rows.captions.items():
             row = absolute(name, folder)
             before = self._captions.get(row, ())
+            rows.n_repeated += row in self._captions
             self._captions[row] = tuple(dict.fromkeys((*before, *texts)))
+        self._row_notes = rows.notes()
         self._matcher = PathMatcher(self._captions, pictures)
         self._tally = Tally()
         self._lock = threading.Lock()

@@ -11,6 +11,7 @@ import typer
 from clipaudit.cli import messages, options
 from clipaudit.cli.delivery import deliver
 from clipaudit.cli.progress import progress
+from clipaudit.errors import extra_imports
 from clipaudit.evaluation_sets.reading import named_set
 from clipaudit.files import make_folder
 from clipaudit.pipelines.config import EvaluateConfig, ScoreConfig
@@ -101,6 +102,8 @@ def evaluate(
     if out is not None:
         reports.check_destination(out, reports.EVALUATION, force=force)
     if figures is not None:
+        with extra_imports("--figures"):
+            import matplotlib  # noqa: F401 - hours before it is used
         make_folder(figures)
     options.refuse_addresses([*(members or ()), *(nonmembers or ())])
     named = named_set(folder, members or (), nonmembers or ())

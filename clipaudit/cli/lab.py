@@ -13,7 +13,7 @@ from rich.text import Text
 from clipaudit.cli import messages
 from clipaudit.cli.lab_progress import progress
 from clipaudit.cli.words import among, command_line, either
-from clipaudit.errors import ClipAuditError, UsageError
+from clipaudit.errors import ClipAuditError, UsageError, extra_imports
 from clipaudit.features.signals import SIMILARITIES
 from clipaudit.files import expand_home, refuse_link
 from clipaudit.inferrers import RULES
@@ -120,6 +120,9 @@ def show(
     from clipaudit.lab.results import all_results
     from clipaudit.lab.tables import QUANTITIES, tables
 
+    if with_figures:
+        with extra_imports("Drawing figures", "--no-draw does without."):
+            import matplotlib  # noqa: F401
     (measured,) = among([quantity], QUANTITIES, "--quantity")
     (form,) = among([style], STYLES, "--format")
     console = Console(soft_wrap=form == "md")

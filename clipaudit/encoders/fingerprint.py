@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +29,24 @@ def of_module(module: nn.Module, spec: InputSpec, output: Output) -> str:
     The kinds of layers count because tensors alone do not tell GELU from QuickGELU, which give
     different embeddings from the same weights.
     """
+    digest = hashlib.sha256()
+    _add_layers(digest, module)
+    digest.update(_rest(spec, output))
+    return digest.hexdigest()
+
+
+def of_text_module(module: nn.Module, facts: Mapping[str, object]) -> str:
+    """SHA-256 over the tensors and layers of a text tower, and what else makes its results."""
+    digest = hashlib.sha256()
+    _add_layers(digest, module)
+    document = {"format": "clipaudit-text-1", **facts}
+    digest.update(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
+    return digest.hexdigest()
+
+
+def _add_layers(digest: hashlib._Hash, module: nn.Module) -> None:
     import torch
 
-    digest = hashlib.sha256()
     tensors = module.state_dict()
     for name in sorted(tensors):
         if name.endswith("num_batches_tracked"):
@@ -46,8 +61,6 @@ def of_module(module: nn.Module, spec: InputSpec, output: Output) -> str:
         settings = {key: str(getattr(layer, key)) for key in _SETTINGS if hasattr(layer, key)}
         if settings or not any(True for _ in layer.children()):
             digest.update(f"{name} {kind} {sorted(settings.items())}\n".encode())
-    digest.update(_rest(spec, output))
-    return digest.hexdigest()
 
 
 def of_files(paths: Sequence[Path], spec: InputSpec, output: Output) -> str:

@@ -35,59 +35,91 @@ def download(repo: str, names: Sequence[str], by_path: str, *, offline: bool) ->
     Raises:
         EncoderError: No such file, no network, no space; says what to fetch, and from where.
     """
-    from huggingface_hub import constants, errors, hf_hub_download
+    from huggingface_hub import constants
 
-    _refuse_without_home(constants.HF_HUB_CACHE, "HF_HOME")
-    offline = offline or constants.HF_HUB_OFFLINE
-    endpoint = constants.ENDPOINT
-    url = f"{endpoint}/{repo}/resolve/main/{names[0]}"
-    fetch = f"fetch {url} where there is a network and {by_path}"
     for name in names:
-        try:
-            with quiet():
-                path = hf_hub_download(repo, name, local_files_only=offline)
-            return Path(path)
-        except errors.GatedRepoError as error:
-            raise EncoderError(
-                f"{repo} gives its weights only to people who accepted its terms",
-                f"Accept them at {endpoint}/{repo}, then run `hf auth login`.",
-            ) from error
-        except errors.RepositoryNotFoundError as error:
-            raise EncoderError(
-                f"{endpoint} has no repository {repo}, or only for people who are logged in",
-                f"Check the name; for a private one run `hf auth login`. Or {by_path}.",
-            ) from error
-        except errors.LocalEntryNotFoundError as error:
-            if offline:
-                continue
-            _refuse_if_disk_is_full(error, constants.HF_HUB_CACHE)
-            raise EncoderError(
-                f"cannot download {name} of {repo}: {_reason(error, endpoint)}",
-                f"Check the network (HF_ENDPOINT is {endpoint}) and run it again. Or {fetch}.",
-            ) from error
-        except errors.EntryNotFoundError:
-            _LOG.debug("%s has no %s", repo, name)
-        except errors.HFValidationError as error:
-            raise EncoderError(
-                f"{repo!r} is no name of a repository on the hub", "Write hf-hub:ORGANISATION/NAME."
-            ) from error
-        except Exception as error:
-            # The library lets through what its HTTP client, its cache and the disk raise.
-            _refuse_if_disk_is_full(error, constants.HF_HUB_CACHE)
-            raise EncoderError(
-                f"the download of {name} from {repo} broke off: {_reason(error, endpoint)}",
-                f"Run it again. Or {fetch}.",
-            ) from error
-    if offline:
+        path = _find(repo, name, names[0], by_path, offline=offline)
+        if path is not None:
+            return path
+    endpoint = constants.ENDPOINT
+    if offline or constants.HF_HUB_OFFLINE:
         raise EncoderError(
             f"{' or '.join(names)} of {repo} is not in the cache {constants.HF_HUB_CACHE}, "
             "and offline nothing is downloaded (--offline, or HF_HUB_OFFLINE is set)",
-            f"Run it once with a network; HF_HOME moves the cache. Or {fetch}.",
+            f"Run it once with a network; HF_HOME moves the cache. Or "
+            f"{_fetch_by_hand(repo, names[0], by_path)}.",
         )
     raise EncoderError(
         f"{repo} has no {' nor '.join(names)}",
         f"See which files it has at {endpoint}/{repo}; {by_path}.",
     )
+
+
+def download_all(repo: str, names: Sequence[str], by_path: str, *, offline: bool) -> list[Path]:
+    """All of several files that a repository has; see `download`.
+
+    Raises:
+        EncoderError: No network, no space; says what to fetch, and from where.
+    """
+    found = [_find(repo, name, name, by_path, offline=offline) for name in names]
+    return [path for path in found if path is not None]
+
+
+def _find(repo: str, name: str, best: str, by_path: str, *, offline: bool) -> Path | None:
+    """A file of a repository; None where it has none or, offline, where the cache has none.
+
+    Raises:
+        EncoderError: See `download`.
+    """
+    from huggingface_hub import constants, errors, hf_hub_download
+
+    _refuse_without_home(constants.HF_HUB_CACHE, "HF_HOME")
+    offline = offline or constants.HF_HUB_OFFLINE
+    endpoint = constants.ENDPOINT
+    fetch = _fetch_by_hand(repo, best, by_path)
+    try:
+        with quiet():
+            path = hf_hub_download(repo, name, local_files_only=offline)
+        return Path(path)
+    except errors.GatedRepoError as error:
+        raise EncoderError(
+            f"{repo} gives its weights only to people who accepted its terms",
+            f"Accept them at {endpoint}/{repo}, then run `hf auth login`.",
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise EncoderError(
+            f"{endpoint} has no repository {repo}, or only for people who are logged in",
+            f"Check the name; for a private one run `hf auth login`. Or {by_path}.",
+        ) from error
+    except errors.LocalEntryNotFoundError as error:
+        if offline:
+            return None
+        _refuse_if_disk_is_full(error, constants.HF_HUB_CACHE)
+        raise EncoderError(
+            f"cannot download {name} of {repo}: {_reason(error, endpoint)}",
+            f"Check the network (HF_ENDPOINT is {endpoint}) and run it again. Or {fetch}.",
+        ) from error
+    except errors.EntryNotFoundError:
+        _LOG.debug("%s has no %s", repo, name)
+        return None
+    except errors.HFValidationError as error:
+        raise EncoderError(
+            f"{repo!r} is no name of a repository on the hub", "Write hf-hub:ORGANISATION/NAME."
+        ) from error
+    except Exception as error:
+        # The library lets through what its HTTP client, its cache and the disk raise.
+        _refuse_if_disk_is_full(error, constants.HF_HUB_CACHE)
+        raise EncoderError(
+            f"the download of {name} from {repo} broke off: {_reason(error, endpoint)}",
+            f"Run it again. Or {fetch}.",
+        ) from error
+
+
+def _fetch_by_hand(repo: str, name: str, by_path: str) -> str:
+    from huggingface_hub import constants
+
+    url = f"{constants.ENDPOINT}/{repo}/resolve/main/{name}"
+    return f"fetch {url} where there is a network and {by_path}"
 
 
 def download_url(url: str, by_path: str, *, offline: bool, sha256_prefix: str | None) -> Path:

@@ -12,24 +12,27 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_HUB = "huggingface_hub"
-"""It logs each of its five retries on a handler of its own; how they end, our error says."""
+_LOUD = ("huggingface_hub", "transformers")
+"""They have a handler of their own. The one logs each of its five retries, and how they end, our
+error says; the other what it thinks of a configuration."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Warnings are dropped, and log lines reach only handlers that were there before."""
     silent = logging.NullHandler()
-    root, hub = logging.getLogger(), logging.getLogger(_HUB)
-    level = hub.level
+    root = logging.getLogger()
+    levels = {name: logging.getLogger(name).level for name in _LOUD}
     root.addHandler(silent)
-    hub.setLevel(logging.ERROR)
+    for name in _LOUD:
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        hub.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
         root.removeHandler(silent)
 
 

@@ -77,7 +77,7 @@ def _try(rule: Rule, card: Card) -> None:
     """Raise a ValueError or KeyError where the weights are not those of such a rule."""
     if any(array.dtype != np.float32 for array in rule.arrays().values()):
         raise ValueError("the weights are not all float32")
-    reads_views = card.reads.what != "norm"
+    reads_views = card.reads.reads_views
     if not 2 * reads_views <= card.reads.n_views <= _MAX_VIEWS * reads_views:
         raise ValueError(f"n_views is not within 2 and {_MAX_VIEWS}")
     if card.reads.has_reference not in forms(card.kind, has_reference=True):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipaudit.blind.adjust import adjusted_auc
+from clipaudit.blind.captions import caption_trial
 from clipaudit.blind.trial import BlindTrial, blind_trial, looked_at
 from clipaudit.errors import InputError
 from clipaudit.evaluation_sets.reading import Sides, read_set
@@ -71,7 +72,11 @@ def evaluate(
     )
     with open_store(is_wanted=scoring.use_store) as store:
         known = KnownPictures(
-            scoring.limits, scoring.n_workers, store, needs_appearance=lambda _: config.blind
+            scoring.limits,
+            scoring.n_workers,
+            store,
+            needs_appearance=lambda _: config.blind,
+            keeps_captions=config.blind,
         )
         return _evaluate(found, config, known, on_progress)
 
@@ -107,7 +112,8 @@ def _evaluate(
         )
     _require(members, len(pair.first), name_of_members)
     _require(nonmembers, len(pair.second), name_of_nonmembers)
-    trial = _blind_trial(pair, found, known, scoring.seed) if config.blind else None
+    trials = _blind_trials(pair, found, known, scoring.seed) if config.blind else ()
+    trial = trials[0] if trials else None
     scored = (*members.scored, *nonmembers.scored)
     n_apart = sum(row.sha256 not in pair.left_out for row in scored)
     options = {"limit": scoring.limit, "blind": config.blind, "allow_overlap": config.allow_overlap}
@@ -120,10 +126,11 @@ def _evaluate(
         n_same=n_apart - len(pair.first) - len(pair.second),
         skipped=_skipped(members, nonmembers, found),
         shared=tuple(SharedPicture(*match) for match in pair.shared),
-        methods=_methods(audit, pair, trial, scoring),
+        methods=_methods(audit, pair, trials, scoring),
         similarity=_histogram(audit, pair),
         blind=trial.report if trial else None,
         blind_missing=trial.reason if trial else "",
+        blind_captions=trials[1].report if len(trials) > 1 else None,
     )
 
 
@@ -161,7 +168,10 @@ def _require(part: Audit, n_left: int, side: str) -> None:
     )
 
 
-def _blind_trial(pair: Pair, found: EvaluationSet, known: KnownPictures, seed: int) -> BlindTrial:
+def _blind_trials(
+    pair: Pair, found: EvaluationSet, known: KnownPictures, seed: int
+) -> tuple[BlindTrial, ...]:
+    """What can be told from the pictures, and where captions were read what from those."""
     families = {
         image_id: found.families[path]
         for paths in (pair.first, pair.second)
@@ -171,7 +181,10 @@ def _blind_trial(pair: Pair, found: EvaluationSet, known: KnownPictures, seed: i
     between = ("members", "non-members")
     paths = {key: side[key] for side in (pair.first, pair.second) for key in looked_at(side)}
     appearances = known.appearances(paths)
-    return blind_trial(pair.first, pair.second, appearances, seed, between, families)
+    trial = blind_trial(pair.first, pair.second, appearances, seed, between, families)
+    if not known.captions or trial.report is None:
+        return (trial,)
+    return trial, caption_trial(pair.first, pair.second, known.captions, seed, between, families)
 
 
 def _skipped(members: Audit, nonmembers: Audit, found: EvaluationSet) -> dict[str, int]:
@@ -188,11 +201,12 @@ def _truth(pair: Pair) -> tuple[list[str], BoolArray]:
 
 
 def _methods(
-    audit: Audit, pair: Pair, trial: BlindTrial | None, scoring: ScoreConfig
+    audit: Audit, pair: Pair, trials: Sequence[BlindTrial], scoring: ScoreConfig
 ) -> tuple[MethodFigures, ...]:
     image_ids, is_member = _truth(pair)
     inferrers = audit.run.inferrers
     names = tuple(dict.fromkeys(scoring.inferrers)) or tuple(facts.name for facts in inferrers)
+    blind = _blind_scores(trials)
     methods = []
     for name, facts in zip(names, inferrers, strict=True):
         scores = unique_scores(audit, facts.name)
@@ -203,12 +217,23 @@ def _methods(
             is_member,
             audit.run.seed,
         )
-        if trial is not None and trial.report is not None:
-            same_pictures = _column(scores, trial.image_ids)
-            adjusted = adjusted_auc(same_pictures, trial.report.scores, trial.is_first)
+        if blind is not None:
+            same_pictures = _column(scores, trials[0].image_ids)
+            adjusted = adjusted_auc(same_pictures, blind, trials[0].is_first)
             method = replace(method, adjusted=adjusted)
         methods.append(method)
     return tuple(methods)
+
+
+def _blind_scores(trials: Sequence[BlindTrial]) -> FloatArray | None:
+    """How much each picture looks like a member: the mean of what its trials say."""
+    reports = [trial.report for trial in trials]
+    if not reports or not all(reports):
+        return None
+    if len({trial.image_ids for trial in trials}) > 1:  # a file went while it was looked at
+        reports = reports[:1]
+    scores: FloatArray = np.mean([report.scores for report in reports if report], axis=0)
+    return scores
 
 
 def _histogram(audit: Audit, pair: Pair) -> Histogram:

@@ -21,6 +21,7 @@ from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.inferrer_choice import fitting_inferrers, named_inferrers
 from clipaudit.pipelines.outcomes import Outcome, row_of, score_batch
 from clipaudit.pipelines.read_ahead import ReadAhead, count_ahead
+from clipaudit.pipelines.reference_choice import choose_references
 from clipaudit.pipelines.run_facts import run_facts
 from clipaudit.results.audit import Audit
 
@@ -115,8 +116,8 @@ def score_into(
         ClipAuditError: As `score`; the sink has the rows that were done before.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
-    paths = list(paths)
     n_views_ahead = count_ahead(paths, config) * (config.n_views + 1)
+    config = replace(config, references=choose_references(config.encoder, config.references))
     named = named_inferrers(config)
     encoder = load_encoder(config.encoder, replace(config.options, n_views_ahead=n_views_ahead))
     references = load_references(config.references, config.options, encoder.info)

@@ -77,13 +77,14 @@ class ScoringOptions:
         tuple[str, ...],
         Option(
             "An encoder like it that was not trained on these pictures. It sees the very same "
-            "views, and inferrers that read both tell more; may be repeated.",
+            "views, and inferrers that read both tell more; may be repeated. `auto` takes the "
+            "first on this machine that `clipaudit encoders references` lists.",
             ENCODER,
             "--reference",
             default="none",
             meaning="Specs of encoders like it that were not trained on these pictures. They see "
             "the very same views, for inferrers that read both; of several, the mean of their "
-            "signals is read.",
+            "signals is read. `auto` takes the first on this machine that could serve.",
         ),
     ] = ()
     output: Annotated[

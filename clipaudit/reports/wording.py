@@ -135,12 +135,23 @@ def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, 
             "is not to be picked afterwards"
         )
         yield "Which one", (which,)
-    outcome = {
-        "different": "the two differ in what needs no encoder: this is no fair control",
-        "alike": "no difference was found that needs no encoder; there may be others",
-        "too few": "whether the two differ in what needs no encoder could not be tried",
-    }[comparison.blind.outcome]
-    yield "Fair control?", (f"{outcome}: {comparison.blind.text}",)
+    checks = [f"{_FAIR[comparison.blind.outcome]}: {comparison.blind.text}"]
+    if comparison.captions is not None:
+        found = _FAIR_CAPTIONS[comparison.captions.outcome]
+        checks.append(f"{found}: {comparison.captions.text}")
+    yield "Fair control?", tuple(checks)
+
+
+_FAIR = {
+    "different": "the two differ in what needs no encoder: this is no fair control",
+    "alike": "no difference was found that needs no encoder; there may be others",
+    "too few": "whether the two differ in what needs no encoder could not be tried",
+}
+_FAIR_CAPTIONS = {
+    "different": "the captions alone tell the two apart: this is no fair control",
+    "alike": "no difference was found between the captions; there may be others",
+    "too few": "whether the captions tell the two apart could not be tried",
+}
 
 
 def copies(n: int) -> str:

@@ -144,6 +144,8 @@ class Evaluation:
         similarity: How the mean similarity is spread.
         blind: What tells the sides apart without the encoder; None where there is nothing.
         blind_missing: Why there is nothing, though it was asked for; else empty.
+        blind_captions: What tells them apart by their captions alone; None where there is
+            nothing, or no captions were read.
     """
 
     run: Run
@@ -158,11 +160,17 @@ class Evaluation:
     similarity: Histogram
     blind: BlindReport | None
     blind_missing: str = ""
+    blind_captions: BlindReport | None = None
+
+    @property
+    def blind_reports(self) -> tuple[BlindReport, ...]:
+        """What there is of both, pictures first."""
+        return tuple(report for report in (self.blind, self.blind_captions) if report)
 
     @property
     def is_confounded(self) -> bool:
         """Whether members and non-members differ in what no encoder is needed to see."""
-        return self.blind is not None and self.blind.is_confounded
+        return any(report.is_confounded for report in self.blind_reports)
 
     @property
     def summary(self) -> str:

@@ -48,15 +48,13 @@ def build(architecture: Architecture, size_px: int, seed: int, head: Head = "mlp
 
 
 def _head(kind: Head, width: int) -> nn.Module:
-    from lightly.models.modules.heads import BYOLProjectionHead, MoCoProjectionHead
     from torch import nn
+
+    from clipaudit.shadow.contrastive import TwoLayers
 
     if kind == "linear":
         return nn.Linear(width, PROJECTION_DIM)
-    made: nn.Module = (MoCoProjectionHead if kind == "mlp" else BYOLProjectionHead)(
-        width, width, PROJECTION_DIM
-    )
-    return made
+    return TwoLayers(width, width, PROJECTION_DIM, has_batch_norm=kind == "mlp-bn")
 
 
 def _resnet18(size_px: int) -> tuple[nn.Module, int]:

@@ -1,8 +1,8 @@
 """Contrastive pre-training of a shadow encoder.
 
-The augmentations are `clipaudit.features.views`, the losses and the momentum update are lightly's.
-All randomness of an epoch comes from (seed, epoch), so a run that was killed and continued ends
-with the weights of one that was not.
+The augmentations are `clipaudit.features.views`, the losses and the momentum update
+`clipaudit.shadow.contrastive`. All randomness of an epoch comes from (seed, epoch), so a run that
+was killed and continued ends with the weights of one that was not.
 """
 
 from __future__ import annotations
@@ -142,30 +142,27 @@ def _finished(net: nn.Module) -> nn.Module:
 
 def _start(size_px: int, config: PretrainConfig, device: str) -> Trainer:
     import torch
-    from lightly.loss import NegativeCosineSimilarity, NTXentLoss
-    from lightly.models.modules.heads import BYOLPredictionHead
-    from lightly.models.utils import deactivate_requires_grad
+
+    from clipaudit.shadow.contrastive import InfoNCE, NegativeCosine, TwoLayers
 
     method = METHODS[config.algorithm]
     net = architectures.build(config.architecture, size_px, config.seed, method.head)
     net = net.to(device).to(memory_format=torch.channels_last)
     momentum_net = predictor = None
     if method.has_momentum:
-        momentum_net = copy.deepcopy(net)
-        deactivate_requires_grad(momentum_net)
+        momentum_net = copy.deepcopy(net).requires_grad_(requires_grad=False)
     trained = list(net.parameters())
     dim = architectures.PROJECTION_DIM
     loss: nn.Module
     if method.has_predictor:
         with lent_to_torch(derive(config.seed, "predictor", "pre-training") % 2**63):
-            predictor = BYOLPredictionHead(dim, 2 * dim, dim).to(device).train()
+            predictor = TwoLayers(dim, 2 * dim, dim, has_batch_norm=True).to(device).train()
         trained += list(predictor.parameters())
-        loss = NegativeCosineSimilarity()
+        loss = NegativeCosine()
     else:
         with lent_to_torch(derive(config.seed, "queue", "pre-training") % 2**63):
-            # The queue starts as random unit vectors.
-            queue = (config.queue, dim) if method.has_queue else 0
-            loss = NTXentLoss(config.tau, queue).to(device)
+            queue = (config.queue, dim) if method.has_queue else None
+            loss = InfoNCE(config.tau, queue).to(device)
     optimizer = torch.optim.AdamW(
         trained, lr=config.learning_rate, weight_decay=config.weight_decay
     )
@@ -175,7 +172,8 @@ def _start(size_px: int, config: PretrainConfig, device: str) -> Trainer:
 def _step(trainer: Trainer, views: Tensor, config: PretrainConfig) -> float:
     """One step on two views of each image, shape (n, 2, 3, size_px, size_px)."""
     import torch
-    from lightly.models.utils import update_momentum
+
+    from clipaudit.shadow.contrastive import update_momentum
 
     first, second = views.unbind(1)
     mixed = torch.autocast(

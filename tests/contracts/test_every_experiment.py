@@ -12,6 +12,7 @@ from clipaudit.lab.experiments import EXPERIMENTS, experiment_kind
 from clipaudit.lab.experiments.base import ExperimentKind
 from clipaudit.lab.plan import make_plan
 from clipaudit.lab.results import read_results
+from tests.made.examples import entry, example
 from tests.made.labs import SMALL, made_up_splits, matrix_of
 
 FOR_ALL = {
@@ -67,37 +68,12 @@ def test_a_kind_that_does_not_exist_is_an_error_that_offers_the_nearest():
 
 # --- a new one ----------------------------------------------------------------------------------
 
-TOY = """
-from clipaudit.lab.experiments.base import ExperimentKind
-from clipaudit.lab.judging import judge_scores, truth
-from clipaudit.seeding import stream
-
-
-class Coins(ExperimentKind):
-    title = "Coins"
-    setting = "tosses"
-    remark = "Paper: says nothing of coins."
-    is_numeric = True
-
-    def cells(self, repetition):
-        for n_tosses in (1, 2):
-            yield repetition.cell(str(n_tosses))
-
-    def judge(self, cell, plan, outputs, kinds):
-        yield from super().judge(cell, plan, outputs, kinds)
-        is_member = truth(plan.units[cell.target])
-        numbers = stream(cell.seed, "coin", "toy")
-        tosses = numbers.integers(0, 2, (int(cell.setting), len(is_member)))
-        for output in outputs:
-            yield judge_scores(cell, output, "coin", tosses.mean(axis=0), is_member, 0.5)
-"""
-
 
 def test_a_new_experiment_is_one_module_and_one_line(small_lab, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CLIPAUDIT_CACHE_DIR", str(tmp_path / "cache"))
-    (tmp_path / "toy_experiment.py").write_text(TOY)
+    kind, place = entry(example("experiment").install(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(EXPERIMENTS, "coins", "toy_experiment:Coins")
+    monkeypatch.setitem(EXPERIMENTS, kind, place)
     matrix_with(tmp_path, "coins")
     lab = Path(shutil.copytree(small_lab.folder, tmp_path / "lab"))  # the encoders are there
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from clipaudit.encoders.base import EncoderOptions, InputSpec
+from clipaudit.encoders.base import EncoderOptions, InputSpec, Output
 from tests.made.present import present
 
 SIDE = 32
@@ -224,6 +224,55 @@ def from_moco(folder: Path, touch: Touch) -> Made:
     describe(path)
     options = EncoderOptions(architecture="timm:resnet10t")
     return Made(f"state-dict:{path}", options, nn.Sequential(net, head))
+
+
+class _Halves(nn.Module):
+    """The image half of a model of transformers, as its library runs it."""
+
+    def __init__(self, model: Any, output: str) -> None:
+        super().__init__()
+        self.model, self.output = model, output
+
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        half = self.model.vision_model if self.output == "trunk" else self.model.get_image_features
+        pooled: torch.Tensor = half(pixel_values=views).pooler_output
+        return pooled
+
+
+def transformers_vision_folder(
+    folder: Path, touch: Touch, kind: str = "CLIP", output: Output = "embedding"
+) -> Made:
+    """A model of pictures and captions, without tokenizer, as the transformers library saves it."""
+    import transformers
+
+    half = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    half |= {"num_attention_heads": 2}
+    config = getattr(transformers, f"{kind}Config")(
+        text_config={**half, "vocab_size": 64, "eos_token_id": 1, "bos_token_id": 0},
+        vision_config={**half, "image_size": SIDE, "patch_size": 8},
+    )
+    config.projection_dim = 16
+    model = seeded(lambda: getattr(transformers, f"{kind}Model")(config), lambda _: None)
+    touch(model.vision_model)
+    folder.mkdir(exist_ok=True)
+    model.save_pretrained(folder)
+    said = {"size": {"shortest_edge": 40}, "do_center_crop": True, "crop_size": SIDE, "resample": 3}
+    said |= {"image_mean": INPUT.mean, "image_std": INPUT.std}
+    (folder / "preprocessor_config.json").write_text(json.dumps(said))
+    options = EncoderOptions(backend="torch", output=output)
+    return Made(f"transformers:{folder}", options, _Halves(model, output), output=output)
+
+
+def from_transformers(folder: Path, touch: Touch) -> Made:
+    return transformers_vision_folder(folder, touch)
+
+
+def from_transformers_trunk(folder: Path, touch: Touch) -> Made:
+    return transformers_vision_folder(folder, touch, output="trunk")
+
+
+def from_transformers_of_siglip(folder: Path, touch: Touch) -> Made:
+    return transformers_vision_folder(folder, touch, "Siglip")
 
 
 def from_timm(folder: Path, touch: Touch) -> Made:

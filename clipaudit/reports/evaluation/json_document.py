@@ -45,6 +45,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
         "similarity": asdict(evaluation.similarity),
         "blind": None if evaluation.blind is None else _blind(evaluation.blind),
         "blind_missing": evaluation.blind_missing,
+        "blind_captions": evaluation.blind_captions and _blind(evaluation.blind_captions),
         "run": asdict(evaluation.run),
     }
 

@@ -61,7 +61,6 @@ def _parts(evaluation: Evaluation, width: int) -> Iterator[RenderableType]:
 
 def _confounded(evaluation: Evaluation) -> Panel:
     """The line that has to be read before any figure, and what is left of the AUCs."""
-    assert evaluation.blind is not None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     for title in ("inferrer", "AUC", "left after adjusting", "members with counterparts"):
         table.add_column(title, justify="left" if title == "inferrer" else "right")
@@ -82,9 +81,10 @@ def _confounded(evaluation: Evaluation) -> Panel:
         "encoder. Above 0.5 it is due to membership, or to differences that the classifiers did "
         "not see."
     )
-    sentence = Text(evaluation.blind.sentence(), style="bold")
+    reports = evaluation.blind_reports
+    sentences = [Text(found.sentence(), style="bold") for found in reports if found.is_confounded]
     return panel(
-        "Confounded", sentence, table, *notes, Text(reading, style="italic"), colour="yellow"
+        "Confounded", *sentences, table, *notes, Text(reading, style="italic"), colour="yellow"
     )
 
 
@@ -218,9 +218,9 @@ def _facts(evaluation: Evaluation) -> Panel:
             "a potential member was public when the encoder was trained, so perhaps it was used; "
             "those that were not pull every figure down",
         )
-    if evaluation.blind is not None and not evaluation.is_confounded:
-        facts.add("Blind baseline", evaluation.blind.sentence())
-    elif evaluation.blind is None:
+    silent = [report for report in evaluation.blind_reports if not report.is_confounded]
+    facts.add("Blind baseline", *(report.sentence() for report in silent))
+    if evaluation.blind is None:
         why = evaluation.blind_missing or "left out with --no-blind"
         facts.add(
             "Blind baseline",

@@ -204,7 +204,7 @@ def _limits_of_the_control(audit: Audit) -> Iterator[tuple[str, str]]:
         "different": "Here the two sets do differ in that.",
         "alike": "Here no such difference was found; there may be others.",
         "too few": "Here that could not be tried.",
-    }[audit.comparison.blind.outcome]
+    }[audit.comparison.fairness]
     choice = (
         "The comparison takes it that the control differs from the suspects in nothing but that "
         "it cannot have been used. What can be seen without the encoder can be checked. "

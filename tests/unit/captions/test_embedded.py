@@ -134,7 +134,9 @@ def test_what_is_not_there_is_counted():
     source.captions_of("b.jpg", picture("JPEG", exif=described("SONY DSC")))
     assert source.facts.source == "embedded metadata"
     assert source.facts.notes == (
-        "Embedded captions: 1 picture with a description that a camera or a program wrote, "
-        "which is not used",
+        (
+            "Embedded captions: 1 picture with a description that a camera or a program wrote, "
+            "which is not used"
+        ),
         "Embedded captions: 2 pictures without one",
     )

@@ -100,7 +100,7 @@ def test_show_takes_a_slip_for_one(command):
     ],
 )
 def test_show_answers_what_is_typed_by_the_name_that_scores(command, typed, name):
-    from clipaudit.encoders.backends.open_clip import wrong_gelu
+    from clipaudit.encoders.backends.open_clip.names import wrong_gelu
 
     code, out, err = command("encoders", "show", typed)
     assert (code, err) == (0, "")

@@ -8,8 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from clipaudit.encoders.backends import open_clip as ours
-from clipaudit.encoders.backends.open_clip import wrong_gelu
+from clipaudit.encoders.backends.open_clip.names import preprocessing_of, wrong_gelu
 from clipaudit.encoders.base import EncoderOptions, InputOverrides
 from clipaudit.encoders.spec import load_encoder
 from clipaudit.errors import EncoderError
@@ -102,7 +101,7 @@ def test_the_preprocessing_of_a_tag_is_its_own():
     import open_clip
 
     for model, tag in open_clip.list_pretrained():
-        assert {"mean", "std", "interpolation"} <= dict(ours._preprocessing(model, tag)).keys()
+        assert {"mean", "std", "interpolation"} <= dict(preprocessing_of(model, tag)).keys()
 
 
 def test_only_a_wrong_activation_is_wrong():

@@ -1,26 +1,27 @@
-"""open_clip: every model and pretrained tag, a checkpoint file, a hub repository, a folder.
+"""The image half of open_clip's models.
 
 Models are built by open_clip itself, with a text tower of one token, because only the visual
-one is used; its weights are then read alone from the checkpoint. That needs half of the memory,
-works for towers whose text half needs further packages, and never runs open_clip's own loader,
-which falls back to plain unpickling.
+one is used here; its weights are then read alone from the checkpoint. That needs half of the
+memory, works for towers whose text half needs further packages, and never runs open_clip's own
+loader, which falls back to plain unpickling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from reprlib import repr as repr_of
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
-from clipaudit.encoders import hub, sidecar, weights
+from clipaudit.encoders import sidecar, weights
+from clipaudit.encoders.backends.open_clip import names
 from clipaudit.encoders.base import LARGEST_PX, Encoder, EncoderOptions, InputSpec, Output
 from clipaudit.encoders.checkpoints import find_prefix
 from clipaudit.encoders.model_files import check_is_file, read_description
 from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.encoders.towers import Tower, no_trunk, ready, refuse_overrides
-from clipaudit.errors import EncoderError, did_you_mean, nearest
+from clipaudit.errors import EncoderError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,10 +33,6 @@ _NO_TEXT: dict[str, Any] = {
     "heads": 1,
     "layers": 1,
 }
-_SAFE, _PICKLE = "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
-_CONFIG = "open_clip_config.json"
-_IN_FOLDER = (_SAFE, "open_clip_pytorch_model.safetensors", "model.safetensors", _PICKLE)
-_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 
 def load(name: str, options: EncoderOptions) -> Encoder:
@@ -44,7 +41,7 @@ def load(name: str, options: EncoderOptions) -> Encoder:
     Raises:
         EncoderError: See `load_encoder`.
     """
-    return ready(_tower(name, options), options)
+    return ready(_from_name(names.find_by_name(name, options), options), options)
 
 
 def load_from_hub(name: str, options: EncoderOptions) -> Encoder:
@@ -53,10 +50,7 @@ def load_from_hub(name: str, options: EncoderOptions) -> Encoder:
     Raises:
         EncoderError: See `load_encoder`.
     """
-    by_path = "pass a folder with it and its weights as local-dir:FOLDER"
-    config = hub.download(name, [_CONFIG], by_path, offline=options.offline)
-    checkpoint = hub.download(name, [_SAFE, _PICKLE], by_path, offline=options.offline)
-    return ready(_from_folder(f"hf-hub:{name}", config, checkpoint, options), options)
+    return ready(_from_folder(names.find_in_hub(name, options), options), options)
 
 
 def load_from_folder(name: str, options: EncoderOptions) -> Encoder:
@@ -65,29 +59,7 @@ def load_from_folder(name: str, options: EncoderOptions) -> Encoder:
     Raises:
         EncoderError: See `load_encoder`.
     """
-    folder = Path(name).expanduser()
-    config = folder / _CONFIG
-    if not config.is_file():
-        raise EncoderError(
-            f"there is no {config}",
-            "local-dir: takes a folder as open_clip saves it: that file beside the weights.",
-        )
-    found = [folder / name for name in _IN_FOLDER if (folder / name).is_file()]
-    found += sorted(folder.glob("*.safetensors"))
-    if not found:
-        raise EncoderError(
-            f"{folder} holds no weights", f"Put {' or '.join(_IN_FOLDER[:2])} beside {_CONFIG}."
-        )
-    return ready(_from_folder(f"local-dir:{name}", config, found[0], options), options)
-
-
-def published() -> Iterator[tuple[str, Output]]:
-    """Every MODEL/TAG but those that join weights with a wrong activation, and its output."""
-    import open_clip
-
-    for model, tag in open_clip.list_pretrained():
-        if not wrong_gelu(model, tag):
-            yield f"{model}/{tag}", "embedding"
+    return ready(_from_folder(names.find_in_folder(name), options), options)
 
 
 def from_checkpoint(spec: str, model: str, checkpoint: Path, options: EncoderOptions) -> Tower:
@@ -102,10 +74,10 @@ def from_checkpoint(spec: str, model: str, checkpoint: Path, options: EncoderOpt
     """
     import open_clip
 
-    _known_model(model)
+    names.require_model(model)
     check_is_file(checkpoint)
     tags = open_clip.list_pretrained_tags_by_model(model)
-    known = {_preprocessing(model, tag) for tag in tags} or {()}
+    known = {names.preprocessing_of(model, tag) for tag in tags} or {()}
     has_preprocessing = checkpoint.with_suffix(".json").exists() or options.input.mean is not None
     if len(known) == 1 and not has_preprocessing:
         visual = _build(model, dict(next(iter(known))))
@@ -124,111 +96,24 @@ def from_checkpoint(spec: str, model: str, checkpoint: Path, options: EncoderOpt
     return Tower(spec, visual, spec_in, output, auto_onnx=True)
 
 
-def _tower(name: str, options: EncoderOptions) -> Tower:
-    import open_clip
-
-    model, _, tag = name.partition("/")
-    _known_model(model, name)
-    tags = open_clip.list_pretrained_tags_by_model(model)
-    if not tag:
-        listed = ", ".join(f"{model}/{known}" for known in tags)
-        raise EncoderError(
-            f"{model} is an architecture; which weights?",
-            f"Write one of {listed}, or {model}/PATH of a checkpoint."
-            if tags
-            else f"Nobody published weights of it; write {model}/PATH of a checkpoint.",
-        )
-    # open_clip itself writes laion2b-s34b-b79k and LAION2B_S34B_B79K as laion2b_s34b_b79k.
-    clean = tag.lower().replace("-", "_")
-    if clean not in tags:
-        path = Path(tag).expanduser()
-        if path.is_file() or path.suffix in (".pt", ".pth", ".bin", ".safetensors"):
-            return from_checkpoint(name, model, path, options)
-        listed = ", ".join(tags) if tags else "none are published"
-        raise EncoderError(
-            f"{model} has no weights called {tag!r}",
-            did_you_mean(clean, tags, f"Weights of {model}: {listed}; or a path to a checkpoint."),
-        )
-    if wrong_gelu(model, clean):
-        # open_clip merely warns, and the embeddings would be only somewhat off.
-        raise EncoderError(
-            f"the weights {clean} were trained with QuickGELU, and {model} has GELU",
-            f"Use {model}-quickgelu/{clean}.",
-        )
-    checkpoint = _download(model, clean, options)
+def _from_name(found: names.Weights, options: EncoderOptions) -> Tower:
+    if found.tag is None:
+        return from_checkpoint(found.spec, found.model, found.checkpoint, options)
     visual = _build(
-        model, dict(_preprocessing(model, clean)), force_quick_gelu=_needs_quick_gelu(model, clean)
+        found.model,
+        dict(names.preprocessing_of(found.model, found.tag)),
+        force_quick_gelu=found.needs_quick_gelu,
     )
-    spec_in = _input(visual, name)
-    refuse_overrides(options, spec_in, name)
-    visual, output = _cut(_fill(visual, checkpoint, model), options.output, name)
-    return Tower(f"{model}/{clean}", visual, spec_in, output, auto_onnx=True)
+    return _tower(found, visual, options)
 
 
-def _known_model(model: str, name: str | None = None) -> None:
-    import open_clip
-
-    models = _models()
-    if model in models:
-        return
-    specs = [f"{known}/{tag}" for known, tag in open_clip.list_pretrained()]
-    near = nearest(name, specs) if name and "/" in name else []
-    hint = (
-        "`clipaudit encoders --search WORD` looks for one; "
-        "other libraries need a scheme, such as timm:NAME."
-    )
-    raise EncoderError(
-        f"open_clip has no model called {model!r}",
-        f"Did you mean {' or '.join(near)}?" if near else did_you_mean(model, models, hint),
-    )
-
-
-def wrong_gelu(model: str, tag: str) -> bool:
-    """Whether weights were trained with QuickGELU, and the model of this name has GELU.
-
-    OpenAI's weights always mean QuickGELU, as open_clip documents, so they never are.
-    """
-    alias = f"{model}-quickgelu"
-    return tag != "openai" and _needs_quick_gelu(model, tag) and alias in _models()
-
-
-def _needs_quick_gelu(model: str, tag: str) -> bool:
-    import open_clip
-
-    has = bool(open_clip.get_model_config(model).get("quick_gelu"))
-    needs = bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu"))
-    return needs and not has
-
-
-def _models() -> list[str]:
-    import open_clip
-
-    models: list[str] = open_clip.list_models()
-    return models
-
-
-def _preprocessing(model: str, tag: str) -> tuple[tuple[str, Any], ...]:
-    import open_clip
-
-    config = open_clip.get_pretrained_cfg(model, tag)
-    return tuple((key, config[key]) for key in _PREPROCESSING if key in config)
-
-
-def _download(model: str, tag: str, options: EncoderOptions) -> Path:
-    import open_clip
-
-    config = open_clip.get_pretrained_cfg(model, tag)
-    # A file does not say that it wants QuickGELU; the name of its architecture has to.
-    architecture = f"{model}-quickgelu" if _needs_quick_gelu(model, tag) else model
-    by_path = f"pass it as --encoder {architecture}/PATH"
-    repository, url = config.get("hf_hub", ""), config.get("url", "")
-    if repository:
-        repository, _, file = repository.rpartition("/")
-        names = [f"{Path(file).stem}.safetensors", file] if file else [_SAFE, _PICKLE]
-        return hub.download(
-            repository, list(dict.fromkeys(names)), by_path, offline=options.offline
-        )
-    return hub.download_url(url, by_path, offline=options.offline, sha256_prefix=None)
+def _tower(found: names.Weights, visual: Any, options: EncoderOptions) -> Tower:
+    """The tower of a visual half that says itself how its pictures are prepared."""
+    spec_in = _input(visual, found.spec)
+    refuse_overrides(options, spec_in, found.spec)
+    architecture = found.model if found.config is None else found.spec
+    visual, output = _cut(_fill(visual, found.checkpoint, architecture), options.output, found.spec)
+    return Tower(found.spec, visual, spec_in, output, auto_onnx=True)
 
 
 def _build(model: str, preprocessing: dict[str, Any], **settings: bool) -> Any:
@@ -251,7 +136,9 @@ def _build(model: str, preprocessing: dict[str, Any], **settings: bool) -> Any:
     return built.visual
 
 
-def _from_folder(spec: str, config: Path, checkpoint: Path, options: EncoderOptions) -> Tower:
+def _from_folder(found: names.Weights, options: EncoderOptions) -> Tower:
+    config = found.config
+    assert config is not None
     try:
         document = read_description(config)
         preprocessing = document["preprocess_cfg"]
@@ -272,24 +159,25 @@ def _from_folder(spec: str, config: Path, checkpoint: Path, options: EncoderOpti
         _size(preprocessing, str(config))
     _refuse_giant(document, config)
     try:
-        visual = _build(f"local-dir:{config.parent}", {})
+        visual = _build(found.model, {})
     except Exception as error:
         raise EncoderError(
             f"open_clip cannot build the model of {config}: {first_line(error)}",
             "Check its model_cfg.",
         ) from error
-    spec_in = _input(visual, spec)
-    refuse_overrides(options, spec_in, spec)
-    visual, output = _cut(_fill(visual, checkpoint, spec), options.output, spec)
-    return Tower(spec, visual, spec_in, output, auto_onnx=True)
+    return _tower(found, visual, options)
 
 
 def _refuse_giant(document: dict[str, Any], config: Path) -> None:
     """Raise an EncoderError where building the model would take all memory for its positions."""
-    vision = document["model_cfg"].get("vision_cfg") if _is_object(document["model_cfg"]) else None
+    vision = (
+        document["model_cfg"].get("vision_cfg") if names.is_object(document["model_cfg"]) else None
+    )
     sizes = [
-        document["preprocess_cfg"].get("size") if _is_object(document["preprocess_cfg"]) else None,
-        vision.get("image_size") if _is_object(vision) else None,
+        document["preprocess_cfg"].get("size")
+        if names.is_object(document["preprocess_cfg"])
+        else None,
+        vision.get("image_size") if names.is_object(vision) else None,
     ]
     for size in sizes:
         for side in size if isinstance(size, list) else [size]:
@@ -301,10 +189,6 @@ def _refuse_giant(document: dict[str, Any], config: Path) -> None:
                 )
 
 
-def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
-
-
 def _fill(visual: Any, checkpoint: Path, model: str) -> Any:
     wanted = set(visual.state_dict())
     tensors = weights.read(checkpoint, partial(_visual_names, wanted, checkpoint))
@@ -312,7 +196,7 @@ def _fill(visual: Any, checkpoint: Path, model: str) -> Any:
     return visual
 
 
-def _visual_names(wanted: set[str], checkpoint: Path, names: Sequence[str]) -> dict[str, str]:
+def _visual_names(wanted: set[str], checkpoint: Path, stored: Sequence[str]) -> dict[str, str]:
     """The visual tower's own names → those in the checkpoint.
 
     The tower is a part called `visual` of the whole model, whatever holds that, or all there is.
@@ -320,8 +204,8 @@ def _visual_names(wanted: set[str], checkpoint: Path, names: Sequence[str]) -> d
     Raises:
         EncoderError: There is none.
     """
-    within = [name for name in names if ".visual." in f".{name}"]
-    prefix = find_prefix(within or names, wanted, checkpoint)
+    within = [name for name in stored if ".visual." in f".{name}"]
+    prefix = find_prefix(within or stored, wanted, checkpoint)
     if prefix is None and not within:
         raise EncoderError(
             f"{checkpoint} holds no tensors of open_clip's visual tower",
@@ -331,7 +215,7 @@ def _visual_names(wanted: set[str], checkpoint: Path, names: Sequence[str]) -> d
         prefix = within[0][: f".{within[0]}".index(".visual.") + len("visual.")]
     return {
         name.removeprefix(prefix): name
-        for name in names
+        for name in stored
         if name.startswith(prefix) and (prefix or name in wanted)
     }
 

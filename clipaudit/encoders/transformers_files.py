@@ -1,0 +1,144 @@
+"""Files of Hugging Face's transformers library: tokenizers and configurations, as folders.
+
+The library downloads by itself, so it is only ever given folders: what they lack is fetched by
+`hub`, which keeps our promises. Code that such a folder may bring along is never run.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from clipaudit.encoders import hub
+from clipaudit.encoders.base import EncoderOptions
+from clipaudit.encoders.model_files import read_description
+from clipaudit.encoders.third_party import first_line, quiet
+from clipaudit.errors import EncoderError
+
+INSTALL = "In the checkout, run `pip install '.[transformers]'`."
+
+_VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+_BESIDE = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+    "config.json",
+)
+
+
+def load_library(what: str) -> None:
+    """Import the transformers library, before what it says while it works is silenced.
+
+    Args:
+        what: What needs it, for the message.
+
+    Raises:
+        EncoderError: It is not installed, or does not load.
+    """
+    try:
+        importlib.import_module("transformers")
+    except ImportError as error:
+        is_missing = isinstance(error, ModuleNotFoundError) and error.name == "transformers"
+        raise EncoderError(
+            f"{what} needs the package transformers, which "
+            f"{'is missing' if is_missing else f'does not load: {first_line(error)}'}",
+            INSTALL,
+        ) from error
+
+
+def find_tokenizer(
+    repository: str, folder: Path | None, spec: str, by_path: str, options: EncoderOptions
+) -> Path:
+    """The folder of a tokenizer.
+
+    Args:
+        repository: Where it is published; empty where nothing says so.
+        folder: The encoder's own, which may hold it.
+        spec: The encoder.
+        by_path: How the user passes a tokenizer that is there already; ends a hint.
+        options: With `offline`.
+
+    Raises:
+        EncoderError: The library is missing, or the tokenizer cannot be had.
+    """
+    load_library(f"the tokenizer of {spec}")
+    if folder is not None and any((folder / name).is_file() for name in _VOCABULARIES):
+        return folder
+    if folder is not None and not repository:
+        raise EncoderError(
+            f"{folder} holds no tokenizer, so captions cannot be read",
+            f"Put {_VOCABULARIES[0]} and {_BESIDE[0]} there; for a fine-tuned model, those of "
+            "the model before it.",
+        )
+    found = hub.download(repository, _VOCABULARIES, by_path, offline=options.offline)
+    hub.download_all(repository, (*_VOCABULARIES, *_BESIDE), by_path, offline=options.offline)
+    return found.parent
+
+
+def load_tokenizer(folder: Path, spec: str) -> tuple[Any, dict[str, int]]:
+    """The library's tokenizer in a folder, and its tokens with their numbers.
+
+    Raises:
+        EncoderError: It does not load.
+    """
+    import transformers
+
+    refuse_code(folder / "tokenizer_config.json")
+    try:
+        with quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
+            return tokenizer, tokenizer.get_vocab()
+    except Exception as error:
+        raise cannot_load(spec, folder, error) from error
+
+
+def cannot_load(spec: str, folder: Path, error: Exception) -> EncoderError:
+    """The error of a tokenizer that does not load."""
+    reason = first_line(error)
+    if "sentencepiece" in str(error).lower():
+        return EncoderError(
+            f"the tokenizer of {spec} needs the package sentencepiece, which is missing", INSTALL
+        )
+    return EncoderError(f"cannot load the tokenizer of {spec}: {reason}", f"Check {folder}.")
+
+
+def find_config(repository: str, what: str, options: EncoderOptions) -> Path:
+    """The folder of a model's configuration.
+
+    Args:
+        repository: Where it is published.
+        what: What needs it, for messages.
+        options: With `offline`.
+
+    Raises:
+        EncoderError: The library is missing, the file cannot be had, or needs code of its own.
+    """
+    load_library(what)
+    by_path = "run it where that file is in the cache"
+    path = hub.download(repository, ["config.json"], by_path, offline=options.offline)
+    refuse_code(path)
+    return path.parent
+
+
+def refuse_code(config: Path) -> None:
+    """Raise an EncoderError where a configuration wants code of its own to be run."""
+    try:
+        document = read_description(config)
+    except FileNotFoundError:
+        return
+    if isinstance(document, dict) and "auto_map" in document:
+        raise EncoderError(
+            f"{config} asks for code that comes with it, and none is run",
+            "Use an encoder that the transformers library knows itself.",
+        )
