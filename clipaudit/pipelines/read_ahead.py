@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from clipaudit.errors import InputError
 from clipaudit.pictures.base import BadImage
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.finding import find_images
+from clipaudit.pictures.finding import draw_files, find_images
 from clipaudit.pictures.reading import content_id, read_file
 
 if TYPE_CHECKING:
@@ -225,4 +225,4 @@ def _find(
         within=paths,
         on_note=on_note,
     )
-    return islice(found, config.limit)
+    return draw_files(found, config.limit, config.seed)
