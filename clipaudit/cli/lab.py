@@ -155,6 +155,13 @@ def export(
         list[str] | None,
         typer.Option(help=f"{either(RULES)}; may be repeated. By default those of the matrix."),
     ] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of the experiment whose encoders they are made of, such as clip or "
+            "fine-tune; by default background, or reference --with-reference."
+        ),
+    ] = None,
     views: Annotated[
         int | None,
         typer.Option(min=2, max=1000, help="Views an image; by default those of the scale."),
@@ -187,6 +194,7 @@ def export(
         n_views=views or experiments.scale[scale].views,
         kinds=among(kind, tuple(RULES), "--kind") if kind else None,
         has_reference=with_reference,
+        experiment=experiment,
         usual_views=experiments.scale[scale].views,
         command=f"{shlex.join(trained_by)} && {command_line(ctx)}",
     )

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipaudit.inferrers.combined import CombinedRule
+from clipaudit.inferrers.rules import What
 from clipaudit.inferrers.threshold import ThresholdRule
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class CaptionRule(CombinedRule):
         "A logistic model reads the cosine of picture and caption, their loss against a fixed "
         "bank of other pictures and captions, its gradient, and the lengths of both embeddings"
     )
-    reads = "caption"
+    reads: ClassVar[What] = "caption"
     colour = "#3a9d6e"
     reference_colour = "#0f5a3a"
 

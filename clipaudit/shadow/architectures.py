@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 Architecture = Literal["resnet18", "resnet-small", "resnet-tiny", "vgg11", "vgg-small", "vgg-tiny"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
+PairArchitecture = Literal["clip-vit-tiny", "clip-resnet-tiny"]
+"""Picture and text towers of encoders that are trained with captions; see `image_text.py`."""
+
+PAIR_ARCHITECTURES: tuple[PairArchitecture, ...] = get_args(PairArchitecture)
 Head = Literal["mlp", "linear", "mlp-bn"]
 HEADS: tuple[Head, ...] = get_args(Head)
 
