@@ -86,7 +86,7 @@ def blind_trial(
     """
     trial, groups = start_trial(
         *([key for key in looked_at(side) if key in appearances] for side in (first, second)),
-        families,
+        families=families,
     )
     if trial.reason:
         return trial

@@ -15,7 +15,7 @@ from clipaudit.captions.cleaning import (
     load_leniently,
 )
 from clipaudit.pictures.base import BadImage, Limits
-from clipaudit.pictures.reading import read_file
+from clipaudit.pictures.reading import archived_place, read_file
 from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _FAULTS = {
 class SidecarCaptions:
     """A `CaptionSource` that reads `a.txt`, `a.caption` or `a.json` beside `a.jpg`.
 
-    `a.jpg.txt` and the like will do, too.
+    `a.jpg.txt` and the like will do, too, and so will files beside a picture in a tar archive.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class SidecarCaptions:
         """See `CaptionSource.captions_of`."""
         is_there = False
         for sidecar in _candidates(path):
-            if os.path.lexists(sidecar):
+            if os.path.lexists(sidecar) or archived_place(sidecar):
                 is_there = True
                 if captions := self._read(sidecar, path):
                     return captions
@@ -121,6 +121,9 @@ class SidecarCaptions:
 
 def _candidates(picture: str) -> list[str]:
     bases = dict.fromkeys((_stem(picture), picture))
+    if archived_place(picture):  # webdataset's key ends at the first dot
+        folder, name = os.path.split(picture)
+        bases[os.path.join(folder, name.partition(".")[0])] = None  # noqa: PTH118
     found = (base + ending for base in bases for ending in ENDINGS)
     return [path for path in found if path != picture]
 

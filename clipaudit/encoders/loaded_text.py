@@ -198,7 +198,7 @@ def ready(tower: TextModule, options: EncoderOptions) -> LoadedTextTower:
     }
     mark = fingerprint.of_text_module(module, facts)
     module = move(module, where, tower.spec)
-    tokens = samples[:2].to(where)
+    tokens = samples[1:3].to(where)  # an empty caption may have no vector
     try:
         vectors = PatientThread().call(
             lambda: _embed(module, tokens, tower.spec), options.trial_timeout_s

@@ -72,7 +72,7 @@ def find_references(spec: str, base: str | None = None) -> tuple[Reference, ...]
     scheme, name = parse(spec)
     found: dict[str, Reference] = {}
     for reference in (
-        *_bases(spec, base),
+        *find_bases(spec, base),
         *_beside(scheme, name),
         *_same_architecture(spec, scheme, name),
         *_earlier(scheme, name),
@@ -108,7 +108,16 @@ def _is_same_list(first: TrainingFacts, second: TrainingFacts) -> bool:
 # --- the base of a fine-tune ---------------------------------------------------------------------
 
 
-def _bases(spec: str, base: str | None) -> Iterator[Reference]:
+def find_bases(spec: str, base: str | None = None) -> Iterator[Reference]:
+    """What an encoder was fine-tuned from, as far as its files, its name or the user say.
+
+    Args:
+        spec: The encoder.
+        base: What the user says.
+
+    Raises:
+        EncoderError: No scheme has this name, of the encoder or of the base.
+    """
     if base is not None:
         parse(base)
         yield _base(base, "the base that you named")

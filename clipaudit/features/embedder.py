@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +15,12 @@ from clipaudit.features.signals import Embeddings, Signals, concatenate, measure
 from clipaudit.features.views import draw, make_views, to_unit_range
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor, device
 
     from clipaudit.encoders.base import Encoder
+    from clipaudit.features.caption_signals import CaptionSignals
     from clipaudit.features.views import Recipe
 
 logger = logging.getLogger(__name__)
@@ -159,7 +161,11 @@ class Embedder:
 
 
 def measure_all(
-    embedder: Embedder, image_ids: Sequence[str], images: npt.NDArray[np.uint8], hint: str
+    embedder: Embedder,
+    image_ids: Sequence[str],
+    images: npt.NDArray[np.uint8],
+    hint: str,
+    read_captions: Callable[[Embeddings], CaptionSignals] | None = None,
 ) -> tuple[Signals, npt.NDArray[np.float32]]:
     """Signals of all images, and the embeddings of the images themselves, a batch at a time.
 
@@ -168,6 +174,7 @@ def measure_all(
         image_ids: SHA-256 of each image file, in hex; at least one.
         images: Shape (n_images, 3, size_px, size_px), uint8 RGB, of the encoder's size.
         hint: What to do where the encoder has collapsed.
+        read_captions: What the encoder makes of images with their captions; None reads none.
 
     Raises:
         EncoderError: It has, or not even one view at a time fits into memory.
@@ -183,7 +190,8 @@ def measure_all(
                 "not finite for some pictures",
                 hint,
             )
-        batches.append(measure(embeddings))
+        captions = read_captions(embeddings) if read_captions else None
+        batches.append(replace(measure(embeddings), captions=captions))
         plain.append(embeddings.plain)
     return concatenate(batches), np.concatenate(plain)
 

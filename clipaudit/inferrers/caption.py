@@ -9,12 +9,13 @@ the reference, SSLMem (Wang et al., ICLR 2024) and CLIPMem (ICLR 2025).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from clipaudit.inferrers.combined import CombinedRule
+from clipaudit.inferrers.rules import What
 from clipaudit.inferrers.threshold import ThresholdRule
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class CaptionRule(CombinedRule):
         "A logistic model reads the cosine of picture and caption, their loss against a fixed "
         "bank of other pictures and captions, its gradient, and the lengths of both embeddings"
     )
-    reads = "caption"
+    reads: ClassVar[What] = "caption"
     colour = "#3a9d6e"
     reference_colour = "#0f5a3a"
 
@@ -40,7 +41,7 @@ class FineTuneRule(CaptionRule):
         "A logistic model reads what a fine-tuned encoder and the encoder that it was made from "
         "make of picture and caption: cosine, loss, gradient and lengths"
     )
-    reference: Literal["never", "optional", "always"] = "always"
+    reference: ClassVar[Literal["never", "optional", "always"]] = "always"
     colour = "#c2571a"
 
 

@@ -155,11 +155,14 @@ def _caution(card: Card) -> str:
 def _made(card: Card) -> str:
     shadow = card.shadow
     several = shadow.n_encoders > 1
+    is_tuned = card.kind == "fine-tune"
     text = (
         f"{'Shadow encoders' if several else 'Shadow encoder'}: "
-        f"{f'{shadow.n_encoders} × ' if several else ''}{shadow.architecture}, pre-trained with "
+        f"{f'{shadow.n_encoders} × ' if several else ''}{shadow.architecture}, "
+        f"{'fine-tuned' if is_tuned else 'pre-trained'} with "
         f"{shadow.algorithm} for {shadow.epochs} epochs on {shadow.n_members} pictures of "
-        f"{shadow.data}{' each' if several else ''} at {shadow.size_px} × {shadow.size_px} pixels; "
+        f"{shadow.data}{' each' if several else ''} at {shadow.size_px} × {shadow.size_px} pixels"
+        f"{', and looked at after fewer epochs too' if is_tuned else ''}; "
         f"fingerprint {'of all ' if several else ''}`{shadow.encoder}`. {_references(card)}"
         "The inferrer was fitted to "
     )
@@ -178,6 +181,8 @@ def _references(card: Card) -> str:
     count = card.shadow.n_references
     if not card.reads.has_reference:
         return ""
+    if card.kind == "fine-tune":
+        return "The reference of each is the encoder that it was fine-tuned from. "
     return (
         f"References: {count} for each, trained likewise on as many other pictures, and as many "
         "likewise for each encoder that it was tested on. "

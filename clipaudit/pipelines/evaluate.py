@@ -1,4 +1,4 @@
-"""A folder of pictures whose membership is known → how well inferrers tell it.
+"""Pictures whose membership is known → how well inferrers tell it.
 
 One run scores both sides. The same pictures go to the blind baseline, which never sees the
 encoder: what that can tell is no merit of an inferrer.
@@ -16,7 +16,7 @@ from clipaudit.blind.adjust import adjusted_auc
 from clipaudit.blind.captions import caption_trial
 from clipaudit.blind.trial import BlindTrial, blind_trial, looked_at
 from clipaudit.errors import InputError
-from clipaudit.evaluation_sets.reading import read_set
+from clipaudit.evaluation_sets.reading import Sides, read_set
 from clipaudit.features.known_pictures import KnownPictures
 from clipaudit.features.optional_store import open_store
 from clipaudit.inferrers.library import find
@@ -44,7 +44,7 @@ FEWEST = 2
 
 
 def evaluate(
-    folder: AnyPath,
+    named: AnyPath | Sides,
     config: EvaluateConfig = EvaluateConfig(),
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Evaluation:
@@ -53,8 +53,8 @@ def evaluate(
     Copies and near-duplicates on one side count once.
 
     Args:
-        folder: Holds `members/` and `nonmembers/`, and perhaps a manifest of
-            `clipaudit build-eval`.
+        named: A folder that holds `members/` and `nonmembers/`, and perhaps a manifest of
+            `clipaudit build-eval`; or the files and folders of each side.
         config: What to score with, and how to evaluate.
         on_progress: Called after every batch, from the calling thread.
 
@@ -65,7 +65,7 @@ def evaluate(
     """
     scoring = config.scoring
     found = read_set(
-        folder,
+        named,
         limit=scoring.limit,
         include_hidden=scoring.include_hidden,
         follow_links=scoring.follow_links,
@@ -88,9 +88,10 @@ def _evaluate(
     on_progress: Callable[[Progress], None],
 ) -> Evaluation:
     scoring = config.scoring
-    paths = found.sides if scoring.limit is None else found.members + found.nonmembers
+    sides = found if scoring.limit is not None else found.sides
+    name_of_members, name_of_nonmembers = found.sides.names
     audit = score(
-        paths,
+        sides.members + sides.nonmembers,
         replace(scoring, limit=None, every_data_set=not scoring.inferrers),
         on_progress,
         known,
@@ -98,8 +99,8 @@ def _evaluate(
     if audit.run.interrupted:
         raise KeyboardInterrupt
     members, nonmembers = _sides(audit, found)
-    _require(members, len(members.scored), found.sides[0])
-    _require(nonmembers, len(nonmembers.scored), found.sides[1])
+    _require(members, len(members.scored), name_of_members)
+    _require(nonmembers, len(nonmembers.scored), name_of_nonmembers)
     hashes = known.hashes(scored_paths(audit))
     pair = split(scored_paths(members), scored_paths(nonmembers), hashes, from_both=True)
     if not config.allow_overlap:
@@ -109,8 +110,8 @@ def _evaluate(
             "No picture can be both. Take these out of the side where they do not belong, or pass "
             "--allow-overlap to count them on neither; what was computed is kept.",
         )
-    _require(members, len(pair.first), found.sides[0])
-    _require(nonmembers, len(pair.second), found.sides[1])
+    _require(members, len(pair.first), name_of_members)
+    _require(nonmembers, len(pair.second), name_of_nonmembers)
     trials = _blind_trials(pair, found, known, scoring.seed) if config.blind else ()
     trial = trials[0] if trials else None
     scored = (*members.scored, *nonmembers.scored)
@@ -118,9 +119,9 @@ def _evaluate(
     options = {"limit": scoring.limit, "blind": config.blind, "allow_overlap": config.allow_overlap}
     return Evaluation(
         run=replace(audit.run, config={**audit.run.config, **options}),
-        folder=found.folder,
-        members=known_set(found.sides[0], pair.first),
-        nonmembers=known_set(found.sides[1], pair.second),
+        folder=found.name,
+        members=known_set(name_of_members, pair.first),
+        nonmembers=known_set(name_of_nonmembers, pair.second),
         label=found.label,
         n_same=n_apart - len(pair.first) - len(pair.second),
         skipped=_skipped(members, nonmembers, found),

@@ -5,6 +5,7 @@ A thread does so ahead of the encoder, by a bounded number of files; another cou
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from contextlib import ExitStack, suppress
@@ -20,7 +21,7 @@ from clipaudit.pictures.finding import find_images
 from clipaudit.pictures.reading import content_id, read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
     from clipaudit.captions.base import CaptionSource
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from clipaudit.pictures.finding import FoundFile
     from clipaudit.pictures.preparing import Prepared
     from clipaudit.pipelines.config import ScoreConfig
+
+logger = logging.getLogger(__name__)
 
 _BATCHES_AHEAD = 3
 _ENOUGH_TO_PLAN = 1000
@@ -156,7 +159,7 @@ class ReadAhead:
     def _read_all(self) -> None:
         is_known: dict[str, bool] = {}
         try:
-            for found in _find(self._paths, self._config):
+            for found in _find(self._paths, self._config, logger.warning):
                 if not self._offer(self._read(found, is_known)):
                     return
             self._offer(None)
@@ -168,7 +171,7 @@ class ReadAhead:
         try:
             if found.problem is not None:
                 raise found.problem
-            data = read_file(found.path, self._config.limits)
+            data = read_file(found.path, self._config.limits, found.place)
         except BadImage as problem:
             return ReadFile(found.path, problem=problem)
         sha256 = content_id(data)
@@ -242,11 +245,16 @@ def count_ahead(paths: Sequence[AnyPath], config: ScoreConfig) -> int:
     return len(ahead)
 
 
-def _find(paths: Sequence[AnyPath], config: ScoreConfig) -> Iterator[FoundFile]:
+def _find(
+    paths: Sequence[AnyPath],
+    config: ScoreConfig,
+    on_note: Callable[[str], None] = lambda note: None,
+) -> Iterator[FoundFile]:
     found = find_images(
         paths,
         include_hidden=config.include_hidden,
         follow_links=config.follow_links,
         within=paths,
+        on_note=on_note,
     )
     return islice(found, config.limit)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 # Not for the type checker alone: a saved audit is read by these types.
 from clipaudit.encoders.base import EncoderInfo
 from clipaudit.encoders.text import TextInfo
+from clipaudit.errors import extra_imports
 from clipaudit.results.evidence import AgainstControl, CalibrationFacts
 from clipaudit.statistics.conformal import Levels, Reason, Verdict
 
@@ -370,7 +371,12 @@ class Audit:
         return records
 
     def to_pandas(self) -> pd.DataFrame:
-        """The same as a data frame; needs pandas: `pip install '.[pandas]'` in the checkout."""
-        import pandas as pd
+        """The same as a data frame; needs pandas: `pip install '.[pandas]'` in the checkout.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        with extra_imports("A data frame", "to_dicts() does without."):
+            import pandas as pd
 
         return pd.DataFrame.from_records(self.to_dicts())

@@ -131,7 +131,7 @@ class Evaluation:
 
     Attributes:
         run: Facts of the run that scored the set.
-        folder: Folder of the set, as it was named.
+        folder: Folder of the set as it was named, or the names of its two sides.
         members: The members that count: each different picture once, and no shared one.
         nonmembers: The non-members that count, likewise.
         label: What the members are: `potential-member` where the manifest of the set says so of

@@ -19,6 +19,7 @@ from clipaudit.inferrers import RULES, find_rule, forms
 from clipaudit.inferrers.base import Features, Inferrer
 from clipaudit.inferrers.library import CARD, TEXT, WEIGHTS, find, load, save
 from clipaudit.statistics.metrics import auc
+from tests.made.examples import entry, example
 from tests.made.inferrers import FORMS, READS, features, form_id, reads_of, trained
 from tests.made.score_runs import draw_pictures
 
@@ -439,24 +440,12 @@ def test_saving_again_replaces_all_of_it(inferrer, folder):
 
 # --- a kind that is added ------------------------------------------------------------------------
 
-TOY = """
-from clipaudit.inferrers.threshold import ThresholdRule
-
-
-class LargestRule(ThresholdRule):
-    about = "The largest similarity, compared with a threshold"
-    reference = "never"
-
-    def score(self, values):
-        return values.max(axis=1).astype(float)
-"""
-
 
 def test_a_new_kind_is_one_module_and_one_line(tmp_path, monkeypatch, capsys):
-    (tmp_path / "toy_rule.py").write_text(TOY)
+    kind, rule = entry(example("inferrer").install(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("CLIPAUDIT_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setitem(RULES, "largest", "toy_rule:LargestRule")
+    monkeypatch.setitem(RULES, kind, rule)
     pictures = draw_pictures(tmp_path / "pictures", 30)[0].parent
 
     def run(*arguments):

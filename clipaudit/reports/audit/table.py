@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.measure import Measurement
 from rich.text import Text
 
+from clipaudit.encoders.expectation import expectation_line
 from clipaudit.reports.tables import Facts, panel, plain_text, titled_table
 from clipaudit.reports.wording import (
     captions_lines,
@@ -152,6 +153,7 @@ def _summary(audit: Audit) -> Panel:
     facts.add("Note", *audit.calibration_notes)
     for name, encoder in run.named_encoders:
         facts.add(name, *_encoder(encoder))
+    facts.add("To hope for", expectation_line(run.encoder.spec))
     facts.add("Views", *views_lines(run, run.similarity))
     if run.captions:
         facts.add("Captions", *captions_lines(run.captions))

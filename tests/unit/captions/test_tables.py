@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import gzip
 import os
+import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clipaudit.captions.choosing import open_captions
+from clipaudit.captions.rows import ENDINGS, read_rows
 from clipaudit.captions.tables import TableCaptions
 from clipaudit.errors import InputError, UsageError
 from clipaudit.evaluation_sets.collecting import Picture
@@ -251,6 +256,34 @@ def test_what_is_no_caption_file_is_said_to_be_none(folder, name, data, message)
     with pytest.raises(InputError, match=message) as raised:
         open_captions(str(file), [folder])
     assert raised.value.hint
+
+
+START = st.sampled_from(
+    [
+        "file_name,text\n",
+        "path\tcaption\n",
+        "sep=;\n",
+        "[",
+        "{",
+        '{"file_name": "a", "text": "b"}\n',
+        "",
+    ]
+)
+CELLS = st.sampled_from(
+    ['"', ",", "\t", ";", "\n", "\r", "{", "}", "[", "]", ":", "a.jpg", "\0", "1e999"]
+)
+
+
+@given(
+    st.sampled_from(ENDINGS), START, st.lists(CELLS | st.text(max_size=3)), st.binary(max_size=9)
+)
+@settings(max_examples=200, deadline=None)
+def test_whatever_a_file_holds_it_is_read_or_refused(name, start, cells, tail):
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, f"a{name}")
+        file.write_bytes((start + "".join(cells)).encode("utf-8", "surrogatepass") + tail)
+        with suppress(InputError):
+            assert all(texts and all(texts) for texts in read_rows(file).captions.values())
 
 
 def test_what_is_not_there_is_said_not_to_be(folder):

@@ -179,7 +179,7 @@ def _tokenizer(
     found: names.Weights, text_config: dict[str, Any], context_length: int, options: EncoderOptions
 ) -> Tokenizer:
     """The tokenizer that a model's configuration names: CLIP's own, or one of transformers."""
-    import open_clip
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
     library_name = text_config.get("hf_tokenizer_name")
     more = text_config.get("tokenizer_kwargs") or {}
@@ -197,10 +197,10 @@ def _tokenizer(
     try:
         with quiet():
             if folder is None:
-                simple = open_clip.SimpleTokenizer(context_length=context_length, **more)
+                simple = SimpleTokenizer(context_length=context_length, **more)
                 return Tokenizer(simple, simple.encoder, context_length)
             mode = text_config.get("tokenizer_mode")
-            library = open_clip.HFTokenizer(
+            library = HFTokenizer(
                 str(folder),
                 context_length=context_length,
                 tokenizer_mode=mode,
