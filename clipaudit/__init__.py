@@ -19,11 +19,11 @@ from clipaudit._version import __version__
 from clipaudit.errors import ClipAuditError
 
 if TYPE_CHECKING:
-    from clipaudit.api import calibrate, evaluate, score
+    from clipaudit.api import calibrate, evaluate, expect, score
 
 telemetry.switch_off()
 
-__all__ = ["ClipAuditError", "__version__", "calibrate", "evaluate", "score"]
+__all__ = ["ClipAuditError", "__version__", "calibrate", "evaluate", "expect", "score"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,7 +1,7 @@
-"""What `import clipaudit` offers: `score`, `calibrate` and `evaluate`.
+"""What `import clipaudit` offers: `score`, `calibrate`, `evaluate` and `expect`.
 
-Their keywords are the fields of `pipelines.scoring_options.ScoringOptions` and of the dataclass
-before each function; type checkers, `help()` and completion see all of them.
+The keywords of the first three are the fields of `pipelines.scoring_options.ScoringOptions` and of
+the dataclass before each function; type checkers, `help()` and completion see all of them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
+from clipaudit.encoders.expectation import Expectation
+from clipaudit.encoders.expectation import expect as run_expect
 from clipaudit.evaluation_sets.reading import named_set
 from clipaudit.pictures.base import AnyPath
 from clipaudit.pipelines.audit import audit
@@ -267,3 +269,27 @@ def evaluate(call: EvaluateCall, command: str) -> Evaluation:
     named = named_set(call.folder, _several(call.members), _several(call.nonmembers))
     config = EvaluateConfig(call.config(command), call.blind, call.allow_overlap)
     return run_evaluate(named, config, call.on_progress)
+
+
+def expect(
+    encoder: str,
+    n_pictures: int | None = None,
+    *,
+    base: str | None = None,
+    n_pairs: int | None = None,
+) -> Expectation:
+    """What an audit of an encoder can be expected to find, before it is run; see `docs/expect.md`.
+
+    Args:
+        encoder: The encoder, as for `score`.
+        n_pictures: Pictures at hand.
+        base: What it was fine-tuned from, where its own files do not say.
+        n_pairs: Pictures or pairs that it was trained on, where nothing is published.
+
+    Returns:
+        The AUC to hope for, the pictures that a folder needs, and the ways to an answer.
+
+    Raises:
+        ClipAuditError: There is no such encoder.
+    """
+    return run_expect(encoder, n_pictures, base=base, n_pairs=n_pairs)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from clipaudit.encoders.base import EncoderInfo
     from clipaudit.encoders.text import TextTower
-    from clipaudit.features.signals import Embeddings, Float32Array
+    from clipaudit.features.embeddings import Embeddings
+    from clipaudit.features.signals import Float32Array
 
 _AT_ONCE = 64
 

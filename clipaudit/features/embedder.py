@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from clipaudit.encoders.loaded import is_out_of_memory
 from clipaudit.errors import EncoderError
-from clipaudit.features.signals import Embeddings, Signals, concatenate, measure
+from clipaudit.features.embeddings import Embeddings
+from clipaudit.features.signals import Signals, concatenate, measure
 from clipaudit.features.views import draw, make_views, to_unit_range
 
 if TYPE_CHECKING:

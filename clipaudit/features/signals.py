@@ -21,24 +21,11 @@ from clipaudit.features.caption_signals import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from clipaudit.features.embeddings import Embeddings
+
 Float32Array = npt.NDArray[np.float32]
 Similarity = Literal["cosine", "pearson", "euclidean"]
 SIMILARITIES: tuple[Similarity, ...] = get_args(Similarity)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Embeddings:
-    """What one encoder made of the views of each image.
-
-    Attributes:
-        image_ids: SHA-256 of each image file, in hex; n_images of them.
-        views: Shape (n_images, n_views, dim), float32, not normalised.
-        plain: Shape (n_images, dim), float32: the image itself, resized but not augmented.
-    """
-
-    image_ids: tuple[str, ...]
-    views: Float32Array
-    plain: Float32Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

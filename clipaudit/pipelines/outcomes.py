@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipaudit.features.embedder import usable
-from clipaudit.features.signals import Embeddings, average, measure, select
+from clipaudit.features.embeddings import Embeddings
+from clipaudit.features.signals import average, measure, select
 from clipaudit.features.stored_captions import captions_id, stack_captions
 from clipaudit.features.stored_signals import stack_signals
 from clipaudit.inferrers.base import Features

@@ -1,5 +1,6 @@
 """`clipaudit score --captions`: an encoder that was trained on pictures with captions."""
 
+<<<<<<< HEAD
 import csv
 import io
 import json
@@ -7,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+=======
+>>>>>>> main
 import numpy as np
 import pytest
 import torch

@@ -102,5 +102,9 @@ def test_errors_can_be_caught_by_the_name_at_the_top():
     )
 
 
+def test_what_can_be_expected_needs_no_pictures():
+    assert clipaudit.expect("ViT-B-32/openai", 300).needed == 10_305
+
+
 def test_the_names_are_listed():
     assert set(clipaudit.__all__) <= set(dir(clipaudit))
