@@ -14,6 +14,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
+from clipaudit.evaluation_sets.reading import named_set
 from clipaudit.pictures.base import AnyPath
 from clipaudit.pipelines.audit import audit
 from clipaudit.pipelines.calibrate import Calibrated
@@ -68,25 +69,26 @@ def _names(names: Names) -> tuple[str, ...]:
     return tuple(os.fspath(name) for name in several)
 
 
-def _text(function: str, paths: Sequence[AnyPath], given: dict[str, Any], encoder: str) -> str:
+def _text(function: str, paths: Paths | None, given: dict[str, Any], encoder: str) -> str:
     """The call as it can be typed again, with the first of several paths alone.
 
     Args:
         function: Its name.
-        paths: Its first argument.
+        paths: Its first argument, if it was given.
         given: Parameter → argument, for the others that were given.
         encoder: The encoder, which is named even where it was not given.
     """
-    shown = "[]"
-    if paths:
-        shown = repr(paths[0]) if len(paths) == 1 else f"[{paths[0]!r}, …]"
+    several = () if paths is None else _several(paths)
+    arguments = [] if paths is None else ["[]"]
+    if several:
+        arguments = [repr(several[0]) if len(several) == 1 else f"[{several[0]!r}, …]"]
     words = {"encoder": encoder, "references": (), "inferrers": ()} | given
     words.pop("on_progress", None)
     for name, as_tuple in _TUPLES.items():
         if name in words:
             words[name] = as_tuple(words[name])
-    named = ", ".join(f"{name}={value!r}" for name, value in words.items() if value != ())
-    return f"clipaudit.{function}({shown}, {named})"
+    arguments += [f"{name}={value!r}" for name, value in words.items() if value != ()]
+    return f"clipaudit.{function}({', '.join(arguments)})"
 
 
 _TUPLES: dict[str, Callable[[Any], tuple[Any, ...]]] = {
@@ -94,6 +96,7 @@ _TUPLES: dict[str, Callable[[Any], tuple[Any, ...]]] = {
     "inferrers": _names,
     "control": _several,
     "members": _several,
+    "nonmembers": _several,
 }
 
 
@@ -133,8 +136,8 @@ def called_with(
                 raise TypeError(f"clipaudit.{name} has no option {', '.join(sorted(unknown))}")
             values = keywords(*args, **kwargs)
             given: dict[str, Any] = dict(zip(signature.parameters, args, strict=False)) | kwargs
-            paths = given.pop(next(iter(signature.parameters)))
-            text = _text(name, _several(paths), given, values.encoder)
+            paths = given.pop(next(iter(signature.parameters)), None)
+            text = _text(name, paths, given, values.encoder)
             return function(values, text)
 
         # Read by help() and by whatever completes names.
@@ -233,12 +236,16 @@ class EvaluateCall(ScoringCall):
 
     Attributes:
         folder: Holds `members/` and `nonmembers/`, as `clipaudit build-eval` makes it.
+        members: Without such a folder, files, folders or tar shards of members.
+        nonmembers: The same of non-members.
         blind: Whether to see what can be told without the encoder.
         allow_overlap: Count pictures that are among members and non-members on neither side,
             where they are an error otherwise.
     """
 
-    folder: AnyPath = field(kw_only=False)
+    folder: AnyPath | None = field(default=None, kw_only=False)
+    members: Paths = ()
+    nonmembers: Paths = ()
     blind: bool = True
     allow_overlap: bool = False
 
@@ -257,5 +264,6 @@ def evaluate(call: EvaluateCall, command: str) -> Evaluation:
         ClipAuditError: As `clipaudit.pipelines.evaluate.evaluate`.
         TypeError: There is no such option.
     """
+    named = named_set(call.folder, _several(call.members), _several(call.nonmembers))
     config = EvaluateConfig(call.config(command), call.blind, call.allow_overlap)
-    return run_evaluate(call.folder, config, call.on_progress)
+    return run_evaluate(named, config, call.on_progress)

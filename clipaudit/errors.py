@@ -6,7 +6,8 @@ or option, and a hint that says what to do next. `clipaudit.cli` turns it into a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -52,6 +53,47 @@ class SourceError(ClipAuditError):
     """A data set, the network or a web source does not give what was asked for."""
 
     exit_code = 6
+
+
+class MissingExtraError(ClipAuditError):
+    """A library is not installed that only an extra of the package brings."""
+
+    exit_code = 4
+
+
+EXTRAS = {
+    "crawl": ("protego", "requests", "requests_hardened", "urllib3"),
+    "heif": ("pillow_heif",),
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "pandas": ("pandas",),
+    "train": ("matplotlib",),
+    "transformers": ("sentencepiece", "transformers"),
+}
+"""Extras of the package, and the modules that each brings."""
+
+
+@contextmanager
+def extra_imports(purpose: str, otherwise: str = "") -> Iterator[None]:
+    """Around imports of what an extra brings: where it is missing, say how to get it.
+
+    Args:
+        purpose: What needs it, as the beginning of a sentence.
+        otherwise: What can be done without it, as a sentence.
+
+    Raises:
+        MissingExtraError: A module of `EXTRAS` is not there.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        extra = next((name for name, modules in EXTRAS.items() if module in modules), None)
+        if extra is None:
+            raise
+        hint = f"pip install '.[{extra}]' in the checkout adds it. {otherwise}"
+        raise MissingExtraError(
+            f"{purpose} needs {module}, which is not installed", hint.strip()
+        ) from error
 
 
 def nearest(name: str, names: Iterable[str], limit: int = 5) -> list[str]:

@@ -13,6 +13,8 @@ import os
 import sys
 from typing import Any
 
+from clipaudit.errors import extra_imports
+
 _LOG = logging.getLogger(__name__)
 _ONNXRUNTIME = "ORT_DISABLE_TELEMETRY"
 _SWITCHES = (_ONNXRUNTIME, "HF_HUB_DISABLE_TELEMETRY")
@@ -38,10 +40,12 @@ def load_onnxruntime() -> Any:
     """The module onnxruntime, which is imported here and nowhere else.
 
     Raises:
+        MissingExtraError: It is not installed.
         Exception: It does not load; a broken build raises what it likes.
     """
     switch_off()
-    import onnxruntime
+    with extra_imports("An ONNX encoder"):
+        import onnxruntime
 
     onnxruntime.disable_telemetry_events()  # those that Windows itself collects
     return onnxruntime

@@ -7,35 +7,35 @@ is nothing: it holds for what the statistics measure, at the n at hand.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from clipaudit.blind.cross_validation import (
-    IntArray,
-    cross_validated_auc,
-    deal_folds,
-    groups_of_each,
-    numbered,
+from clipaudit.blind.classifiers import (
+    Attempt,
+    boosted_trees,
+    canonical_order,
+    linear,
+    try_classifiers,
 )
-from clipaudit.pictures.image_statistics import STATISTICS
+from clipaudit.blind.cross_validation import groups_of_each, numbered
+from clipaudit.pictures.image_statistics import STATISTICS, Statistic
 from clipaudit.statistics.metrics import BoolArray, Estimate, FloatArray
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Sequence
 
 MIN_OF_EACH = 20
 """So many members, and so many non-members, the baseline needs; of groups, if there are any."""
 
-N_REPETITIONS = 2
-"""How often the pictures are dealt into folds anew, so that less hangs on one deal."""
-
 _N_TELLING = 3
 _ALIKE = 0.9
 """Rank correlation from which on two statistics count as one."""
+
+
+Basis = Literal["pictures", "captions"]
+CheckOutcome = Literal["different", "alike", "too few"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class BlindReport:
             classifiers that did not see the picture. For `adjusted_auc`.
         between: What the two kinds are called, members first.
         n: Pictures of each kind, members first.
+        basis: What the classifiers read.
     """
 
     overall: Estimate
@@ -77,6 +78,7 @@ class BlindReport:
     scores: FloatArray = field(repr=False)
     between: tuple[str, str]
     n: tuple[int, int]
+    basis: Basis = "pictures"
 
     @property
     def is_confounded(self) -> bool:
@@ -87,18 +89,19 @@ class BlindReport:
         """One line for people."""
         first, second = self.between
         found = f"AUC {self.overall}"
+        without = {"pictures": "without the encoder", "captions": "by captions alone"}[self.basis]
         if self.is_confounded:
             mostly = f", most of all by {self.telling[0].words}" if self.telling else ""
             return (
-                f"Confounded: without the encoder, classifiers tell {first} from {second}: "
+                f"Confounded: {without}, classifiers tell {first} from {second}: "
                 f"{found}{mostly}. What an inferrer says of them proves nothing by itself."
             )
         if self.overall.high < 0.5:
             return (
-                f"Without the encoder, classifiers do worse than chance at telling {first} from "
+                f"{without.capitalize()}, classifiers do worse than chance at telling {first} from "
                 f"{second}: {found}. That happens where near-duplicates stand on both sides."
             )
-        return f"Without the encoder, nothing was found to tell {first} from {second}: {found}."
+        return f"{without.capitalize()}, nothing was found to tell {first} from {second}: {found}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class BlindCheck:
         text: What was found: figure, interval, n.
     """
 
-    outcome: Literal["different", "alike", "too few"]
+    outcome: CheckOutcome
     text: str
 
 
@@ -150,7 +153,8 @@ def blind_baseline(
             or a value that is not finite.
     """
     numbers = _checked(statistics, is_member, embeddings, groups)
-    order = _canonical_order(numbers, is_member)
+    known = [b"".join(array[i].tobytes() for array in numbers) for i in range(len(is_member))]
+    order = canonical_order(known, is_member)
     truth = is_member[order]
     grouping = numbered(groups, order)
     n_groups = groups_of_each(truth, grouping)
@@ -162,95 +166,45 @@ def blind_baseline(
         )
 
     inputs = [array[order] for array in numbers]
-    tried: list[tuple[str, Callable[[], _Classifier], FloatArray]] = [
-        ("linear", _linear, inputs[0]),
-        ("boosted trees", _boosted_trees, inputs[0]),
-        *(("linear on embeddings", _linear, array) for array in inputs[1:]),
-    ]
-    folds = np.stack([deal_folds(truth, grouping, seed, i) for i in range(N_REPETITIONS)])
-    with _one_thread():
-        probabilities = {
-            name: np.stack([_out_of_fold(make, values, truth, dealt) for dealt in folds])
-            for name, make, values in tried
-        }
-    vote = np.mean(list(probabilities.values()), axis=0)
+    tried = try_classifiers(
+        [
+            Attempt("linear", linear, inputs[0]),
+            Attempt("boosted trees", boosted_trees, inputs[0]),
+            *(Attempt("linear on embeddings", linear, array) for array in inputs[1:]),
+        ],
+        truth,
+        grouping,
+        seed,
+    )
     scores = np.empty(len(truth))
-    scores[order] = vote.mean(axis=0)
+    scores[order] = tried.scores
     return BlindReport(
-        overall=cross_validated_auc(vote, folds, truth, grouping),
-        by_classifier={
-            name: cross_validated_auc(values, folds, truth, grouping)
-            for name, values in probabilities.items()
-        },
-        telling=_telling(inputs[0], truth),
+        overall=tried.overall,
+        by_classifier=tried.by_classifier,
+        telling=find_telling(inputs[0], STATISTICS, truth),
         scores=scores,
         between=between,
         n=(int(truth.sum()), int((~truth).sum())),
     )
 
 
-def _one_thread() -> AbstractContextManager[object]:
-    """Within it, one thread a computation: these are small, and more would wait for each other.
+def find_telling(
+    values: FloatArray, statistics: Sequence[Statistic], is_member: BoolArray
+) -> tuple[Telling, ...]:
+    """Those that pass Kolmogorov's and Smirnov's test, Bonferroni-corrected.
 
-    Also, scikit-learn's trees in several threads (1.9) race for the filters of warnings, and may
-    leave the process without any.
+    Args:
+        values: Shape (n, len(statistics)).
+        statistics: What the columns are called.
+        is_member: Shape (n,).
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
-
-    limits: AbstractContextManager[object] = threadpool_limits(1)
-    return limits
-
-
-class _Classifier(Protocol):
-    """What we use of scikit-learn's classifiers."""
-
-    def fit(self, x: FloatArray, y: BoolArray) -> _Classifier: ...
-
-    def predict_proba(self, x: FloatArray) -> FloatArray: ...
-
-
-def _linear() -> _Classifier:
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-    classifier: _Classifier = make_pipeline(StandardScaler(), discriminant)
-    return classifier
-
-
-def _boosted_trees() -> _Classifier:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    # Small trees, and few: with some dozens of pictures there is no more to learn. The leaves are
-    # smaller than scikit-learn's default, with which 40 pictures would give no tree at all.
-    classifier: _Classifier = HistGradientBoostingClassifier(
-        max_iter=40, max_leaf_nodes=6, min_samples_leaf=5, early_stopping=False, random_state=0
-    )
-    return classifier
-
-
-def _out_of_fold(
-    make: Callable[[], _Classifier], values: FloatArray, is_member: BoolArray, folds: IntArray
-) -> FloatArray:
-    """Probability of being a member, by a classifier that learned from the other folds."""
-    probabilities = np.empty(len(folds))
-    for fold in np.unique(folds):
-        held_out = folds == fold
-        fitted = make().fit(values[~held_out], is_member[~held_out])
-        probabilities[held_out] = fitted.predict_proba(values[held_out])[:, 1]
-    return probabilities
-
-
-def _telling(statistics: FloatArray, is_member: BoolArray) -> tuple[Telling, ...]:
-    """Those that pass Kolmogorov's and Smirnov's test, Bonferroni-corrected."""
     from scipy import stats
 
-    members, others = statistics[is_member], statistics[~is_member]
+    members, others = values[is_member], values[~is_member]
     found = [
-        stats.ks_2samp(members[:, i], others[:, i], method="asymp") for i in range(len(STATISTICS))
+        stats.ks_2samp(members[:, i], others[:, i], method="asymp") for i in range(len(statistics))
     ]
-    ranks = stats.rankdata(statistics, axis=0)
+    ranks = stats.rankdata(values, axis=0)
     chosen: list[int] = []
     for i in sorted(range(len(found)), key=lambda i: -found[i].statistic):
         if found[i].pvalue * len(found) > 0.05 or len(chosen) == _N_TELLING:
@@ -259,8 +213,8 @@ def _telling(statistics: FloatArray, is_member: BoolArray) -> tuple[Telling, ...
             chosen.append(i)
     return tuple(
         Telling(
-            name=STATISTICS[i].name,
-            words=STATISTICS[i].words,
+            name=statistics[i].name,
+            words=statistics[i].words,
             share_right=(1 + float(found[i].statistic)) / 2,
             is_higher_in_members=bool(found[i].statistic_sign < 0),
         )
@@ -290,13 +244,3 @@ def _checked(
     if not all(np.isfinite(array).all() for array in numbers):
         raise ValueError("every statistic and embedding must be finite")
     return numbers
-
-
-def _canonical_order(numbers: list[FloatArray], is_member: BoolArray) -> IntArray:
-    """An order that hangs on the pictures alone, by a hash of what is known of each."""
-
-    def key(i: int) -> bytes:
-        known = b"".join(array[i].tobytes() for array in numbers)
-        return blake2b(known + bytes(is_member[i]), digest_size=16).digest()
-
-    return np.array(sorted(range(len(is_member)), key=key), dtype=np.int64)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clipaudit.blind.baseline import MIN_OF_EACH, BlindCheck, blind_baseline
-from clipaudit.blind.cross_validation import groups_of_each
+from clipaudit.blind.cross_validation import groups_of_each, numbered
 from clipaudit.pictures.image_statistics import STATISTICS
 from clipaudit.seeding import stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from clipaudit.blind.baseline import BlindReport
+    from clipaudit.pictures.image_statistics import Statistic
     from clipaudit.pictures.preparing import Appearance
-    from clipaudit.statistics.metrics import BoolArray
+    from clipaudit.statistics.metrics import BoolArray, FloatArray
 
 MOST_OF_EACH = 1_000
 """Pictures that are looked at on each side; of more, those whose SHA-256 comes first, which is as
@@ -52,6 +53,11 @@ class BlindTrial:
     report: BlindReport | None
     reason: str = ""
 
+    @property
+    def is_too_small(self) -> bool:
+        """Whether no difference of any size could be shown."""
+        return 2 / math.comb(len(self.image_ids), int(self.is_first.sum())) > _LEVEL
+
 
 def looked_at(image_ids: Iterable[str]) -> list[str]:
     """The pictures of a set that a trial looks at, by SHA-256."""
@@ -78,31 +84,48 @@ def blind_trial(
         families: What pictures have in common that are not independent, by SHA-256; those that
             stand alone need no entry.
     """
-    sides = [
-        [image_id for image_id in looked_at(image_ids) if image_id in appearances]
-        for image_ids in (first, second)
-    ]
-    image_ids = [*sides[0], *sides[1]]
-    truth = np.arange(len(image_ids)) < len(sides[0])
-    groups = [(families or {}).get(image_id, image_id) for image_id in image_ids]
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    n_independent = groups_of_each(truth, np.array([numbers[group] for group in groups], dtype=int))
-    if n_independent < MIN_OF_EACH:
-        reason = f"that takes {MIN_OF_EACH} pictures on each side"
-        if len(numbers) == len(groups):
-            reason += f", and there are {int(truth.sum()):,} and {int((~truth).sum()):,}"
-        else:
-            reason += f" with no photograph in common, and on one there are {n_independent:,}"
-        return BlindTrial(tuple(image_ids), truth, None, reason)
+    known, others = (
+        [key for key in looked_at(side) if key in appearances] for side in (first, second)
+    )
+    trial, groups = start_trial(known, others, families)
+    if trial.reason:
+        return trial
     report = blind_baseline(
-        np.stack([appearances[image_id].statistics for image_id in image_ids]),
-        truth,
-        embeddings=np.stack([appearances[image_id].embedding for image_id in image_ids]),
-        groups=groups if families else None,
+        np.stack([appearances[image_id].statistics for image_id in trial.image_ids]),
+        trial.is_first,
+        embeddings=np.stack([appearances[image_id].embedding for image_id in trial.image_ids]),
+        groups=groups,
         between=between,
         seed=seed,
     )
-    return BlindTrial(tuple(image_ids), truth, report)
+    return replace(trial, report=report)
+
+
+def start_trial(
+    first: Sequence[str], second: Sequence[str], families: Mapping[str, object] | None = None
+) -> tuple[BlindTrial, Sequence[object] | None]:
+    """Two sets as a trial without a report, and the family of each picture, where there are some.
+
+    The trial has a reason where there are too few pictures for classifiers.
+
+    Args:
+        first: SHA-256 of the pictures of one set.
+        second: SHA-256 of those of the other.
+        families: As for `blind_trial`.
+    """
+    image_ids = (*first, *second)
+    truth = np.arange(len(image_ids)) < len(first)
+    groups = [(families or {}).get(image_id, image_id) for image_id in image_ids]
+    numbers = numbered(groups, np.arange(len(groups)))
+    n_independent = groups_of_each(truth, numbers)
+    reason = ""
+    if n_independent < MIN_OF_EACH:
+        reason = f"that takes {MIN_OF_EACH} pictures on each side"
+        if len(np.unique(numbers)) == len(groups):
+            reason += f", and there are {int(truth.sum()):,} and {int((~truth).sum()):,}"
+        else:
+            reason += f" with no photograph in common, and on one there are {n_independent:,}"
+    return BlindTrial(image_ids, truth, None, reason), groups if families else None
 
 
 def blind_check(
@@ -116,21 +139,35 @@ def blind_check(
     With too few pictures for classifiers, whether they differ in facts of the files and in margins.
     """
     trial = blind_trial(suspects, control, appearances, seed, ("suspects", "control"))
+    if trial.is_too_small:
+        return BlindCheck("too few", trial.reason)
     if trial.report is None:
         return _check_facts(trial, appearances, seed)
-    is_different = trial.report.is_confounded
-    return BlindCheck("different" if is_different else "alike", _text(trial.report))
+    return check_of(trial.report)
 
 
 def _check_facts(trial: BlindTrial, appearances: Mapping[str, Appearance], seed: int) -> BlindCheck:
-    """A permutation test of the largest difference in mean rank of any fact; exact in its level."""
-    n_first, n = int(trial.is_first.sum()), len(trial.image_ids)
-    if 2 / math.comb(n, n_first) > _LEVEL:
-        return BlindCheck("too few", trial.reason)
-    from scipy.stats import rankdata
-
     facts = [number for number, known in enumerate(STATISTICS) if known.name in _FACTS]
     values = np.stack([appearances[image_id].statistics[facts] for image_id in trial.image_ids])
+    statistics = [STATISTICS[number] for number in facts]
+    return check_few(trial, values, statistics, "format, size, metadata and margins", seed)
+
+
+def check_few(
+    trial: BlindTrial, values: FloatArray, statistics: Sequence[Statistic], of: str, seed: int
+) -> BlindCheck:
+    """A permutation test of the largest difference in mean rank; exact in its level.
+
+    Args:
+        trial: The pictures, too few for classifiers, but not for any test.
+        values: Shape (n, len(statistics)), of the pictures in that order.
+        statistics: What the columns are called.
+        of: What they are, for people.
+        seed: Seed of the permutations.
+    """
+    from scipy.stats import rankdata
+
+    n_first, n = int(trial.is_first.sum()), len(trial.image_ids)
     order = np.array(sorted(range(n), key=lambda i: trial.image_ids[i]))
     ranks = rankdata(values[order], axis=0)
     spread = ranks.std(axis=0)
@@ -142,19 +179,19 @@ def _check_facts(trial: BlindTrial, appearances: Mapping[str, Appearance], seed:
     p = (1 + int((chance >= found.max() - 1e-9).sum())) / (1 + _N_PERMUTATIONS)
     sizes = f"n = {n_first:,} and {n - n_first:,}, too few for more"
     if p > _LEVEL:
-        return BlindCheck(
-            "alike", f"of format, size, metadata and margins alone, p = {p:.3f}, {sizes}"
-        )
-    words = STATISTICS[facts[int(found.argmax())]].words
+        return BlindCheck("alike", f"of {of} alone, p = {p:.3f}, {sizes}")
+    words = statistics[int(found.argmax())].words
     return BlindCheck("different", f"p = {p:.4f}, most of all by {words}, {sizes}")
 
 
-def _text(report: BlindReport) -> str:
+def check_of(report: BlindReport) -> BlindCheck:
+    """Whether classifiers told two sets apart, with figure, interval and n."""
     auc = report.overall
     mostly = ""
     if report.is_confounded and report.telling:
         mostly = f", most of all by {report.telling[0].words}"
-    return (
+    text = (
         f"AUC {auc.value:.3f}, 95 % interval {auc.low:.3f} to {auc.high:.3f}, n = "
         f"{report.n[0]:,} and {report.n[1]:,}{mostly}"
     )
+    return BlindCheck("different" if report.is_confounded else "alike", text)

@@ -17,7 +17,7 @@ from clipaudit._version import __version__
 from clipaudit.cli import memory, streams
 from clipaudit.cli.messages import safe_lines
 from clipaudit.cli.values import check_values
-from clipaudit.errors import ClipAuditError
+from clipaudit.errors import ClipAuditError, extra_imports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +66,10 @@ COMMANDS = {
     "lab": (
         "clipaudit.cli.lab:app",
         "Run the experiments of the EncoderMI paper, and show them beside its own numbers.",
+    ),
+    "expect": (
+        "clipaudit.cli.expect:expect",
+        "Say before the run what an audit of an encoder can be expected to find.",
     ),
     "encoders": ("clipaudit.cli.encoders:app", "List the encoders that can be audited."),
     "inferrers": ("clipaudit.cli.inferrers:app", "List the inferrers, and show their cards."),
@@ -182,7 +186,8 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 def _load(name: str) -> Any:
     memory.require(name)
     module, _, attribute = COMMANDS[name][0].partition(":")
-    commands = getattr(import_module(module), attribute)
+    with extra_imports(f"clipaudit {name}"):
+        commands = getattr(import_module(module), attribute)
     if not isinstance(commands, typer.Typer):
         function = commands
         commands = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)

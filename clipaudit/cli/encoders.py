@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="List the encoders that can be audited.\n\n`show` says what is known of the training "
-    "data of one.",
+    "data of one, `references` which others could stand beside it.",
 )
 
 _NAMELESS = ", ".join(f"{name}:{row.takes}" for name, row in SCHEMES.items() if row.takes)
@@ -113,8 +113,53 @@ def show(
     Console().print(grid)
 
 
+@app.command()
+def references(
+    spec: Annotated[str, typer.Argument(help="An encoder, as --encoder takes it.")],
+    base: Annotated[
+        str | None,
+        typer.Option(help="What it was fine-tuned from, where its files do not say."),
+    ] = None,
+) -> None:
+    """List encoders that could serve as --reference, and what could spoil each.
+
+    A reference is like the encoder, and was not trained on the pictures in question: the base of a
+    fine-tune, an encoder of the same architecture with another list of training pictures, an
+    earlier checkpoint. Only files on this machine are read. `--reference auto` takes the first
+    that is here. Through a pipe a line is the name, `here` or `elsewhere`, why it could serve, and
+    what could spoil it, with tabs between.
+    """
+    from clipaudit.encoders.references import find_references
+
+    console = messages.set_up()
+    found = find_references(spec, base)
+    if not found:
+        console.print(
+            Text(f"nothing is known that could stand beside {shown(spec)}; see --base"), style="dim"
+        )
+    if not sys.stdout.isatty():
+        for reference in found:
+            where = "here" if reference.is_here else "elsewhere"
+            cells = (reference.spec, where, reference.reason, " ".join(reference.caveats))
+            typer.echo("\t".join(map(shown, cells)))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    table.add_column("reference", overflow="fold", ratio=2)
+    table.add_column("here", no_wrap=True)
+    table.add_column("why, and what could spoil it", overflow="fold", ratio=5)
+    for reference in found:
+        style = "yellow" if reference.is_spoilt else "dim"
+        reasons = Text.assemble(
+            shown(reference.reason), (f"\n{shown(' '.join(reference.caveats))}", style)
+        )
+        name = Text(shown(reference.spec), style="bold")
+        table.add_row(name, "yes" if reference.is_here else "", reasons)
+    Console().print(table)
+
+
 def _facts(spec: str, facts: TrainingFacts) -> Iterator[tuple[str, str]]:
     from clipaudit.encoders.text_towers import has_text_tower
+    from clipaudit.encoders.training_length import training_length
 
     yield "encoder", spec
     if "-quickgelu/" in spec:
@@ -126,6 +171,12 @@ def _facts(spec: str, facts: TrainingFacts) -> Iterator[tuple[str, str]]:
     yield "trained on", facts.about or "unknown: nothing is published under this name"
     if facts.n_pairs is not None:
         yield "size", f"{facts.n_pairs:,} pictures or pairs in the data set"
+    length = training_length(spec)
+    if length.n_seen is not None:
+        times = f", each {length.epochs:.3g} times on average" if length.epochs else ""
+        yield "seen", f"{length.n_seen:,} in all{times}: {length.basis}"
+    else:
+        yield "seen", length.basis
     yield "members", facts.members or "no list is published"
     if facts.others is not None:
         yield "non-members", facts.others

@@ -11,6 +11,8 @@ import typer
 from clipaudit.cli import messages, options
 from clipaudit.cli.delivery import deliver
 from clipaudit.cli.progress import progress
+from clipaudit.errors import extra_imports
+from clipaudit.evaluation_sets.reading import named_set
 from clipaudit.files import make_folder
 from clipaudit.pipelines.config import EvaluateConfig, ScoreConfig
 from clipaudit.pipelines.evaluate import evaluate as run
@@ -37,14 +39,24 @@ _ENDINGS = reports.listed(reports.endings(reports.EVALUATION))
 )
 def evaluate(
     folder: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             help="A folder with members/ and nonmembers/ in it, as `clipaudit build-eval` makes "
             "it.",
             show_default=False,
         ),
-    ],
+    ] = None,
     *,
+    members: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="In the place of such a folder: pictures, folders or tar shards of members; may "
+            "be repeated."
+        ),
+    ] = None,
+    nonmembers: Annotated[
+        list[Path] | None, typer.Option(help="The same of non-members; may be repeated.")
+    ] = None,
     no_blind: Annotated[
         bool,
         typer.Option(
@@ -90,11 +102,15 @@ def evaluate(
     if out is not None:
         reports.check_destination(out, reports.EVALUATION, force=force)
     if figures is not None:
+        with extra_imports("--figures"):
+            import matplotlib  # noqa: F401 - hours before it is used
         make_folder(figures)
+    options.refuse_addresses([*(members or ()), *(nonmembers or ())])
+    named = named_set(folder, members or (), nonmembers or ())
     config = EvaluateConfig(scoring, blind=not no_blind, allow_overlap=allow_overlap)
     console = messages.set_up(quiet=quiet, verbosity=verbose)
     with progress(console, quiet=quiet) as advance:
-        evaluation = run(folder, config, on_progress=advance)
+        evaluation = run(named, config, on_progress=advance)
     writers = [partial(reports.write, evaluation, out)] if out else []
     deliver(evaluation, style, [*writers, *_drawn(evaluation, figures)])
 

@@ -70,6 +70,8 @@ def _reads(reads: Reads) -> str:
         "similarities": reads.similarity,
         "norm": "length",
         "summary": f"{reads.similarity}, lengths",
+        "caption": "caption, lengths",
+        "caption-loss": "caption",
     }[reads.what]
     return f"{what}, reference" if reads.has_reference else what
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from clipaudit.cli import messages
 from clipaudit.cli.lab_progress import progress
 from clipaudit.cli.words import among, command_line, either
-from clipaudit.errors import ClipAuditError, UsageError
+from clipaudit.errors import ClipAuditError, UsageError, extra_imports
 from clipaudit.features.signals import SIMILARITIES
 from clipaudit.files import expand_home, refuse_link
 from clipaudit.inferrers import RULES
@@ -120,6 +120,9 @@ def show(
     from clipaudit.lab.results import all_results
     from clipaudit.lab.tables import QUANTITIES, tables
 
+    if with_figures:
+        with extra_imports("Drawing figures", "--no-draw does without."):
+            import matplotlib  # noqa: F401
     (measured,) = among([quantity], QUANTITIES, "--quantity")
     (form,) = among([style], STYLES, "--format")
     console = Console(soft_wrap=form == "md")
@@ -151,6 +154,13 @@ def export(
     kind: Annotated[
         list[str] | None,
         typer.Option(help=f"{either(RULES)}; may be repeated. By default those of the matrix."),
+    ] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of the experiment whose encoders they are made of, such as clip or "
+            "fine-tune; by default background, or reference --with-reference."
+        ),
     ] = None,
     views: Annotated[
         int | None,
@@ -184,6 +194,7 @@ def export(
         n_views=views or experiments.scale[scale].views,
         kinds=among(kind, tuple(RULES), "--kind") if kind else None,
         has_reference=with_reference,
+        experiment=experiment,
         usual_views=experiments.scale[scale].views,
         command=f"{shlex.join(trained_by)} && {command_line(ctx)}",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -19,21 +19,31 @@ from clipaudit.features.signals import SIMILARITIES
 from clipaudit.inferrers import RULES, forms
 from clipaudit.pipelines import train as pipeline
 from clipaudit.pipelines.scoring_options import MOST_IN_A_BATCH, MOST_PX
-from clipaudit.pipelines.train import TrainConfig
-from clipaudit.shadow.architectures import Architecture
-from clipaudit.shadow.config import Algorithm, Precision, PretrainConfig
+from clipaudit.pipelines.train_config import TrainConfig
+from clipaudit.shadow.architectures import ARCHITECTURES, PAIR_ARCHITECTURES
+from clipaudit.shadow.config import (
+    ALGORITHMS,
+    Algorithm,
+    PairConfig,
+    Precision,
+    PretrainConfig,
+    TrainingConfig,
+)
 from clipaudit.shadow.pretrain import Epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PRETRAIN = PretrainConfig()
+PAIRS = PairConfig()
 MOST = 10_000_000
 DEFAULT = TrainConfig(data="", output=Path())
 WITHOUT_REFERENCE = [kind for kind in RULES if forms(kind, has_reference=False)]
-ALL_KINDS: list[str] = list(DEFAULT.kinds)
+KINDS_WITH_CAPTIONS = [
+    *(kind for kind in RULES if kind in DEFAULT.kinds),
+    *("norm", "combined", "caption", "caption-loss"),
+]
 SIMILARITY: list[str] = list(DEFAULT.similarities)
-BOTH_OUTPUTS: list[str] = list(DEFAULT.outputs)
 
 
 def train(
@@ -67,21 +77,55 @@ def train(
         int, typer.Option(max=MOST_PX, help="Side of the pictures, in pixels.")
     ] = DEFAULT.size_px,
     architecture: Annotated[
-        Architecture,
-        typer.Option(help="resnet18 or vgg11; their small and tiny versions are for CPUs."),
-    ] = PRETRAIN.architecture,
+        str | None,
+        typer.Option(
+            help=f"{either(ARCHITECTURES)}; the small and tiny ones are for CPUs. For clip "
+            f"{either(PAIR_ARCHITECTURES)}. By default "
+            f"{PRETRAIN.architecture} or {PAIRS.architecture}."
+        ),
+    ] = None,
     algorithm: Annotated[
-        Algorithm, typer.Option(help="simclr, mocov1, mocov2, or byol, which has no negatives.")
+        str,
+        typer.Option(
+            help="simclr, mocov1, mocov2, or byol, which has no negatives; clip, on pictures with "
+            "captions."
+        ),
     ] = PRETRAIN.algorithm,
+    captions: Annotated[
+        str,
+        typer.Option(help="For clip: where captions come from, as `score --captions` takes it."),
+    ] = DEFAULT.captions,
+    bank_size: Annotated[
+        int,
+        typer.Option(
+            min=2,
+            max=MOST,
+            help="For clip: other pictures with captions, against which the loss of a pair is "
+            "taken.",
+        ),
+    ] = DEFAULT.n_bank,
     epochs: Annotated[
-        int, typer.Option(max=MOST, help="Passes over the members.")
-    ] = PRETRAIN.epochs,
+        int | None,
+        typer.Option(
+            max=MOST,
+            help=f"Passes over the members; {PRETRAIN.epochs} by default, {PAIRS.epochs} for clip.",
+        ),
+    ] = None,
     batch_size: Annotated[
-        int, typer.Option(max=MOST_IN_A_BATCH, help="Pictures a step; two views of each.")
-    ] = PRETRAIN.batch_size,
+        int | None,
+        typer.Option(
+            max=MOST_IN_A_BATCH,
+            help="Pictures a step, two views of each, or pairs of picture and caption; "
+            f"{PRETRAIN.batch_size} by default, {PAIRS.batch_size} for clip.",
+        ),
+    ] = None,
     learning_rate: Annotated[
-        float, typer.Option(help="Learning rate of AdamW, at the start.")
-    ] = PRETRAIN.learning_rate,
+        float | None,
+        typer.Option(
+            help=f"Highest learning rate of AdamW; {PRETRAIN.learning_rate:g} by default, "
+            f"{PAIRS.learning_rate:g} for clip."
+        ),
+    ] = None,
     temperature: Annotated[
         float | None,
         typer.Option(
@@ -100,19 +144,24 @@ def train(
     ] = PRETRAIN.precision,
     views: Annotated[int, typer.Option(help="Views an image.")] = DEFAULT.n_views,
     kind: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help=f"{either(WITHOUT_REFERENCE)}, and with --references "
-            f"{either(kind for kind in RULES if kind not in WITHOUT_REFERENCE)}; may be repeated."
+            f"{either(kind for kind in RULES if kind not in WITHOUT_REFERENCE)}; may be repeated. "
+            f"By default {', '.join(DEFAULT.kinds)}; for clip also norm, combined, caption and "
+            "caption-loss."
         ),
-    ] = ALL_KINDS,
+    ] = None,
     similarity: Annotated[
         list[str], typer.Option(help="cosine, pearson or euclidean; may be repeated.")
     ] = SIMILARITY,
     encoder_output: Annotated[
-        list[str],
-        typer.Option(help="Output of the shadow encoder: embedding or trunk; may be repeated."),
-    ] = BOTH_OUTPUTS,
+        list[str] | None,
+        typer.Option(
+            help="Output of the shadow encoder: embedding or trunk; may be repeated. Both by "
+            "default, for clip the embedding."
+        ),
+    ] = None,
     without: Annotated[
         list[Path] | None,
         typer.Option(help="Folder of an earlier run whose pictures must not be used."),
@@ -129,6 +178,27 @@ def train(
     members alone, and learns to tell the two apart. A run that was stopped continues with the
     same command.
     """
+    (algorithm,) = among([algorithm], (*ALGORITHMS, PAIRS.algorithm), "--algorithm")
+    is_clip = algorithm == PAIRS.algorithm
+    usual = PAIRS if is_clip else PRETRAIN
+    common: dict[str, Any] = {
+        "architecture": architecture or usual.architecture,
+        "epochs": usual.epochs if epochs is None else epochs,
+        "batch_size": usual.batch_size if batch_size is None else batch_size,
+        "learning_rate": usual.learning_rate if learning_rate is None else learning_rate,
+        "seed": seed,
+    }
+    pretrain: TrainingConfig = (
+        PairConfig(**common)
+        if is_clip
+        else PretrainConfig(
+            **common,
+            algorithm=cast("Algorithm", algorithm),
+            temperature=temperature,
+            queue=queue,
+            precision=precision,
+        )
+    )
     config = TrainConfig(
         data=data,
         output=output,
@@ -137,20 +207,20 @@ def train(
         n_members=members,
         n_nonmembers=nonmembers,
         n_references=references,
-        pretrain=PretrainConfig(
-            architecture=architecture,
-            algorithm=algorithm,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            temperature=temperature,
-            queue=queue,
-            precision=precision,
-            seed=seed,
+        captions=captions,
+        n_bank=bank_size,
+        pretrain=pretrain,
+        kinds=among(
+            kind or (KINDS_WITH_CAPTIONS if is_clip else list(DEFAULT.kinds)),
+            tuple(RULES),
+            "--kind",
         ),
-        kinds=among(kind, tuple(RULES), "--kind"),
         similarities=among(similarity, SIMILARITIES, "--similarity"),
-        outputs=among(encoder_output, OUTPUTS, "--encoder-output"),
+        outputs=among(
+            encoder_output or (["embedding"] if is_clip else list(DEFAULT.outputs)),
+            OUTPUTS,
+            "--encoder-output",
+        ),
         n_views=views,
         without=tuple(without or ()),
         checkpoint_every_s=checkpoint_every,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from clipaudit.encoders.base import Encoder, EncoderInfo, EncoderOptions
 from clipaudit.encoders.loaded import LoadedEncoder, move, normalise, probe
 from clipaudit.encoders.third_party import first_line, quiet
-from clipaudit.errors import EncoderError
+from clipaudit.errors import EncoderError, MissingExtraError, extra_imports
 from clipaudit.files import NoHomeError, cache_dir, read_json
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def encoder(
 
     Raises:
         EncoderError: `onnx` was insisted on, and it does not work or differs from torch.
+        MissingExtraError: `onnx` was insisted on, and the extra of that name is not installed.
     """
     insisted = options.backend == "onnx"
     if not insisted and not (auto and where.type == "cpu"):
@@ -77,10 +78,11 @@ def encoder(
 
         run = open_session(folder / _MODEL, where)
         dim = probe(run, info.input, where, info.spec, options.trial_timeout_s)
-    except (EncoderError, NoHomeError) as error:
+    except (EncoderError, MissingExtraError, NoHomeError) as error:
         if insisted:
             raise
-        _LOG.warning("torch runs %s, since onnxruntime cannot: %s", info.spec, error)
+        level = logging.INFO if isinstance(error, MissingExtraError) else logging.WARNING
+        _LOG.log(level, "torch runs %s, since onnxruntime cannot: %s", info.spec, error)
         return None
     return LoadedEncoder(replace(info, backend="onnx", dim=dim), where, run)
 
@@ -90,7 +92,11 @@ def _export(module: nn.Module, info: EncoderInfo, folder: Path) -> None:
 
     Raises:
         EncoderError: torch cannot export it, it differs from torch, or the cache is not writable.
+        MissingExtraError: What torch exports with is not installed.
     """
+    with extra_imports("--backend onnx", "--backend torch does without."):
+        import onnxscript  # noqa: F401 - torch takes it for the export
+
     _LOG.info("exporting %s to ONNX, once", info.spec)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

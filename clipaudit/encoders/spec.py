@@ -30,6 +30,8 @@ class Scheme:
             file, a folder or a repository; empty where the names are listed.
         ending: Ending of the files that need no scheme, in lower case with its dot.
         published: () → the names that can be downloaded, each with its default output.
+        weights: As `load`, → where the weights are, downloaded where that may be; empty where
+            they are the file or folder that is named.
         training_facts: The text after `scheme:` → what is known of the training data.
         text: As `load`, → the encoder's text tower; empty where the encoders have none.
         tower: A spec, an architecture, a state dict's path and the options → a `Tower`.
@@ -39,6 +41,7 @@ class Scheme:
     takes: str = ""
     ending: str = ""
     published: str = ""
+    weights: str = ""
     training_facts: str = ""
     text: str = ""
     tower: str = ""
@@ -51,6 +54,7 @@ SCHEMES = {
     "open_clip": Scheme(
         f"{_BACKENDS}.open_clip.image:load",
         published=f"{_BACKENDS}.open_clip.names:published",
+        weights=f"{_BACKENDS}.open_clip.names:find_weights",
         training_facts=f"{_FACTS}:facts_of_open_clip",
         text=f"{_BACKENDS}.open_clip.text:load",
         tower=f"{_BACKENDS}.open_clip.image:from_checkpoint",
@@ -58,6 +62,7 @@ SCHEMES = {
     "hf-hub": Scheme(
         f"{_BACKENDS}.open_clip.image:load_from_hub",
         takes="ORG/NAME",
+        weights=f"{_BACKENDS}.open_clip.names:find_hub_weights",
         training_facts=f"{_FACTS}:facts_of",
         text=f"{_BACKENDS}.open_clip.text:load_from_hub",
     ),
@@ -69,18 +74,21 @@ SCHEMES = {
     "transformers": Scheme(
         f"{_BACKENDS}.hf_transformers:load",
         takes="ORG/NAME",
+        weights=f"{_BACKENDS}.hf_transformers:find_weights",
         training_facts=f"{_FACTS}:facts_of_transformers",
         text=f"{_BACKENDS}.hf_transformers:load_text",
     ),
     "timm": Scheme(
         f"{_BACKENDS}.timm:load",
         published=f"{_BACKENDS}.timm:published",
+        weights=f"{_BACKENDS}.timm:find_weights",
         training_facts=f"{_FACTS}:facts_of_timm",
         tower=f"{_BACKENDS}.timm:from_checkpoint",
     ),
     "torchvision": Scheme(
         f"{_BACKENDS}.torchvision:load",
         published=f"{_BACKENDS}.torchvision:published",
+        weights=f"{_BACKENDS}.torchvision:find_weights",
         training_facts=f"{_FACTS}:facts_of_torchvision",
         tower=f"{_BACKENDS}.torchvision:from_checkpoint",
     ),
@@ -165,6 +173,23 @@ def build_tower(spec: str, checkpoint: Path, options: EncoderOptions) -> Tower:
         )
     tower: Tower = resolve_name(builders[scheme])(spec, name, checkpoint, options)
     return tower
+
+
+def is_on_this_machine(spec: str) -> bool:
+    """Whether an encoder's weights are here, so that it needs no network; it is not loaded.
+
+    Raises:
+        EncoderError: No scheme has this name.
+    """
+    scheme, name = parse(spec)
+    row = find_scheme(scheme)
+    if not row.weights:
+        return Path(name).expanduser().exists()
+    try:
+        path: Path = resolve_name(row.weights)(name, EncoderOptions(offline=True))
+    except EncoderError:
+        return False
+    return path.is_file()
 
 
 def parse(spec: str) -> tuple[str, str]:

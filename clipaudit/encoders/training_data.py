@@ -30,6 +30,10 @@ class TrainingFacts:
         files: What the list is called once it is here, for examples of commands.
         other_files: The same for a list with non-members.
         has_hashes: Whether files of pictures can be looked up in the list, and not only addresses.
+        source: Where the pictures were taken from; data sets of one source share pictures. Empty
+            where that is not known.
+        is_filtered: Whether only rows of the data set were used that a filter kept; how many is
+            not in `n_pairs`.
     """
 
     about: str = ""
@@ -42,6 +46,8 @@ class TrainingFacts:
     files: str | None = None
     other_files: str | None = None
     has_hashes: bool = False
+    source: str = ""
+    is_filtered: bool = False
 
 
 _SAME_POOL = (
@@ -60,6 +66,7 @@ _DATACOMP_BASIS = "the pools were published in April 2023 (arXiv:2304.14108)"
 _POOLS = "https://huggingface.co/datasets/mlfoundations/datacomp_pools"
 _DATACOMP_1B = "https://huggingface.co/datasets/mlfoundations/datacomp_1b"
 _RELAION = "https://huggingface.co/datasets/laion/relaion2B-en-research-safe"
+_COMMONPOOL = "CommonPool, from Common Crawl up to 2022"
 _NEWER = "pictures that were first put online on the cut-off or later"
 
 
@@ -79,6 +86,7 @@ def _pool(name: str, larger: str | None, pairs: str, n_pairs: int) -> TrainingFa
         files=f"{name}/",
         other_files=f"{larger}/" if larger else None,
         has_hashes=True,
+        source=_COMMONPOOL,
     )
 
 
@@ -99,6 +107,7 @@ def _kept(pool: TrainingFacts, about: str = "") -> TrainingFacts:
         quality=_FILTERED,
         files="kept.parquet",
         other_files=pool.files,
+        is_filtered=True,
     )
 
 
@@ -113,6 +122,7 @@ _BEST_OF_XL = TrainingFacts(
     files="datacomp_1b/",
     other_files="xlarge/",
     has_hashes=True,
+    source=_COMMONPOOL,
 )
 _LAION_400M = TrainingFacts(
     about="LAION-400M, published list",
@@ -125,6 +135,7 @@ _LAION_400M = TrainingFacts(
     "(laion.ai/blog/laion-400-open-dataset)",
     files="laion400m/",
     other_files="relaion2B-en-research-safe/",
+    source="Common Crawl up to 2021",
 )
 _LAION_2B = TrainingFacts(
     about="LAION-2B, published list",
@@ -136,6 +147,7 @@ _LAION_2B = TrainingFacts(
     cutoff=date(2022, 4, 1),
     basis="LAION-5B, which it is part of, was published on 2022-03-31 (laion.ai/blog/laion-5b)",
     files="relaion2B-en-research-safe/",
+    source="Common Crawl up to 2021",
 )
 _LAION_5B = replace(
     _LAION_2B,
@@ -161,6 +173,7 @@ _YFCC15M = TrainingFacts(
     cutoff=date(2015, 1, 1),
     basis="YFCC100M was published in 2014 (Thomee et al., arXiv:1503.01817)",
     files="yfcc100m_subset_data.tsv",
+    source="YFCC100M",
 )
 _IMAGENET_1K = TrainingFacts(
     about="ImageNet-1k",
@@ -171,6 +184,7 @@ _IMAGENET_1K = TrainingFacts(
     "all. It has no list of addresses to look pictures up in.",
     cutoff=date(2013, 1, 1),
     basis="the pictures are those of the challenge of 2012 (arXiv:1409.0575)",
+    source="ImageNet",
 )
 _METACLIP_BASIS = (
     "the last of these weights were published on 2023-12-21 (github.com/facebookresearch/MetaCLIP)"
@@ -178,6 +192,7 @@ _METACLIP_BASIS = (
 _DFN_2B = replace(
     _kept(_POOL_XL, "DFN-2B; no list"),
     n_pairs=2_000_000_000,
+    is_filtered=False,
     members=f"no list of addresses, but the uids that were kept of CommonPool xlarge ({_POOLS}): "
     "https://huggingface.co/datasets/apf1/datafilteringnetworks_2b",
     basis=f"chosen from CommonPool xlarge; {_DATACOMP_BASIS}",
@@ -290,12 +305,13 @@ _TABLE: tuple[tuple[str, TrainingFacts], ...] = (
     ("webli", TrainingFacts("WebLI; no list")),
     ("lvd142m", TrainingFacts("LVD-142M (DINOv2); no list", 142_000_000)),
     ("lvd1689m", TrainingFacts("LVD-1689M (DINOv3); no list", 1_689_000_000)),
-    ("in22k", TrainingFacts("ImageNet-22k")),
-    ("in21k", TrainingFacts("ImageNet-21k")),
+    ("in22k", TrainingFacts("ImageNet-22k", source="ImageNet")),
+    ("in21k", TrainingFacts("ImageNet-21k", source="ImageNet")),
     (
         "in12k",
         TrainingFacts(
             "ImageNet-12k",
+            source="ImageNet",
             cutoff=date(2012, 1, 1),
             basis="a subset of the release of autumn 2011 (huggingface.co/datasets/timm/"
             "imagenet-12k-wds)",

@@ -8,12 +8,18 @@ from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from importlib import import_module
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
+
+from clipaudit.pictures.base import Limits
+from clipaudit.pictures.reading import read_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from PIL import Image
+
+    from clipaudit.pictures.archives import Place
 
 _WITH_EXIF = ("JPEG", "TIFF", "PNG", "WEBP", "AVIF")
 _EXIF_IFD = 0x8769
@@ -23,14 +29,20 @@ _EXIF_TIME = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)(?:[ T](\d\d:\d\d:\d\d))?")
 _EXIF_OFFSET = re.compile(r"[+-]\d\d:\d\d")
 
 
-def exposure_date(path: Path) -> str | None:
-    """When a picture was made, as its EXIF data say: ISO 8601, without what they leave out."""
+def exposure_date(path: Path, place: Place | None = None) -> str | None:
+    """When a picture was made, as its EXIF data say: ISO 8601, without what they leave out.
+
+    Args:
+        path: Its file.
+        place: Where it lies in an archive, if it does.
+    """
     from PIL import Image
 
     try:
+        file = BytesIO(read_file(path, Limits(), place)) if place else path
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what Pillow finds odd in its metadata
-            with Image.open(path, formats=_formats()) as picture:
+            with Image.open(file, formats=_formats()) as picture:
                 exif = _exif(picture).get_ifd(_EXIF_IFD)
     except Exception:  # noqa: BLE001 - a third party's parser on a stranger's bytes
         return None

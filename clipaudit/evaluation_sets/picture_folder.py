@@ -26,12 +26,15 @@ from clipaudit_crawlers.sources.services import refuse_unknown
 from clipaudit.errors import InputError
 from clipaudit.evaluation_sets.keywords import spelling
 from clipaudit.evaluation_sets.sources import local_path
+from clipaudit.pictures.archives import is_named_as_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from clipaudit_crawlers.base import Query
     from clipaudit_crawlers.fetch import Web
+
+    from clipaudit.pictures.finding import FoundFile
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +45,14 @@ class PictureFolder:
     name: ClassVar[str] = "folder"
 
     def __init__(self, path: Path) -> None:
-        """What lies below an absolute path.
+        """What lies below an absolute path, or in a tar archive there.
 
         Raises:
-            InputError: It is no folder, cannot be read, or holds nothing.
+            InputError: It is neither, cannot be read, or holds nothing.
         """
         from clipaudit.pictures.finding import find_images
 
-        if not path.is_dir():
+        if not path.is_dir() and not (path.is_file() and is_named_as_archive(path.name)):
             raise InputError(
                 f"the folder {str(path)!r} cannot be read: not a directory",
                 "Name a folder of pictures; a file of addresses is urls:FILE.",
@@ -102,10 +105,11 @@ class PictureFolder:
             )
         return islice(self._records(_files(named)), query.limit)
 
-    def _records(self, files: Iterable[tuple[Path, int]]) -> Iterator[ImageRecord]:
+    def _records(self, files: Iterable[tuple[FoundFile, int]]) -> Iterator[ImageRecord]:
         from clipaudit.evaluation_sets.exposure_dates import exposure_date
 
-        for path, n_bytes in files:
+        for found, n_bytes in files:
+            path = Path(found.path)
             relative = os.path.relpath(os.fsencode(path), os.fsencode(self._path))
             yield ImageRecord(
                 source=self.name,
@@ -113,7 +117,7 @@ class PictureFolder:
                 source_id=quote_from_bytes(relative.replace(os.fsencode(os.sep), b"/")),
                 image_url=path.as_uri(),
                 title=one_line(path.stem),
-                taken=exposure_date(path),
+                taken=exposure_date(path, found.place),
                 size_bytes=n_bytes,
             )
 
@@ -122,6 +126,8 @@ def _subfolders(folder: Path) -> list[str]:
     """The names of a folder's own folders; none where no picture lies in any of them."""
     from clipaudit.pictures.finding import find_images
 
+    if not folder.is_dir():
+        return []
     if all(Path(found.path).parent == folder for found in find_images([folder])):
         return []
     with os.scandir(folder) as entries:
@@ -135,7 +141,7 @@ def _is_subfolder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _files(folders: list[Path]) -> Iterator[tuple[Path, int]]:
+def _files(folders: list[Path]) -> Iterator[tuple[FoundFile, int]]:
     """Every regular file below the folders, by name, and its size in bytes."""
     from clipaudit.pictures.finding import find_images
 
@@ -145,8 +151,8 @@ def _files(folders: list[Path]) -> Iterator[tuple[Path, int]]:
             logger.warning("%s is passed over: %s", path, found.problem.explanation)
             continue
         try:
-            n_bytes = path.stat().st_size
+            n_bytes = found.place.n_bytes if found.place else path.stat().st_size
         except OSError as error:
             logger.warning("%s is passed over: %s", path, (error.strerror or str(error)).lower())
         else:
-            yield path, n_bytes
+            yield found, n_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,15 +11,17 @@ import numpy.typing as npt
 
 from clipaudit.encoders.loaded import is_out_of_memory
 from clipaudit.errors import EncoderError
-from clipaudit.features.signals import Embeddings, Signals, concatenate, measure
+from clipaudit.features.embeddings import Embeddings
+from clipaudit.features.signals import Signals, concatenate, measure
 from clipaudit.features.views import draw, make_views, to_unit_range
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor, device
 
     from clipaudit.encoders.base import Encoder
+    from clipaudit.features.caption_signals import CaptionSignals
     from clipaudit.features.views import Recipe
 
 logger = logging.getLogger(__name__)
@@ -31,7 +34,7 @@ class ViewMaker:
 
     Attributes:
         recipe: Recipe of the views.
-        n_views: Views an image.
+        n_views: Views an image; 0 leaves the image itself.
         seed: Seed of the views.
         keep_last: Whether to hold on to what was made last, for another encoder that wants it.
     """
@@ -58,10 +61,10 @@ class ViewMaker:
         if self._last is not None and self._last[0] == tuple(image_ids):
             return self._last[1]
         on_device = torch.from_numpy(images).to(on)
-        changes = draw(image_ids, self.recipe, self.n_views, images.shape[-1], self.seed)
-        views = torch.cat(
-            [make_views(on_device, changes), to_unit_range(on_device).unsqueeze(1)], dim=1
-        )
+        views = to_unit_range(on_device).unsqueeze(1)
+        if self.n_views:
+            changes = draw(image_ids, self.recipe, self.n_views, images.shape[-1], self.seed)
+            views = torch.cat([make_views(on_device, changes), views], dim=1)
         if self.keep_last:
             self._last = tuple(image_ids), views
         return views
@@ -159,7 +162,11 @@ class Embedder:
 
 
 def measure_all(
-    embedder: Embedder, image_ids: Sequence[str], images: npt.NDArray[np.uint8], hint: str
+    embedder: Embedder,
+    image_ids: Sequence[str],
+    images: npt.NDArray[np.uint8],
+    hint: str,
+    read_captions: Callable[[Embeddings], CaptionSignals] | None = None,
 ) -> tuple[Signals, npt.NDArray[np.float32]]:
     """Signals of all images, and the embeddings of the images themselves, a batch at a time.
 
@@ -168,6 +175,7 @@ def measure_all(
         image_ids: SHA-256 of each image file, in hex; at least one.
         images: Shape (n_images, 3, size_px, size_px), uint8 RGB, of the encoder's size.
         hint: What to do where the encoder has collapsed.
+        read_captions: What the encoder makes of images with their captions; None reads none.
 
     Raises:
         EncoderError: It has, or not even one view at a time fits into memory.
@@ -183,7 +191,8 @@ def measure_all(
                 "not finite for some pictures",
                 hint,
             )
-        batches.append(measure(embeddings))
+        captions = read_captions(embeddings) if read_captions else None
+        batches.append(replace(measure(embeddings), captions=captions))
         plain.append(embeddings.plain)
     return concatenate(batches), np.concatenate(plain)
 

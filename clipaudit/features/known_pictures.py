@@ -31,6 +31,7 @@ class KnownPictures:
     Attributes:
         store: Knows facts of earlier runs, and keeps those of this one; open as long as they are
             asked for. Without it they stay in memory.
+        captions: Captions of the pictures that have some, by SHA-256; empty where none are read.
 
     Args:
         limits: How much one file may cost.
@@ -38,6 +39,7 @@ class KnownPictures:
         store: See above; None keeps nothing.
         needs_appearance: Whether the blind baseline may look at a picture, by its SHA-256.
         also: Frames to have of each picture that is decoded, beside the encoders'; for a report.
+        keeps_captions: Whether the captions of a run are asked for after it.
     """
 
     def __init__(
@@ -47,12 +49,15 @@ class KnownPictures:
         store: OptionalStore | None = None,
         needs_appearance: Callable[[str], bool] = lambda image_id: False,
         also: Sequence[Frame] = (),
+        keeps_captions: bool = False,
     ) -> None:
         self._limits = limits
         self._n_workers = n_workers
         self.store = store or OptionalStore(None)
         self._needs_appearance = needs_appearance
         self._also = also
+        self._keeps_captions = keeps_captions
+        self.captions: dict[str, tuple[str, ...]] = {}
         self._facts: dict[str, PictureFacts] = {}
 
     def wanted(self, image_id: str, frames: Iterable[Frame], of_target: Frame) -> Wanted | None:
@@ -80,6 +85,11 @@ class KnownPictures:
     def add(self, pictures: Mapping[str, Prepared]) -> None:
         """Remember and store the facts of pictures that were just decoded."""
         self._add({image_id: picture.facts for image_id, picture in pictures.items()})
+
+    def add_captions(self, image_id: str, captions: tuple[str, ...]) -> None:
+        """Remember the captions that a run read for a picture, where they are asked for later."""
+        if captions and self._keeps_captions:
+            self.captions[image_id] = captions
 
     def hashes(self, paths: Mapping[str, str]) -> dict[str, int]:
         """The perceptual hash of each picture, in the order given.

@@ -17,6 +17,9 @@ RULES: dict[Kind, str] = {
     "difference": "clipaudit.inferrers.difference:DifferenceRule",
     "adjusted": "clipaudit.inferrers.difference:AdjustedRule",
     "combined": "clipaudit.inferrers.combined:CombinedRule",
+    "caption": "clipaudit.inferrers.caption:CaptionRule",
+    "fine-tune": "clipaudit.inferrers.caption:FineTuneRule",
+    "caption-loss": "clipaudit.inferrers.caption:CaptionLossRule",
 }
 """Where the `Rule` of each kind is; it carries all that is known of its kind."""
 
@@ -56,6 +59,6 @@ def reads_of(
 ) -> Reads:
     """The features that an inferrer of a kind reads where so many views are made."""
     what = find_rule(kind).reads
-    if what == "norm":
+    if what not in ("similarities", "summary"):
         similarity, n_views = "cosine", 0  # it reads neither
     return Reads(similarity, n_views, recipe, output, what, has_reference)

@@ -22,7 +22,7 @@ from clipaudit.statistics.metrics import Evidence
 Kind = str
 """A name of `clipaudit.inferrers.RULES`: V, S, T, …"""
 
-_N_COLUMNS = {"norm": 1, "summary": 3}
+_N_COLUMNS = {"norm": 1, "summary": 3, "caption": 5, "caption-loss": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,16 @@ class Reads:
         """Shape of the features of one image; see `Features.values`."""
         n_columns = _N_COLUMNS.get(self.what) or n_pairs(self.n_views)
         return (2, n_columns) if self.has_reference else (n_columns,)
+
+    @property
+    def reads_views(self) -> bool:
+        """Whether it reads views, and not the image itself alone."""
+        return self.what in ("similarities", "summary")
+
+    @property
+    def reads_captions(self) -> bool:
+        """Whether it reads what the encoder makes of captions."""
+        return self.what.startswith("caption")
 
     @property
     def n_passes(self) -> int:
@@ -83,7 +93,8 @@ class Features:
             reference: Of the reference, for the same images and views.
 
         Raises:
-            ValueError: A reference is read and none is given, or it saw other images.
+            ValueError: A reference is read and none is given, or it saw other images; captions
+                are read, and there are no signals of any.
         """
         values = _columns(signals, made_by)
         if made_by.has_reference:
@@ -102,6 +113,19 @@ def _columns(signals: Signals, made_by: Reads) -> Float32Array:
     if made_by.what == "summary":
         lengths = np.log(signals.norms.astype(np.float64)).mean(axis=1)
         columns = [pairs.mean(axis=1, dtype=np.float64), lengths, *columns]
+    if made_by.reads_captions:
+        captions = signals.captions
+        if captions is None:
+            raise ValueError("captions are read, and the signals have none")
+        columns = [
+            captions.cosine,
+            captions.loss,
+            captions.gradient,
+            np.log(captions.text_norm.astype(np.float64)),
+            *columns,
+        ]
+    if made_by.what == "caption-loss":
+        columns = [-columns[1]]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -265,7 +289,7 @@ class Inferrer:
                 f"Pass --output {wants.output} if the encoder has it, or an inferrer that reads "
                 f"the {made_by.output}: `clipaudit inferrers` lists them.",
             )
-        if wants.recipe != made_by.recipe:
+        if wants.n_views and wants.recipe != made_by.recipe:
             raise InferrerError(
                 f"inferrer {name} reads views of recipe {wants.recipe}, got {made_by.recipe}",
                 "Use an inferrer that was trained on this recipe, or train one with "

@@ -77,6 +77,12 @@ def _sees(reads: Reads) -> str:
         "summary": f"It sees how alike the encoder finds {copies}, and how large the numbers are: "
         "encoders tend to find the copies more alike, and to make the numbers larger, if they have "
         "practised on that picture.",
+        "caption": "It sees how well the encoder knows the picture and its caption to belong "
+        "together: an encoder that was trained on pictures with captions tends to know it better "
+        "if it has practised on that pair.",
+        "caption-loss": "It sees how well the encoder picks the picture's own caption out of many, "
+        "and the picture for the caption: encoders that were trained so tend to do it better if "
+        "they have practised on that pair.",
     }[reads.what]
     if not reads.has_reference:
         return text
@@ -107,6 +113,8 @@ def _input(reads: Reads) -> str:
         "similarities": f"{pairs} of recipe `{reads.recipe}`",
         "norm": "one embedding, of the picture without views",
         "summary": f"{pairs} of recipe `{reads.recipe}`, and their embeddings' lengths",
+        "caption": "one embedding of the picture without views, and one of its caption",
+        "caption-loss": "one embedding of the picture without views, and one of its caption",
     }[reads.what]
     text = f"{what}, from the `{reads.output}` output of an encoder"
     more = " and of the reference; of several references, the mean" if reads.has_reference else ""
@@ -147,11 +155,14 @@ def _caution(card: Card) -> str:
 def _made(card: Card) -> str:
     shadow = card.shadow
     several = shadow.n_encoders > 1
+    is_tuned = card.kind == "fine-tune"
     text = (
         f"{'Shadow encoders' if several else 'Shadow encoder'}: "
-        f"{f'{shadow.n_encoders} × ' if several else ''}{shadow.architecture}, pre-trained with "
+        f"{f'{shadow.n_encoders} × ' if several else ''}{shadow.architecture}, "
+        f"{'fine-tuned' if is_tuned else 'pre-trained'} with "
         f"{shadow.algorithm} for {shadow.epochs} epochs on {shadow.n_members} pictures of "
-        f"{shadow.data}{' each' if several else ''} at {shadow.size_px} × {shadow.size_px} pixels; "
+        f"{shadow.data}{' each' if several else ''} at {shadow.size_px} × {shadow.size_px} pixels"
+        f"{', and looked at after fewer epochs too' if is_tuned else ''}; "
         f"fingerprint {'of all ' if several else ''}`{shadow.encoder}`. {_references(card)}"
         "The inferrer was fitted to "
     )
@@ -170,6 +181,8 @@ def _references(card: Card) -> str:
     count = card.shadow.n_references
     if not card.reads.has_reference:
         return ""
+    if card.kind == "fine-tune":
+        return "The reference of each is the encoder that it was fine-tuned from. "
     return (
         f"References: {count} for each, trained likewise on as many other pictures, and as many "
         "likewise for each encoder that it was tested on. "

@@ -6,12 +6,12 @@ model alike and so leaves the order of the images as it is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from clipaudit.inferrers.rules import LogitRule
+from clipaudit.inferrers.rules import LogitRule, What
 
 if TYPE_CHECKING:
     from clipaudit.features.signals import Float32Array
@@ -32,7 +32,7 @@ class CombinedRule(LogitRule):
         "A logistic model reads the mean similarity, the mean length of the embeddings of "
         "the views, and the length of that of the picture itself (both as logarithms)"
     )
-    reads = "summary"
+    reads: ClassVar[What] = "summary"
     colour = "#b07cc6"
     reference_colour = "#4b1d6b"
 

@@ -10,9 +10,12 @@ import numpy.typing as npt
 
 from clipaudit.features.signals import Float32Array
 
-What = Literal["similarities", "norm", "summary"]
+What = Literal["similarities", "norm", "summary", "caption", "caption-loss"]
 """`similarities`: of all pairs of views. `norm`: the log of the length of the embedding of the
-image itself. `summary`: the mean similarity, the mean log length over the views, and `norm`."""
+image itself. `summary`: the mean similarity, the mean log length over the views, and `norm`.
+`caption`: cosine of the image itself and its caption, their loss against the bank and its
+gradient, the log length of the caption's embedding, and `norm`. `caption-loss`: that loss alone,
+its sign turned. An image without a caption has NaN there."""
 
 
 class Rule(Protocol):

@@ -26,7 +26,7 @@ class Cell:
         has_shadow_probe: Whether a downstream classifier on the shadow encoder is part of it.
         references: Keys of the reference encoders, which see the pictures of both too; where
             there are some, `n_views` is that of an inferrer that reads similarities alone, and
-            so the number of forward passes.
+            so the number of forward passes. Of encoders that were fine-tuned, their bases.
     """
 
     experiment: str

@@ -7,7 +7,7 @@ the same data set. What the cards say was measured on the target encoders, which
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from clipaudit._version import __version__
-from clipaudit.encoders.base import EncoderInfo, EncoderOptions, Output
+from clipaudit.encoders.base import EncoderInfo, Output
 from clipaudit.errors import UsageError
 from clipaudit.features.signals import Float32Array, Similarity
 from clipaudit.inferrers import find_rule, forms, reads_of
@@ -29,14 +29,15 @@ from clipaudit.inferrers.base import (
 )
 from clipaudit.inferrers.library import save
 from clipaudit.lab.cells import Cell, Plan
-from clipaudit.lab.judging import judge_scores, look_of, truth
+from clipaudit.lab.experiments import experiment_kind
+from clipaudit.lab.judging import judge_scores, look_of, references_of, truth
 from clipaudit.lab.knowledge import FULL, setting_of
 from clipaudit.lab.matrix import Matrix
-from clipaudit.lab.measurements import features
+from clipaudit.lab.measurements import encoder_folder, features
 from clipaudit.lab.results import accuracy, fpr, mean_over_seeds, over_seeds, recall
 from clipaudit.lab.units import VIEWS, Unit
 from clipaudit.seeding import derive
-from clipaudit.shadow.training_folder import ENCODER
+from clipaudit.shadow.training_folder import load
 from clipaudit.statistics.metrics import Estimate, Evidence
 
 
@@ -51,6 +52,8 @@ class ExportConfig:
         n_views: Views that they read.
         kinds: Kinds of the inferrers; None takes those of the matrix.
         has_reference: Whether they read the lab's reference encoders too.
+        experiment: Kind of the experiment whose encoders they are made of; None takes `background`,
+            or `reference` where they read one.
         usual_views: Number of views that their names leave out; None leaves out any.
         command: Command that the cards name.
     """
@@ -61,6 +64,7 @@ class ExportConfig:
     n_views: int = 10
     kinds: tuple[Kind, ...] | None = None
     has_reference: bool = False
+    experiment: str | None = None
     usual_views: int | None = None
     command: str = ""
 
@@ -71,6 +75,7 @@ class ExportConfig:
             UsageError: One of that kind does not exist with or without a reference.
         """
         inferrers = []
+        recipe = experiment_kind(self.experiment).recipe if self.experiment else VIEWS
         for output in matrix.outputs:
             for similarity in self.similarities:
                 for kind in self.kinds or matrix.kinds:
@@ -81,7 +86,7 @@ class ExportConfig:
                             f"{'Drop' if self.has_reference else 'Pass'} --with-reference, or name "
                             "other kinds with --kind.",
                         )
-                    views = self.n_views, VIEWS, output
+                    views = self.n_views, recipe, output
                     reads = reads_of(kind, similarity, *views, has_reference=self.has_reference)
                     inferrers.append((kind, reads))
         return tuple(dict.fromkeys(inferrers))
@@ -98,7 +103,8 @@ def export(plan: Plan, matrix: Matrix, config: ExportConfig) -> tuple[Inferrer, 
     wanted = config.wanted(matrix)
     cells = _cells(plan, config)
     if not cells:
-        kind = "reference" if config.has_reference else "background with full knowledge"
+        usual = "reference" if config.has_reference else "background with full knowledge"
+        kind = config.experiment or usual
         raise UsageError(
             f"the matrix {matrix.name} has no experiment of kind {kind} on {config.data}",
             "Pass --data-set with a data set that has one.",
@@ -116,7 +122,11 @@ def export(plan: Plan, matrix: Matrix, config: ExportConfig) -> tuple[Inferrer, 
 
 
 def _cells(plan: Plan, config: ExportConfig) -> list[Cell]:
-    """A cell a seed: target and shadow encoder of full knowledge, and references."""
+    """Cells of full knowledge, one or more a seed, and references."""
+    if config.experiment:
+        name = f"{config.experiment}-{config.data}"
+        own = [cell for cell in plan.cells if cell.experiment == name]
+        return experiment_kind(config.experiment).exported(own, plan)
     background, reference = f"background-{config.data}", f"reference-{config.data}"
     full = [
         cell
@@ -132,23 +142,26 @@ def _cells(plan: Plan, config: ExportConfig) -> list[Cell]:
 def _export(
     plan: Plan, cells: Sequence[Cell], kind: Kind, reads: Reads, config: ExportConfig
 ) -> Inferrer:
-    shadows = [plan.units[cell.shadow] for cell in cells]
-    references = [
-        [plan.units[key] for key in cell.references * reads.has_reference] for cell in cells
-    ]
+    def values_of(unit: Unit, cell: Cell, draw: int) -> Float32Array:
+        """What an inferrer reads of all pictures of an encoder of a cell, members first."""
+        references = references_of(unit, cell, plan) if reads.has_reference else []
+        look = replace(look_of(unit, reads.output, cell.epoch, reads.recipe), draw=draw)
+        return features(unit, look, reads, references)
+
+    shadows = list({cell.shadow: plan.units[cell.shadow] for cell in cells}.values())
     examples = [
-        (_values(unit, reads, draw, others), truth(unit))
-        for unit, others in zip(shadows, references, strict=True)
-        for draw in unit.draws
+        (values_of(plan.units[cell.shadow], cell, draw), truth(plan.units[cell.shadow]))
+        for cell in cells
+        for draw in plan.units[cell.shadow].draws
     ]
     values = np.concatenate([part for part, _ in examples])
     is_member = np.concatenate([labels for _, labels in examples])
     rule = find_rule(kind).train(values, is_member, derive(0, kind, "lab export") % 2**63)
     threshold = rule.threshold(values, is_member)
     found = []
-    for cell, others in zip(cells, references, strict=True):
+    for cell in cells:
         target = plan.units[cell.target]
-        scores = rule.score(_values(target, reads, 0, others))
+        scores = rule.score(values_of(target, cell, 0))
         found.append(judge_scores(cell, reads.output, kind, scores, truth(target), threshold))
     evidence = Evidence(
         accuracy=_known(over_seeds(map(accuracy, found))),
@@ -167,13 +180,13 @@ def _export(
             data=config.data,
             n_members=first.n_members,
             n_nonmembers=first.n_members,
-            architecture=first.pretrain.architecture,
+            architecture=_listed(unit.pretrain.architecture for unit in shadows),
             algorithm=first.pretrain.algorithm,
             epochs=first.pretrain.epochs,
             size_px=encoders[0].input.size_px,
             encoder=_fingerprint(encoders),
             n_encoders=len(shadows),
-            n_references=len(references[0]),
+            n_references=len(references_of(first, cells[0], plan)) if reads.has_reference else 0,
         ),
         evidence=evidence,
         n_fitted=sum(len(truth(unit)) for unit in shadows),
@@ -181,21 +194,17 @@ def _export(
         command=config.command,
         created=datetime.now(UTC).date().isoformat(),
         clipaudit_version=__version__,
-        n_targets=len(cells),
+        n_targets=len({cell.target for cell in cells}),
     )
     return save(Inferrer(card, rule), config.into / card.name)
 
 
-def _values(unit: Unit, reads: Reads, draw: int, references: Sequence[Unit]) -> Float32Array:
-    """What an inferrer reads of all pictures of a unit, members first."""
-    return features(unit, replace(look_of(unit, reads.output), draw=draw), reads, references)
-
-
 def _info(unit: Unit, output: Output) -> EncoderInfo:
-    from clipaudit.shadow import encoder as shadow
+    return load(encoder_folder(unit), output, "cpu").info
 
-    options = EncoderOptions(output=output, device="cpu")
-    return shadow.load(str(unit.folder / ENCODER), options).info
+
+def _listed(words: Iterable[str]) -> str:
+    return " and ".join(dict.fromkeys(words))
 
 
 def _fingerprint(encoders: Sequence[EncoderInfo]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from clipaudit.inferrers import forms
 from clipaudit.lab.measurements import features, make_fit, read_fit
 from clipaudit.lab.results import Outcome
+from clipaudit.lab.units import VIEWS
 from clipaudit.statistics.metrics import auc, found_at
 
 if TYPE_CHECKING:
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
 WITH_REFERENCE = " + reference"
 
 
-def look_of(unit: Unit, output: Output, epoch: int | None = None) -> Look:
-    """The first draw of an encoder's signals."""
-    wanted = output, epoch, 0
-    return next(look for look in unit.looks if (look.output, look.epoch, look.draw) == wanted)
+def look_of(unit: Unit, output: Output, epoch: int | None = None, recipe: str = VIEWS) -> Look:
+    """The first draw of an encoder's signals of its own pictures."""
+    wanted = output, epoch, 0, None, recipe
+    return next(
+        look
+        for look in unit.looks
+        if (look.output, look.epoch, look.draw, look.of, look.recipe) == wanted
+    )
 
 
 def truth(unit: Unit) -> BoolArray:
@@ -40,13 +45,18 @@ def judge_inferrer(cell: Cell, plan: Plan, fit: Fit) -> Outcome:
         EncoderError: A file of the lab cannot be read.
     """
     target, shadow = plan.units[cell.target], plan.units[cell.shadow]
-    references = [plan.units[key] for key in cell.references]
-    if references and not shadow.fit_file(fit).exists():
-        make_fit(shadow, fit, references)
+    if cell.references and not shadow.fit_file(fit).exists():
+        make_fit(shadow, fit, references_of(shadow, cell, plan))
     rule, threshold = read_fit(shadow, fit)
-    look = look_of(target, fit.output, cell.epoch)
-    scores = rule.score(features(target, look, fit.reads, references))
+    look = look_of(target, fit.output, cell.epoch, fit.recipe)
+    scores = rule.score(features(target, look, fit.reads, references_of(target, cell, plan)))
     return judge_scores(cell, fit.output, _method(fit), scores, truth(target), threshold)
+
+
+def references_of(unit: Unit, cell: Cell, plan: Plan) -> list[Unit]:
+    """The references of an encoder of a cell: for one that was fine-tuned, its base."""
+    keys = [unit.base_key] if unit.base_key else cell.references
+    return [plan.units[key] for key in keys]
 
 
 def _method(fit: Fit) -> str:

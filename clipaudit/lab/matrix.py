@@ -64,6 +64,7 @@ class Matrix(Strict):
     Attributes:
         name: Name for people, and for the file with its results.
         data: Data sets by name: a folder, a zip file, or a name that can be fetched.
+        captions: Where the captions of data sets come from, by name, as `--captions` takes it.
         outputs: Outputs of the encoders: `embedding` is what the loss saw, `trunk` lies below.
         kinds: EncoderMI's inferrers that are run; `reference` judges the others beside them.
         scale: Scales by name; one is chosen for a run.
@@ -72,6 +73,7 @@ class Matrix(Strict):
 
     name: Name
     data: dict[Name, str]
+    captions: dict[Name, str] = Field(default_factory=dict)
     outputs: Annotated[Several[Output], Field(min_length=1)] = ("embedding", "trunk")
     kinds: Annotated[Several[Literal["V", "S", "T"]], Field(min_length=1)] = ("V", "S", "T")
     scale: Annotated[dict[Name, Scale], Field(min_length=1)]

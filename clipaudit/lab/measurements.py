@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipaudit.encoders.base import EncoderOptions
+from clipaudit.encoders.text_towers import load_text_tower
 from clipaudit.errors import EncoderError
+from clipaudit.features.caption_signals import COLUMNS as CAPTION_COLUMNS
+from clipaudit.features.caption_signals import CaptionSignals
 from clipaudit.features.embedder import Embedder, measure_all
 from clipaudit.features.signals import Signals, average, first_views
 from clipaudit.features.views import RECIPES, to_unit_range
 from clipaudit.files import make_folder, replacing
 from clipaudit.inferrers import find_rule
 from clipaudit.inferrers.base import Features
-from clipaudit.lab.units import VIEWS, Fit, Look, Unit
+from clipaudit.lab.units import Fit, Look, Unit
 from clipaudit.seeding import derive
-from clipaudit.shadow.training_folder import ENCODER, snapshot
+from clipaudit.shadow.pair_signals import Others, caption_meter
+from clipaudit.shadow.training_folder import ENCODER, load, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +31,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from clipaudit.encoders.base import Encoder, Output
     from clipaudit.inferrers.base import Reads
     from clipaudit.inferrers.rules import Rule
     from clipaudit.lab.splits import LabSplit
@@ -37,11 +40,9 @@ _COLUMNS = ("cosine", "pearson", "euclidean", "norms", "plain_norm")
 _PROBE_AT_ONCE = 256
 
 
-def _load(unit: Unit, output: Output, epoch: int | None, device: str) -> Encoder:
-    from clipaudit.shadow import encoder as shadow
-
-    folder = unit.folder / ENCODER if epoch is None else snapshot(unit.folder, epoch)
-    return shadow.load(str(folder), EncoderOptions(output=output, device=device))
+def encoder_folder(unit: Unit, epoch: int | None = None) -> Path:
+    """Folder of the encoder of a unit, as it was after an epoch or is at the end."""
+    return unit.folder / ENCODER if epoch is None else snapshot(unit.folder, epoch)
 
 
 def make_signals(unit: Unit, look: Look, split: LabSplit, device: str) -> None:
@@ -54,25 +55,51 @@ def make_signals(unit: Unit, look: Look, split: LabSplit, device: str) -> None:
     number = unit.number if look.of is None else 0
     pictures, _ = split.pictures(look.of or unit.role, unit.n_members, number)
     images = split.pixels(pictures)
+    folder = encoder_folder(unit, look.epoch)
     embedder = Embedder(
-        _load(unit, look.output, look.epoch, device), RECIPES[VIEWS], look.n_views, look.draw
+        load(folder, look.output, device), RECIPES[look.recipe], look.n_views, look.draw
     )
+    read_captions = None
+    if unit.reads_captions and look.output == "embedding":
+        bank = split.bank(look.of or unit.role)
+        read_captions = caption_meter(
+            embedder.encoder,
+            load_text_tower(f"local-dir:{folder}", EncoderOptions(device=device)),
+            dict(zip(pictures, split.captions_of(pictures), strict=True)),
+            Others(bank, split.pixels(bank), split.captions_of(bank)),
+        )
     hint = "Give its algorithm another learning_rate in the matrix."
-    signals, plain = measure_all(embedder, pictures, images, hint)
+    signals, plain = measure_all(embedder, pictures, images, hint, read_captions)
     arrays = {name: getattr(signals, name) for name in _COLUMNS}
+    if signals.captions is not None:
+        arrays |= {f"caption_{name}": getattr(signals.captions, name) for name in CAPTION_COLUMNS}
     _write(unit.signals_file(look), {**arrays, _PLAIN: plain})
 
 
-def read_signals(unit: Unit, look: Look) -> tuple[Signals, npt.NDArray[np.float32]]:
+def read_signals(
+    unit: Unit, look: Look, n_members: int | None = None
+) -> tuple[Signals, npt.NDArray[np.float32]]:
     """The signals of a look, members first, and the embeddings of the pictures themselves.
+
+    Args:
+        unit: The encoder.
+        look: The look at it.
+        n_members: Take so many of the members and of the others; None takes all.
 
     Raises:
         EncoderError: They cannot be read.
     """
     arrays = _read(unit.signals_file(look), *_COLUMNS, _PLAIN)
+    if n_members is not None:
+        half = len(arrays[_PLAIN]) // 2
+        rows = np.concatenate([np.arange(n_members), half + np.arange(n_members)])
+        arrays = {name: array[rows] for name, array in arrays.items()}
     plain = arrays[_PLAIN]
-    columns = (arrays[name] for name in _COLUMNS)
-    return Signals(tuple(map(str, range(len(plain)))), *columns), plain
+    ids = tuple(map(str, range(len(plain))))
+    captions = None
+    if "caption_cosine" in arrays:
+        captions = CaptionSignals(ids, *(arrays[f"caption_{name}"] for name in CAPTION_COLUMNS))
+    return Signals(ids, *(arrays[name] for name in _COLUMNS), captions=captions), plain
 
 
 def features(
@@ -89,19 +116,38 @@ def features(
     Raises:
         EncoderError: They cannot be read.
     """
+    signals, reference = signals_and_reference(
+        unit, look, references if reads.has_reference else ()
+    )
+    if reads.n_views:
+        signals = first_views(signals, reads.n_views)
+        reference = reference and first_views(reference, reads.n_views)
+    return Features.of(signals, reads, reference).values
 
-    def read(unit: Unit, look: Look) -> Signals:
-        signals, _ = read_signals(unit, look)
-        return first_views(signals, reads.n_views) if reads.n_views else signals
+
+def signals_and_reference(
+    unit: Unit, look: Look, references: Sequence[Unit]
+) -> tuple[Signals, Signals | None]:
+    """The signals of an encoder, and those of its references as of one; None where it has none.
+
+    Raises:
+        EncoderError: They cannot be read.
+    """
+
+    def read(other: Unit, look: Look) -> Signals:
+        return read_signals(other, look, unit.n_members if other != unit else None)[0]
 
     def same_look(reference: Unit) -> Look:
-        wanted = look.output, look.draw, unit.role
-        return next(own for own in reference.looks if (own.output, own.draw, own.of) == wanted)
+        epoch = None if unit.base else look.epoch  # a base is as it was
+        wanted = look.output, epoch, look.draw, unit.role, look.recipe
+        return next(
+            own
+            for own in reference.looks
+            if (own.output, own.epoch, own.draw, own.of, own.recipe) == wanted
+        )
 
-    reference = None
-    if reads.has_reference:
-        reference = average([read(other, same_look(other)) for other in references])
-    return Features.of(read(unit, look), reads, reference).values
+    seen = [read(other, same_look(other)) for other in references]
+    return read(unit, look), average(seen) if seen else None
 
 
 def make_fit(unit: Unit, fit: Fit, references: Sequence[Unit] = ()) -> None:
@@ -115,7 +161,10 @@ def make_fit(unit: Unit, fit: Fit, references: Sequence[Unit] = ()) -> None:
     Raises:
         EncoderError: A file of the lab cannot be read.
     """
-    looks = [look for look in unit.looks if look.output == fit.output and look.epoch is None]
+    wanted = fit.output, fit.epoch, None, fit.recipe
+    looks = [
+        look for look in unit.looks if (look.output, look.epoch, look.of, look.recipe) == wanted
+    ]
     examples = [
         features(unit, look, fit.reads, references) for look in looks if look.draw < fit.n_draws
     ]
@@ -164,7 +213,7 @@ def make_probe(
             "Take the experiments that need one out of the matrix, or put the pictures of each "
             "class into a folder of its own.",
         )
-    encoder = _load(unit, "trunk", epoch, device)
+    encoder = load(encoder_folder(unit, epoch), "trunk", device)
 
     def embed(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         parts = torch.from_numpy(pixels).split(_PROBE_AT_ONCE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from clipaudit.encoders.base import Output
 from clipaudit.features.signals import Similarity
@@ -15,8 +16,8 @@ from clipaudit.lab.scale import Scale
 from clipaudit.lab.splits import LabSplit, Role
 from clipaudit.lab.units import VIEWS, Fit, Look, Unit, encoder_key
 from clipaudit.seeding import derive
-from clipaudit.shadow.architectures import Architecture
-from clipaudit.shadow.config import Algorithm, PretrainConfig
+from clipaudit.shadow.architectures import Architecture, PairArchitecture
+from clipaudit.shadow.config import Algorithm, TrainingConfig
 
 
 @dataclass(slots=True)
@@ -31,6 +32,9 @@ class _Wanted:
     probes: set[int | None] = field(default_factory=set)
     watched: dict[Role, int] = field(default_factory=dict)
     """Whose pictures a reference embeds beside its own, and for how many draws of the views."""
+
+    looks: dict[Look, int] = field(default_factory=dict)
+    """Further looks, and how many views each takes."""
 
 
 class Encoders:
@@ -47,7 +51,7 @@ class Encoders:
         self._scale = scale
         self._lab = lab
         self._splits = splits
-        self._outputs = outputs
+        self.outputs = outputs
         self._kinds = kinds
         self._wanted: dict[str, _Wanted] = {}
 
@@ -58,16 +62,17 @@ class Encoders:
     def _unit(self, wanted: _Wanted) -> Unit:
         looks = [
             Look(output, epoch, draw, wanted.n_views)
-            for output in self._outputs
+            for output in self.outputs
             for epoch in sorted(wanted.epochs, key=_end_first)
             for draw in range(wanted.n_draws)
         ]
         looks += [
             Look(output, None, draw, wanted.n_views, of=role)
-            for output in self._outputs
+            for output in self.outputs
             for role, n_draws in sorted(wanted.watched.items())
             for draw in range(n_draws)
         ]
+        looks += [replace(look, n_views=n_views) for look, n_views in wanted.looks.items()]
         return replace(
             wanted.unit,
             looks=tuple(looks),
@@ -85,7 +90,7 @@ class Encoders:
         role: Role,
         seed: int,
         n_members: int,
-        pretrain: PretrainConfig,
+        pretrain: TrainingConfig,
         number: int = 0,
     ) -> str:
         """Add an encoder that is to be trained, if it is not there yet, and return its key."""
@@ -96,6 +101,12 @@ class Encoders:
             unit = Unit(*where, data, role, seed, n_members, pretrain, key, number=number)
             self._wanted[key] = _Wanted(unit)
         return key
+
+    def look(self, key: str, look: Look) -> None:
+        """Remember a look at an encoder; of two that differ in their views alone, the larger."""
+        looks = self._wanted[key].looks
+        plain = replace(look, n_views=0)
+        looks[plain] = max(looks.get(plain, 0), look.n_views)
 
     def note(self, cell: Cell) -> None:
         """Remember what a cell wants of its encoders."""
@@ -114,7 +125,7 @@ class Encoders:
             return
         shadow.fits |= {
             Fit(output, kind, cell.similarity, cell.n_views, n_draws)
-            for output in self._outputs
+            for output in self.outputs
             for kind in self._kinds
         }
         if cell.has_probe:
@@ -223,3 +234,27 @@ class Repetition:
         )
         self.encoders.note(cell)
         return cell
+
+    def pair_encoder(
+        self, role: Role, architecture: PairArchitecture, n_members: int, number: int = 0
+    ) -> str:
+        """Key of an encoder that is trained with captions."""
+        assert self.scale.pairs is not None  # or the matrix was refused
+        seed = _first_weights(role, self.seed, number)
+        options = self.scale.pairs.options(architecture, seed)
+        return self.encoders.add(self.data, role, self.seed, n_members, options, number)
+
+    def tuned_encoder(
+        self,
+        side: Literal["target", "shadow"],
+        architecture: PairArchitecture,
+        n_members: int,
+        learning_rate: float,
+    ) -> tuple[str, str]:
+        """Keys of an encoder that is fine-tuned with captions, and of its base."""
+        assert self.scale.pairs is not None  # or the matrix was refused
+        base = self.pair_encoder(side, architecture, self.scale.members)
+        role: Role = "tuned-target" if side == "target" else "tuned-shadow"
+        seed = _first_weights(side, self.seed, 0)
+        options = self.scale.pairs.tuned_options(architecture, seed, learning_rate, base)
+        return self.encoders.add(self.data, role, self.seed, n_members, options), base

@@ -29,7 +29,7 @@ from clipaudit.lab.results import (
 from clipaudit.lab.splits import make_split, read_split, split_folder
 from clipaudit.lab.worker import ERROR
 from clipaudit.shadow.datasets import ShadowData, open_data
-from clipaudit.shadow.training_folder import LOG
+from clipaudit.shadow.training_folder import LOG, has_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -172,7 +172,11 @@ def read_plan(config: LabConfig) -> Plan:
     """
     matrix, scale = _chosen(config)
     splits = {
-        (name, seed): read_split(split_folder(config.lab, name, scale.split, scale.size_px, seed))
+        (name, seed): read_split(
+            split_folder(
+                config.lab, name, scale.split, scale.size_px, seed, matrix.captions.get(name)
+            )
+        )
         for name in data_sets(matrix)
         for seed in scale.seeds
     }
@@ -226,9 +230,10 @@ def _splits(
                 opened.append(open_data(source, name, cache_dir() / "data"))
             return opened[0]
 
+        captions = matrix.captions.get(name)
         for seed in scale.seeds:
-            folder = split_folder(config.lab, name, scale.split, scale.size_px, seed)
-            split = make_split(folder, name, open_set, scale.split, scale.size_px, seed)
+            folder = split_folder(config.lab, name, scale.split, scale.size_px, seed, captions)
+            split = make_split(folder, name, open_set, scale.split, scale.size_px, seed, captions)
             splits[name, seed] = split
             on_split(name, seed, split)
     return splits
@@ -248,8 +253,8 @@ def _make_all(
     exit_code = 0
     try:
         while waiting or running:
-            while waiting and len(running) < jobs:
-                encoder = waiting.pop(0)
+            while len(running) < jobs and (encoder := _next(waiting, running)):
+                waiting.remove(encoder)
                 encoder.state, encoder.since = "running", time.monotonic()
                 running[encoder.unit.key] = encoder, _start(encoder.unit, threads, config.device)
             time.sleep(_POLL_S)
@@ -266,6 +271,18 @@ def _make_all(
         _stop([process for _, process in running.values()])
     on_progress(progress)
     return progress, exit_code
+
+
+def _next(
+    waiting: list[Progress], running: Mapping[str, tuple[Progress, subprocess.Popen[bytes]]]
+) -> Progress | None:
+    """The first encoder that can be made: not one whose base is still to come."""
+    for encoder in waiting:
+        base = encoder.unit.base
+        if base is None or has_encoder(base.parent):
+            return encoder
+    # A base that failed: its worker will say that it is not there.
+    return waiting[0] if waiting and not running else None
 
 
 def _exit_code(code: int) -> int:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from clipaudit.errors import UsageError
-from clipaudit.shadow.architectures import Architecture
-from clipaudit.shadow.config import ALGORITHMS, Algorithm, Precision, PretrainConfig
+from clipaudit.shadow.architectures import Architecture, PairArchitecture
+from clipaudit.shadow.config import ALGORITHMS, Algorithm, PairConfig, Precision, PretrainConfig
 
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=10)]
@@ -56,12 +56,14 @@ class SplitSizes(Strict):
     Attributes:
         target: Members of the target encoder, and as many non-members.
         shadow: Members of the shadow encoder, and as many non-members.
-        probe: Pictures to train the downstream classifier, and as many to test it.
+        probe: Pictures to train the downstream classifier, which references are trained on too.
+        probe_test: Pictures to test it; as many, if not given.
     """
 
     target: Size
     shadow: Size
     probe: Size
+    probe_test: Size | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -72,7 +74,7 @@ class SplitSizes(Strict):
             "shadow-members": self.shadow,
             "shadow-nonmembers": self.shadow,
             "probe-train": self.probe,
-            "probe-test": self.probe,
+            "probe-test": self.probe_test or self.probe,
         }
 
 
@@ -107,6 +109,87 @@ class Sweeps(Strict):
     passes: Several[Passes] = ()
 
 
+class FineTunes(Strict):
+    """How encoders are fine-tuned, for `fine-tune`.
+
+    Attributes:
+        members: Pictures that an encoder is fine-tuned on.
+        epochs: Epochs after which it is audited; the last is the whole run.
+        learning_rates: Learning rates, which stay as they are.
+        batch_size: Pairs a step.
+    """
+
+    members: Several[Size]
+    epochs: Several[Count]
+    learning_rates: Several[float]
+    batch_size: int = 50
+
+
+class Pairs(Strict):
+    """Encoders that are trained with captions, for `clip` and `fine-tune`.
+
+    Attributes:
+        architectures: Architectures, each a block of cells.
+        epochs: Passes over the members.
+        batch_size: Pairs a step.
+        learning_rate: Highest learning rate.
+        snapshots: Epochs at which an encoder is audited before it is finished.
+        members: Fewer members, on which an encoder is trained as long.
+        passes: Numbers of views at which the finished encoder is audited too.
+        few_views: Views of an encoder that is not finished or has fewer members.
+        fine_tunes: How encoders are fine-tuned.
+    """
+
+    architectures: Several[PairArchitecture] = ("clip-vit-tiny", "clip-resnet-tiny")
+    epochs: Count = 80
+    batch_size: int = 125
+    learning_rate: float = 1e-3
+    snapshots: Several[Count] = ()
+    members: Several[Size] = ()
+    passes: Several[Views] = ()
+    few_views: Views = 4
+    fine_tunes: FineTunes | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Pairs:
+        if any(epoch >= self.epochs for epoch in self.snapshots):
+            raise ValueError(f"snapshots go beyond the {self.epochs} epochs of a run")
+        self.options("clip-vit-tiny", 0)
+        return self
+
+    def options(self, architecture: PairArchitecture, seed: int) -> PairConfig:
+        """How an encoder is trained.
+
+        Raises:
+            UsageError: An option cannot work.
+        """
+        return PairConfig(
+            architecture=architecture,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            seed=seed,
+        )
+
+    def tuned_options(
+        self, architecture: PairArchitecture, seed: int, learning_rate: float, base: str
+    ) -> PairConfig:
+        """How an encoder is fine-tuned.
+
+        Raises:
+            UsageError: An option cannot work.
+        """
+        assert self.fine_tunes is not None  # or the matrix was refused
+        return PairConfig(
+            architecture=architecture,
+            epochs=max(self.fine_tunes.epochs),
+            batch_size=self.fine_tunes.batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            base=base,
+        )
+
+
 class Scale(Strict):
     """How large everything is.
 
@@ -125,6 +208,7 @@ class Scale(Strict):
         algorithm: Further options of the encoders of one algorithm.
         architecture: Further options of the encoders of one architecture.
         sweeps: Values of the experiments.
+        pairs: Encoders that are trained with captions.
     """
 
     about: str
@@ -135,12 +219,13 @@ class Scale(Strict):
     views: Views = 10
     draws: Count = 4
     references: Annotated[int, Field(ge=0)] = 0
-    known: Choice
-    unknown: Choice
-    pretrain: PretrainOptions
+    known: Choice = Choice(architecture="resnet-tiny", algorithm="simclr")
+    unknown: Choice = Choice(architecture="vgg-tiny", algorithm="mocov2")
+    pretrain: PretrainOptions = PretrainOptions()
     algorithm: dict[Algorithm, PretrainOptions] = {}
     architecture: dict[Architecture, PretrainOptions] = {}
     sweeps: Sweeps = Sweeps()
+    pairs: Pairs | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Scale:
@@ -152,6 +237,9 @@ class Scale(Strict):
             raise ValueError("known and unknown must differ in their algorithm")
         if max((self.members, *self.sweeps.target_sizes)) > self.split.target:
             raise ValueError("split.target is smaller than the members of a target encoder")
+        tuned = self.pairs.fine_tunes.members if self.pairs and self.pairs.fine_tunes else ()
+        if max((0, *tuned)) > self.members:
+            raise ValueError("pairs.fine_tunes.members go beyond the members of an encoder")
         if self.references * self.members > self.split.probe:
             raise ValueError("split.probe is smaller than the members of all references")
         if max((self.members, *self.sweeps.shadow_sizes)) > self.split.shadow:

@@ -16,19 +16,31 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from clipaudit.captions.data_set import read_data_captions
 from clipaudit.errors import InputError
 from clipaudit.files import as_type, load_json, make_folder, of_format, replace_file, replacing
 from clipaudit.shadow.splits import draw_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from clipaudit.lab.scale import SplitSizes
     from clipaudit.shadow.datasets import ShadowData
 
-Role = Literal["target", "shadow", "reference"]
+Role = Literal["target", "shadow", "reference", "tuned-target", "tuned-shadow"]
 """Whose pictures an encoder sees. References see those of the downstream classifier, which neither
-target nor shadow encoder sees."""
+target nor shadow encoder sees. An encoder that was fine-tuned from the target sees those of the
+shadow side, which its base did not, and the other way round."""
+
+_SIDES: dict[Role, Literal["target", "shadow"]] = {
+    "target": "target",
+    "shadow": "shadow",
+    "tuned-target": "shadow",
+    "tuned-shadow": "target",
+}
+
+MOST_IN_BANK = 500
+"""Pictures and captions of others against which the loss of a pair is taken."""
 
 _FORMAT = 1
 _SPLIT = "split.json"
@@ -52,6 +64,7 @@ class LabSplit:
         labels: Classes of the pictures of `probe-train` and `probe-test`; None if there are none,
             or all pictures to train with are of a single class.
         n_near_duplicates: Near-duplicates that were passed over.
+        captions: Captions of the pictures; None where none are read.
     """
 
     folder: Path
@@ -59,6 +72,7 @@ class LabSplit:
     groups: dict[str, tuple[str, ...]]
     labels: dict[str, tuple[str, ...]] | None
     n_near_duplicates: int
+    captions: dict[str, tuple[str, ...]] | None = None
 
     def pictures(self, role: Role, n_members: int, number: int = 0) -> tuple[tuple[str, ...], int]:
         """Ids of the members of an encoder, then of as many non-members; and where they begin.
@@ -72,9 +86,28 @@ class LabSplit:
             part = slice(number * n_members, (number + 1) * n_members)
             members, others = self.groups["probe-train"][part], self.groups["probe-test"][part]
         else:
-            members = self.groups[f"{role}-members"][:n_members]
-            others = self.groups[f"{role}-nonmembers"][:n_members]
+            side = _SIDES[role]
+            members = self.groups[f"{side}-members"][:n_members]
+            others = self.groups[f"{side}-nonmembers"][:n_members]
         return members + others, len(members)
+
+    def bank(self, role: Role) -> tuple[str, ...]:
+        """Pictures of the other side that no encoder is trained on which sees those of a role."""
+        other = "shadow" if _SIDES[role] == "target" else "target"
+        return self.groups[f"{other}-nonmembers"][:MOST_IN_BANK]
+
+    def captions_of(self, ids: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        """Captions by id.
+
+        Raises:
+            InputError: The split was drawn without captions.
+        """
+        if self.captions is None:
+            raise InputError(
+                f"the split in {self.folder} has no captions",
+                "Name where those of its data set come from, under [captions] in the matrix.",
+            )
+        return tuple(self.captions[picture] for picture in ids)
 
     def pixels(self, ids: tuple[str, ...]) -> npt.NDArray[np.uint8]:
         """Pictures by id, shape (n, 3, size_px, size_px), RGB.
@@ -94,9 +127,12 @@ class LabSplit:
         return [picture for group in _GROUPS for picture in self.groups[group]]
 
 
-def split_folder(lab: Path, data: str, sizes: SplitSizes, size_px: int, seed: int) -> Path:
+def split_folder(
+    lab: Path, data: str, sizes: SplitSizes, size_px: int, seed: int, captions: str | None = None
+) -> Path:
     """Folder of the split of a data set for a seed, whether it is there or not."""
-    identity = json.dumps([_FORMAT, data, sizes.counts, size_px, seed])
+    more = [captions] if captions else []
+    identity = json.dumps([_FORMAT, data, sizes.counts, size_px, seed, *more])
     return lab / "splits" / f"{data}-{seed}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
@@ -107,6 +143,7 @@ def make_split(
     sizes: SplitSizes,
     size_px: int,
     seed: int,
+    captions: str | None = None,
 ) -> LabSplit:
     """The split in a folder, drawn and written down if it is not there yet.
 
@@ -117,6 +154,7 @@ def make_split(
         sizes: Sizes of the groups.
         size_px: Side to which the pictures are resized.
         seed: Seed of the draw.
+        captions: Where captions come from, as `--captions` takes it; None reads none.
 
     Raises:
         ClipAuditError: The data set is missing or too small, or the disk is full.
@@ -124,7 +162,9 @@ def make_split(
     if (folder / _SPLIT).exists():
         return read_split(folder)
     data = open_set()
-    split = draw_groups(data, sizes.counts, seed)
+    texts = read_data_captions(data, captions) if captions else None
+    without = frozenset(data.ids) - texts.keys() if texts is not None else frozenset()
+    split = draw_groups(data, sizes.counts, seed, without)
     probes = {group: split.groups[group] for group in ("probe-train", "probe-test")}
     labels = {group: data.labels(ids) for group, ids in probes.items()}
     make_folder(folder)
@@ -134,7 +174,7 @@ def make_split(
     np.save(encoded, pixels)  # straight into a file, a full disk is no error with a number
     with replacing(folder / _PIXELS) as file:
         file.write(encoded.getbuffer())
-    document = {
+    document: dict[str, object] = {
         "format": _FORMAT,
         "data": name,
         "seed": seed,
@@ -144,6 +184,8 @@ def make_split(
         "groups": split.groups,
         "labels": labels if len(set(labels["probe-train"] or ())) > 1 else None,
     }
+    if texts is not None:
+        document["captions"] = {picture: texts[picture] for picture in everything}
     replace_file(folder / _SPLIT, (json.dumps(document, indent=1) + "\n").encode())
     return read_split(folder)
 

@@ -26,8 +26,8 @@ from clipaudit.files import as_type, load_json
 from clipaudit.inferrers import reads_of
 from clipaudit.inferrers.base import Kind, Reads
 from clipaudit.lab.splits import LabSplit, Role
-from clipaudit.shadow.config import PretrainConfig
-from clipaudit.shadow.training_folder import has_encoder, has_snapshot
+from clipaudit.shadow.config import PairConfig, TrainingConfig
+from clipaudit.shadow.training_folder import ENCODER, has_encoder, has_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +48,8 @@ class Fit:
         n_views: Views that it reads.
         n_draws: How many draws of the views of each picture it learns from.
         references: Keys of the reference encoders whose signals it reads too.
+        recipe: Recipe of the views.
+        epoch: Epoch of the shadow encoder at which it learns; None is the finished encoder.
     """
 
     output: Output
@@ -56,6 +58,8 @@ class Fit:
     n_views: int
     n_draws: int
     references: tuple[str, ...] = ()
+    recipe: str = VIEWS
+    epoch: int | None = None
 
     @property
     def reads(self) -> Reads:
@@ -64,7 +68,7 @@ class Fit:
             self.kind,
             self.similarity,
             self.n_views,
-            VIEWS,
+            self.recipe,
             self.output,
             has_reference=bool(self.references),
         )
@@ -80,6 +84,7 @@ class Look:
         draw: Number of the draw of the views.
         n_views: Views an image.
         of: Role of the encoder whose pictures are embedded; None for its own.
+        recipe: Recipe of the views.
     """
 
     output: Output
@@ -87,6 +92,7 @@ class Look:
     draw: int
     n_views: int
     of: Role | None = None
+    recipe: str = VIEWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +120,7 @@ class Unit:
     role: Role
     seed: int
     n_members: int
-    pretrain: PretrainConfig
+    pretrain: TrainingConfig
     key: str
     looks: tuple[Look, ...] = ()
     fits: tuple[Fit, ...] = ()
@@ -125,6 +131,21 @@ class Unit:
     def folder(self) -> Path:
         """Folder of the encoder and all that was measured on it."""
         return self.lab / "encoders" / self.key
+
+    @property
+    def base_key(self) -> str | None:
+        """Key of the encoder that it is fine-tuned from; None where it is not."""
+        return self.pretrain.base if isinstance(self.pretrain, PairConfig) else None
+
+    @property
+    def base(self) -> Path | None:
+        """Folder of that encoder."""
+        return self.lab / "encoders" / self.base_key / ENCODER if self.base_key else None
+
+    @property
+    def reads_captions(self) -> bool:
+        """Whether it is trained with captions, and its signals are measured with them."""
+        return isinstance(self.pretrain, PairConfig)
 
     @property
     def draws(self) -> tuple[int, ...]:
@@ -159,12 +180,15 @@ class Unit:
         """File of the signals of a look."""
         name = f"{look.output}-{_when(look.epoch)}-draw{look.draw}-n{look.n_views}"
         name += f"-of-{look.of}" if look.of else ""
+        name += f"-{look.recipe}" if look.recipe != VIEWS else ""
         return self.folder / "signals" / f"{name}.safetensors"
 
     def fit_file(self, fit: Fit) -> Path:
         """File of a fitted inferrer."""
         reads = f"{fit.output}-{fit.similarity}-n{fit.n_views}"
         name = "-".join([f"{reads}-draws{fit.n_draws}-{fit.kind}", *fit.references])
+        name += f"-{fit.recipe}" if fit.recipe != VIEWS else ""
+        name += f"-{_when(fit.epoch)}" if fit.epoch is not None else ""
         return self.folder / "fits" / f"{name}.safetensors"
 
     def probe_file(self, epoch: int | None) -> Path:
@@ -189,7 +213,7 @@ def encoder_key(
     split: LabSplit,
     role: Role,
     n_members: int,
-    pretrain: PretrainConfig,
+    pretrain: TrainingConfig,
     size_px: int,
     number: int = 0,
 ) -> str:
@@ -197,6 +221,8 @@ def encoder_key(
 
     The non-members count too: what was measured on the encoder was measured on both.
     """
-    pictures, _ = split.pictures(role, n_members, number)
+    pictures, n = split.pictures(role, n_members, number)
     identity = [_FORMAT, VIEWS, pictures, size_px, asdict(pretrain)]
+    if isinstance(pretrain, PairConfig):
+        identity.append(split.captions_of(pictures[:n]))
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]

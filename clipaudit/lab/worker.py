@@ -33,6 +33,8 @@ from clipaudit.shadow.training_folder import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import numpy.typing as npt
 
@@ -59,7 +61,8 @@ def make(unit: Unit, device: str, lab_pid: int | None = None) -> None:
     about = {"data": unit.data, "role": unit.role, "seed": unit.seed, "n_members": n_members}
     about |= {"pretrain": asdict(unit.pretrain)}
     replace_file(unit.folder / _ABOUT, json.dumps(about, indent=1).encode())
-    _train(unit, images[:n_members], device, lab_pid)
+    captions = split.captions_of(pictures[:n_members]) if unit.reads_captions else ()
+    _train(unit, images[:n_members], captions, device, lab_pid)
     for look in unit.looks:
         if not unit.signals_file(look).exists():
             make_signals(unit, look, split, device)
@@ -71,7 +74,13 @@ def make(unit: Unit, device: str, lab_pid: int | None = None) -> None:
             make_probe(unit, split, epoch, images, device)
 
 
-def _train(unit: Unit, members: npt.NDArray[np.uint8], device: str, lab_pid: int | None) -> None:
+def _train(
+    unit: Unit,
+    members: npt.NDArray[np.uint8],
+    captions: Sequence[Sequence[str]],
+    device: str,
+    lab_pid: int | None,
+) -> None:
     if unit.is_trained:
         return
     for _ in range(2):  # a run that is continued lacks the snapshots from before its checkpoint
@@ -82,6 +91,8 @@ def _train(unit: Unit, members: npt.NDArray[np.uint8], device: str, lab_pid: int
             unit.folder,
             members,
             unit.pretrain,
+            captions=captions,
+            base=unit.base,
             device=device,
             on_epoch=lambda epoch: _end_without(lab_pid),
             snapshots=unit.snapshots,

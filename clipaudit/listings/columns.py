@@ -55,6 +55,24 @@ _NAMES: dict[Role, tuple[str, ...]] = {
 CC3M, YFCC100M and PD12M, and in what img2dataset writes; the first that is there counts.
 `original_width` before `width`, which in the output of img2dataset is that of the small copy."""
 
+FILE_NAMES = (
+    "file_name",
+    "filename",
+    "path",
+    "filepath",
+    "file_path",
+    "image_path",
+    "img_path",
+    "image_file",
+    "image_name",
+    "image",
+    "img",
+    "file",
+)
+"""What columns with the file of a picture are called, in small letters, in imagefolder data sets
+of Hugging Face, what open_clip trains on, Flickr30k and our own manifests; the first counts. Lists
+are not searched by it: a file is called otherwise on another machine."""
+
 _SHARED_KEYS = ("uid", "sample_id")
 """Keys that mean the same row in every list that has them; others are running numbers."""
 
@@ -117,6 +135,11 @@ class Columns:
         return tuple(role for role in COMPARABLE if role in self.by_role)
 
 
+def names_of(role: Role) -> tuple[str, ...]:
+    """What columns of a role are called, in small letters; the first that is there counts."""
+    return _NAMES[role]
+
+
 def parse_columns(text: str) -> dict[str, str]:
     """What `--columns` says: `url=URL,sha256=SHA` → role → name.
 
@@ -155,7 +178,7 @@ def check_roles(columns: Mapping[str, str]) -> dict[Role, str]:
 
 def is_header(cells: Sequence[str], overrides: Mapping[Role, str]) -> bool:
     """Whether the first row of a text file names its columns."""
-    known = {name for names in _NAMES.values() for name in names} | {"hash"}
+    known = {name for names in _NAMES.values() for name in names} | {"hash", *FILE_NAMES}
     known |= {name.lower() for name in overrides.values() if not name.isdigit()}
     if any(map(is_web, cells)):  # a caption may well be "title"
         return False

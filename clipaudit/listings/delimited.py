@@ -51,6 +51,7 @@ class Layout:
         delimiter: What stands between two cells.
         names: Those of the header, or empty texts; as many as most rows have cells.
         n_named: How many cells a row may have.
+        n_head: How many rows stand before the first of the list.
         reader: The SQL that reads it; it has one column more than there are names.
         is_empty: Whether there is no row at all.
         note: A sentence where it is not laid out as its name says.
@@ -60,6 +61,7 @@ class Layout:
     delimiter: str
     names: tuple[str, ...]
     n_named: int
+    n_head: int
     reader: str
     is_empty: bool
     note: str | None
@@ -111,6 +113,7 @@ def read_layout(
         delimiter=delimiter,
         names=tuple(names),
         n_named=min(len(rows[0]), width) if has_header else width,
+        n_head=has_header + has_line_of_its_own,
         reader=_reader(
             path, kind, delimiter, width, has_header=has_header, n_skipped=has_line_of_its_own
         ),

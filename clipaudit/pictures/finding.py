@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import BinaryIO, Literal
 
 from clipaudit.errors import InputError
+from clipaudit.pictures import archives
 from clipaudit.pictures.base import AnyPath, BadImage
-from clipaudit.pictures.reading import path_problem
+from clipaudit.pictures.reading import archived_place, opened, path_problem
 
 _JUNK_NAMES = frozenset(
     os.fsencode(name)
@@ -41,10 +42,12 @@ class FoundFile:
         path: Path as given, or the folder as given and the names below it; undecodable bytes as
             surrogate escapes, so `os.fsencode` gives the name back.
         problem: None for a regular file; else why it is not even tried.
+        place: Where it lies in an archive; None for a file of its own.
     """
 
     path: str
     problem: BadImage | None = None
+    place: archives.Place | None = None
 
 
 def find_images(
@@ -53,6 +56,7 @@ def find_images(
     include_hidden: bool = False,
     follow_links: bool = True,
     within: Sequence[AnyPath] = (),
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> Iterator[FoundFile]:
     """Every file under the given paths, lazily: folders recursively, by name within each.
 
@@ -66,6 +70,10 @@ def find_images(
     Inside folders, names that start with a dot and the litter of systems and tools (`@eaDir`,
     `Thumbs.db`, `node_modules`, …) are passed over, unless `include_hidden`.
 
+    A tar archive, such as the shards of webdataset, counts as a folder: the pictures in it are
+    listed in their order, as `shard.tar/000123.jpg`. Where it is damaged, that is listed after the
+    pictures before that.
+
     Memory is that of the names in the largest folder, so millions of files are no problem.
 
     Args:
@@ -73,8 +81,9 @@ def find_images(
         include_hidden: See above.
         follow_links: Whether links may lead out of the folder.
         within: Further folders that links may lead into.
+        on_note: Takes a sentence on each archive of which something was passed over.
     """
-    return _Finder(include_hidden, follow_links, within).find(paths)
+    return _Finder(include_hidden, follow_links, within, on_note).find(paths)
 
 
 _Kind = Literal["file", "folder", "link", "other"]
@@ -98,10 +107,17 @@ class _Listing:
 class _Finder:
     """What `find_images` must remember: folders walked, and files that came by another way."""
 
-    def __init__(self, include_hidden: bool, follow_links: bool, within: Sequence[AnyPath]) -> None:
+    def __init__(
+        self,
+        include_hidden: bool,
+        follow_links: bool,
+        within: Sequence[AnyPath],
+        on_note: Callable[[str], None],
+    ) -> None:
         self._include_hidden = include_hidden
         self._follow_links = follow_links
         self._within = within
+        self._on_note = on_note
         self._real_folders: list[bytes] | None = None  # those of `within`, once they are needed
         self._n_repeats = 0  # how often something was reached again, and passed over
         self._walked: set[tuple[int, int]] = set()
@@ -116,7 +132,10 @@ class _Finder:
             try:
                 status = os.stat(path)  # noqa: PTH116 - bytes, for names that are not UTF-8
             except (OSError, ValueError) as error:
-                yield _bad_path(path, error)
+                if place := archived_place(path):
+                    yield FoundFile(os.fsdecode(path), place=place)
+                else:
+                    yield _bad_path(path, error)
                 continue
             if stat.S_ISDIR(status.st_mode):
                 is_empty = True
@@ -130,7 +149,7 @@ class _Finder:
             elif not stat.S_ISREG(status.st_mode):
                 yield _not_a_file(path)
             elif self._is_first(path):
-                yield FoundFile(os.fsdecode(path))
+                yield from self._files(path)
 
     def _walk(self, top: bytes) -> Iterator[FoundFile]:
         """Every file below a folder; an explicit stack, so depth is no limit."""
@@ -170,9 +189,30 @@ class _Finder:
                     yield listing.problem
                 stack.append((path, real_path, listing))
             elif kind == "file":
-                yield FoundFile(os.fsdecode(path))
+                yield from self._files(path)
             else:
                 yield _not_a_file(path)
+
+    def _files(self, path: bytes) -> Iterator[FoundFile]:
+        """A file, or the pictures in it where it is an archive."""
+        name = os.fsdecode(path)
+        if not archives.is_named_as_archive(name):
+            yield FoundFile(name)
+            return
+        try:
+            with opened(path) as descriptor:
+                if not archives.is_archive(name, descriptor):
+                    yield FoundFile(name)
+                    return
+                for picture in archives.pictures_in(
+                    path,
+                    descriptor,
+                    include_hidden=self._include_hidden,
+                    on_note=self._on_note,
+                ):
+                    yield FoundFile(f"{name}/{picture.name}", picture.problem, picture.place)
+        except BadImage as problem:
+            yield FoundFile(name, problem)
 
     def _enter(self, folder: bytes) -> _Listing:
         """What is in a folder; nothing where the folder was walked before."""

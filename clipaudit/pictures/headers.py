@@ -76,7 +76,7 @@ def _jpeg(data: bytes) -> Header:
     quality = chroma = 0.0
     is_progressive = has_exif = has_profile = False
     end = len(data)
-    for marker, start, end in _jpeg_segments(data):
+    for marker, start, end in jpeg_segments(data):
         body = data[start:end]
         if marker == 0xDB:
             quality = _quality(body) or quality
@@ -90,7 +90,7 @@ def _jpeg(data: bytes) -> Header:
     return Header("JPEG", quality, chroma, is_progressive, has_exif, has_profile, end)
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, start and end of the body of every segment up to the first scan."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXELS = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND"))
 _LOOKS = frozenset((b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"))
 """Further chunks that change what a picture looks like: kept, where they are whole."""
-_XMP = b"XML:com.adobe.xmp\0"
+XMP_KEYWORD = b"XML:com.adobe.xmp\0"
 _MOST_XMP_BYTES = 1 << 20
 _MOST_PROFILE_BYTES = 1 << 24
 
@@ -36,11 +36,11 @@ def without_metadata(data: bytes) -> Stripped | None:
     Returns:
         None where it is no PNG file, or where nothing would be left out of it.
     """
-    if not data.startswith(_SIGNATURE):
+    if not data.startswith(SIGNATURE):
         return None
-    parts = [_SIGNATURE]
+    parts = [SIGNATURE]
     profile = None
-    for kind, start, end in _chunks(data):
+    for kind, start, end in chunks_of(data):
         whole = data[start:end]
         body = whole[8:-4]
         is_sound = zlib.crc32(whole[4:-4]) == int.from_bytes(whole[-4:], "big")
@@ -52,9 +52,9 @@ def without_metadata(data: bytes) -> Stripped | None:
     return None if len(stripped) == len(data) else Stripped(stripped, profile)
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def chunks_of(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Kind, start and end of each chunk; where one's length is wrong, on from the next pixels."""
-    at = len(_SIGNATURE)
+    at = len(SIGNATURE)
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
@@ -77,9 +77,9 @@ def _leads_on(data: bytes, at: int) -> bool:
 
 def _is_small_xmp(kind: bytes, body: bytes) -> bool:
     """Whether it is an XMP packet, which may say which way is up, that Pillow would read."""
-    if kind != b"iTXt" or not body.startswith(_XMP):
+    if kind != b"iTXt" or not body.startswith(XMP_KEYWORD):
         return False
-    is_packed = body[len(_XMP) : len(_XMP) + 1] != b"\0"
+    is_packed = body[len(XMP_KEYWORD) : len(XMP_KEYWORD) + 1] != b"\0"
     return not is_packed and len(body) <= _MOST_XMP_BYTES
 
 

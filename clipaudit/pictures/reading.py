@@ -6,24 +6,35 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 
+from clipaudit.pictures.archives import Place, places_in
 from clipaudit.pictures.base import AnyPath, BadImage, Limits
 
 _OPEN_FLAGS = os.O_RDONLY
 for _flag in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):  # as far as the system has them
     _OPEN_FLAGS |= getattr(os, _flag, 0)
 
+_THROUGH_ARCHIVE = b".tar/"
+_MOST_AT_ONCE = 1 << 24
 
-def read_file(path: AnyPath, limits: Limits) -> bytes:
-    """The bytes of a regular file; never blocks on a pipe or a device.
+
+def read_file(path: AnyPath, limits: Limits, place: Place | None = None) -> bytes:
+    """The bytes of a regular file, or of one in a tar archive; never blocks on a pipe or a device.
+
+    Args:
+        path: Path of the file; one in an archive is `shard.tar/000123.jpg`.
+        limits: How many bytes it may have.
+        place: Where it lies in an archive, if that is known.
 
     Raises:
         BadImage: `missing`, `unreadable`, `not_a_file`, `empty`, `too_large`, `changed` or
             `out_of_memory`.
     """
-    with _opened(path) as descriptor:
-        return _read_all(descriptor, limits)
+    place = place or archived_place(path)
+    with opened(path if place is None else place.archive) as descriptor:
+        return _read_all(descriptor, limits, place)
 
 
 def hash_file(path: AnyPath) -> tuple[str, str]:
@@ -33,23 +44,49 @@ def hash_file(path: AnyPath) -> tuple[str, str]:
         BadImage: As `read_file`, but for the size.
     """
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with _opened(path) as descriptor:
-        _require_regular(os.fstat(descriptor))
-        while chunk := os.read(descriptor, 1 << 20):
+    place = archived_place(path)
+    with opened(path if place is None else place.archive) as descriptor:
+        for chunk in _chunks(descriptor, place, _MOST_AT_ONCE):
             sha256.update(chunk)
             md5.update(chunk)
     return sha256.hexdigest(), md5.hexdigest()
 
 
+def archived_place(path: AnyPath) -> Place | None:
+    """Where in a tar archive the file lies that a path such as `shard.tar/000123.jpg` leads to.
+
+    None where the path leads through no archive, or it holds no such file.
+    """
+    name = os.fsencode(path)
+    end = -1
+    while (end := name.lower().find(_THROUGH_ARCHIVE, end + 1)) >= 0:
+        archive = name[: end + len(_THROUGH_ARCHIVE) - 1]
+        with suppress(OSError, ValueError):
+            status = os.stat(archive)  # noqa: PTH116
+            if stat.S_ISREG(status.st_mode):
+                places = _places(archive, status.st_size, status.st_mtime_ns)
+                return places.get(os.fsdecode(name[end + len(_THROUGH_ARCHIVE) :]))
+    return None
+
+
+@lru_cache(maxsize=4)
+def _places(archive: bytes, n_bytes: int, mtime_ns: int) -> dict[str, Place]:
+    """Where the files lie in an archive of that size which was changed at that time."""
+    with suppress(BadImage), opened(archive) as descriptor:
+        return places_in(archive, descriptor)
+    return {}
+
+
 @contextmanager
-def _opened(path: AnyPath) -> Iterator[int]:
-    """A descriptor of a regular file; what goes wrong with it is a `BadImage`."""
+def opened(path: AnyPath) -> Iterator[int]:
+    """A descriptor of a regular file; what the system says against it is a `BadImage`."""
     name = os.fsencode(path)
     try:
         # Before it is opened, because opening alone can do things to a device.
         _require_regular(os.stat(name))  # noqa: PTH116
         descriptor = os.open(name, _OPEN_FLAGS)
         try:
+            _require_regular(os.fstat(descriptor))
             yield descriptor
         finally:
             os.close(descriptor)
@@ -79,30 +116,51 @@ def _require_regular(status: os.stat_result) -> None:
         raise BadImage("not_a_file", f"{kind}, not a regular file")
 
 
-def _read_all(descriptor: int, limits: Limits) -> bytes:
+def _read_all(descriptor: int, limits: Limits, place: Place | None) -> bytes:
     before = os.fstat(descriptor)
-    _require_regular(before)
     option = "" if limits.max_file_bytes else "; --max-megapixels raises it"
     too_large = BadImage(
         "too_large", f"the file has more than {limits.most_file_bytes:,} bytes, the limit{option}"
     )
-    if before.st_size > limits.most_file_bytes:
+    n_bytes = place.n_bytes if place else before.st_size
+    if n_bytes > limits.most_file_bytes:
         raise too_large
     chunks = []
     n_read = 0
-    while chunk := os.read(descriptor, max(before.st_size - n_read, 0) + 1):
+    for chunk in _chunks(descriptor, place, min(n_bytes + 1, _MOST_AT_ONCE)):
         chunks.append(chunk)
         n_read += len(chunk)
         if n_read > limits.most_file_bytes:
             raise too_large
     after = os.fstat(descriptor)
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or (
-        n_read != after.st_size
+    stamp = (after.st_size, after.st_mtime_ns)
+    if stamp != (before.st_size, before.st_mtime_ns) or n_read != (
+        place.n_bytes if place else after.st_size
     ):
-        raise BadImage("changed", "the file was written to while it was read")
+        raise _changed()
     if not n_read:
         raise BadImage("empty", "the file has no bytes")
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _chunks(descriptor: int, place: Place | None, n_bytes: int) -> Iterator[bytes]:
+    """The bytes of a file, or of one at a place in it, so many at a time."""
+    if place is None:
+        while chunk := os.read(descriptor, n_bytes):
+            yield chunk
+        return
+    status = os.fstat(descriptor)
+    if (status.st_size, status.st_mtime_ns) != place.stamp:
+        raise _changed()
+    os.lseek(descriptor, place.offset, os.SEEK_SET)
+    n_left = place.n_bytes
+    while n_left and (chunk := os.read(descriptor, min(n_left, n_bytes))):
+        yield chunk
+        n_left -= len(chunk)
+
+
+def _changed() -> BadImage:
+    return BadImage("changed", "the file was written to while it was read")
 
 
 def content_id(data: bytes) -> str:

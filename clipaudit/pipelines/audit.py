@@ -11,7 +11,9 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from clipaudit.blind.captions import caption_check
 from clipaudit.blind.trial import MOST_OF_EACH, blind_check, looked_at
+from clipaudit.captions.choosing import open_captions
 from clipaudit.errors import InputError
 from clipaudit.features.known_pictures import FirstByHash, KnownPictures
 from clipaudit.features.optional_store import open_store
@@ -81,7 +83,8 @@ def _audit(
 ) -> Audit:
     calibrations = read_calibrations() if named is None else named
     is_looked_at = bool(how.control) or any(file.encoder == config.encoder for file in calibrations)
-    known = _known_pictures(config, store, (gallery.frame,) if gallery else (), is_looked_at)
+    also = (gallery.frame,) if gallery else ()
+    known = _known_pictures(config, store, also, is_looked_at, keeps_captions=bool(how.control))
     on_decoded = gallery.offer if gallery else lambda row, picture: None
     suspects = score(paths, config, on_progress, known, on_decoded)
     for inferrer in suspects.run.inferrers:
@@ -115,7 +118,20 @@ def _with_control(
     how: JudgeConfig,
     on_progress: Callable[[Progress], None],
 ) -> Audit:
-    known_control = _known_pictures(config, known.store)
+    known_control = _known_pictures(config, known.store, keeps_captions=True)
+    same = suspects.run
+    config = replace(
+        config,
+        recipe=same.recipe,
+        inferrers=config.inferrers or tuple(facts.name for facts in same.inferrers),
+        references=tuple(reference.spec for reference in same.references),
+    )
+    if same.captions and open_captions(config.captions, how.control) is None:
+        raise InputError(
+            "the suspects were scored with their captions, and the control has none",
+            "Give the control captions of the same kind, or pass --captions none to go by the "
+            "pictures alone; what was computed is kept.",
+        )
     try:
         control = score(how.control, config, on_progress, known_control)
     except StoppedError as stop:
@@ -138,6 +154,7 @@ def _with_control(
         **known_control.appearances({key: pair.second[key] for key in looked_at(pair.second)}),
     }
     blind = blind_check(pair.first, pair.second, appearances, config.seed)
+    captions = {**known.captions, **known_control.captions}
     comparison = against_control(
         suspects,
         control,
@@ -145,6 +162,7 @@ def _with_control(
         blind,
         (_texts(paths), _texts(how.control)),
         how.alpha,
+        caption_check(pair.first, pair.second, captions, config.seed) if captions else None,
     )
     seconds = suspects.run.seconds + control.run.seconds
     run = replace(suspects.run, seconds=seconds)
@@ -174,9 +192,13 @@ def _known_pictures(
     store: OptionalStore,
     also: Sequence[Frame] = (),
     is_looked_at: bool = True,
+    *,
+    keeps_captions: bool,
 ) -> KnownPictures:
     needs_appearance = FirstByHash(MOST_OF_EACH) if is_looked_at else lambda image_id: False
-    return KnownPictures(config.limits, config.n_workers, store, needs_appearance, also)
+    return KnownPictures(
+        config.limits, config.n_workers, store, needs_appearance, also, keeps_captions
+    )
 
 
 def _texts(paths: Sequence[AnyPath]) -> list[str]:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from clipaudit._version import __version__
-from clipaudit.errors import ClipAuditError
+from clipaudit.errors import EXTRAS, ClipAuditError, MissingExtraError
 from clipaudit.files import NoHomeError, cache_dir
 from clipaudit.telemetry import load_onnxruntime
 from clipaudit.text.numbers import count
@@ -27,10 +28,7 @@ State = Literal["ok", "note", "warning", "problem"]
 
 _NEEDED = (
     "huggingface-hub",
-    "lightly",
     "numpy",
-    "onnx",
-    "onnxscript",
     "open-clip-torch",
     "pyarrow",
     "safetensors",
@@ -39,6 +37,11 @@ _NEEDED = (
     "timm",
     "torchvision",
 )
+_NEEDED_BY = {
+    "crawl": "build-eval needs",
+    "train": "the figures of lab and evaluate need",
+    "transformers": "encoders of that library and SigLIP's captions need",
+}
 _CODECS = {
     "jpg": "JPEG",
     "zlib": "PNG",
@@ -73,6 +76,7 @@ def examine() -> tuple[Check, ...]:
     checks: tuple[Callable[[], Iterator[Check]], ...] = (
         _python,
         _packages,
+        _extras,
         _torch,
         _onnxruntime,
         _pillow,
@@ -101,6 +105,15 @@ def _packages() -> Iterator[Check]:
         )
     if found:
         yield Check("packages", "ok", found)
+
+
+def _extras() -> Iterator[Check]:
+    """Extras that no other check speaks of."""
+    for extra in _NEEDED_BY:
+        missing = [module for module in EXTRAS[extra] if find_spec(module) is None]
+        if missing:
+            found = f"no {', '.join(missing)}, which {_NEEDED_BY[extra]}"
+            yield Check("extras", "note", found, f"pip install '.[{extra}]' in the checkout")
 
 
 def _torch() -> Iterator[Check]:
@@ -145,6 +158,9 @@ def _onnxruntime() -> Iterator[Check]:
     try:
         module = load_onnxruntime()
         providers = [str(name) for name in module.get_available_providers()]
+    except MissingExtraError as error:
+        yield Check("onnxruntime", "note", "not installed: torch runs encoders", error.hint)
+        return
     except Exception as error:  # noqa: BLE001 - a broken build raises what it likes
         yield _does_not_load("onnxruntime", error)
         return

@@ -1,4 +1,4 @@
-"""A folder of pictures whose membership is known → how well inferrers tell it.
+"""Pictures whose membership is known → how well inferrers tell it.
 
 One run scores both sides. The same pictures go to the blind baseline, which never sees the
 encoder: what that can tell is no merit of an inferrer.
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipaudit.blind.adjust import adjusted_auc
+from clipaudit.blind.captions import caption_trial
 from clipaudit.blind.trial import BlindTrial, blind_trial, looked_at
 from clipaudit.errors import InputError
-from clipaudit.evaluation_sets.reading import read_set
+from clipaudit.evaluation_sets.reading import Sides, read_set
 from clipaudit.features.known_pictures import KnownPictures
 from clipaudit.features.optional_store import open_store
 from clipaudit.inferrers.library import find
@@ -43,7 +44,7 @@ FEWEST = 2
 
 
 def evaluate(
-    folder: AnyPath,
+    named: AnyPath | Sides,
     config: EvaluateConfig = EvaluateConfig(),
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Evaluation:
@@ -52,8 +53,8 @@ def evaluate(
     Copies and near-duplicates on one side count once.
 
     Args:
-        folder: Holds `members/` and `nonmembers/`, and perhaps a manifest of
-            `clipaudit build-eval`.
+        named: A folder that holds `members/` and `nonmembers/`, and perhaps a manifest of
+            `clipaudit build-eval`; or the files and folders of each side.
         config: What to score with, and how to evaluate.
         on_progress: Called after every batch, from the calling thread.
 
@@ -64,14 +65,18 @@ def evaluate(
     """
     scoring = config.scoring
     found = read_set(
-        folder,
+        named,
         limit=scoring.limit,
         include_hidden=scoring.include_hidden,
         follow_links=scoring.follow_links,
     )
     with open_store(is_wanted=scoring.use_store) as store:
         known = KnownPictures(
-            scoring.limits, scoring.n_workers, store, needs_appearance=lambda _: config.blind
+            scoring.limits,
+            scoring.n_workers,
+            store,
+            needs_appearance=lambda _: config.blind,
+            keeps_captions=config.blind,
         )
         return _evaluate(found, config, known, on_progress)
 
@@ -83,9 +88,10 @@ def _evaluate(
     on_progress: Callable[[Progress], None],
 ) -> Evaluation:
     scoring = config.scoring
-    paths = found.sides if scoring.limit is None else found.members + found.nonmembers
+    sides = found if scoring.limit is not None else found.sides
+    name_of_members, name_of_nonmembers = found.sides.names
     audit = score(
-        paths,
+        sides.members + sides.nonmembers,
         replace(scoring, limit=None, every_data_set=not scoring.inferrers),
         on_progress,
         known,
@@ -93,8 +99,8 @@ def _evaluate(
     if audit.run.interrupted:
         raise KeyboardInterrupt
     members, nonmembers = _sides(audit, found)
-    _require(members, len(members.scored), found.sides[0])
-    _require(nonmembers, len(nonmembers.scored), found.sides[1])
+    _require(members, len(members.scored), name_of_members)
+    _require(nonmembers, len(nonmembers.scored), name_of_nonmembers)
     hashes = known.hashes(scored_paths(audit))
     pair = split(scored_paths(members), scored_paths(nonmembers), hashes, from_both=True)
     if not config.allow_overlap:
@@ -104,25 +110,27 @@ def _evaluate(
             "No picture can be both. Take these out of the side where they do not belong, or pass "
             "--allow-overlap to count them on neither; what was computed is kept.",
         )
-    _require(members, len(pair.first), found.sides[0])
-    _require(nonmembers, len(pair.second), found.sides[1])
-    trial = _blind_trial(pair, found, known, scoring.seed) if config.blind else None
+    _require(members, len(pair.first), name_of_members)
+    _require(nonmembers, len(pair.second), name_of_nonmembers)
+    trials = _blind_trials(pair, found, known, scoring.seed) if config.blind else ()
+    trial = trials[0] if trials else None
     scored = (*members.scored, *nonmembers.scored)
     n_apart = sum(row.sha256 not in pair.left_out for row in scored)
     options = {"limit": scoring.limit, "blind": config.blind, "allow_overlap": config.allow_overlap}
     return Evaluation(
         run=replace(audit.run, config={**audit.run.config, **options}),
-        folder=found.folder,
-        members=known_set(found.sides[0], pair.first),
-        nonmembers=known_set(found.sides[1], pair.second),
+        folder=found.name,
+        members=known_set(name_of_members, pair.first),
+        nonmembers=known_set(name_of_nonmembers, pair.second),
         label=found.label,
         n_same=n_apart - len(pair.first) - len(pair.second),
         skipped=_skipped(members, nonmembers, found),
         shared=tuple(SharedPicture(*match) for match in pair.shared),
-        methods=_methods(audit, pair, trial, scoring),
+        methods=_methods(audit, pair, trials, scoring),
         similarity=_histogram(audit, pair),
         blind=trial.report if trial else None,
         blind_missing=trial.reason if trial else "",
+        blind_captions=trials[1].report if len(trials) > 1 else None,
     )
 
 
@@ -160,7 +168,10 @@ def _require(part: Audit, n_left: int, side: str) -> None:
     )
 
 
-def _blind_trial(pair: Pair, found: EvaluationSet, known: KnownPictures, seed: int) -> BlindTrial:
+def _blind_trials(
+    pair: Pair, found: EvaluationSet, known: KnownPictures, seed: int
+) -> tuple[BlindTrial, ...]:
+    """What can be told from the pictures, and where captions were read what from those."""
     families = {
         image_id: found.families[path]
         for paths in (pair.first, pair.second)
@@ -170,7 +181,10 @@ def _blind_trial(pair: Pair, found: EvaluationSet, known: KnownPictures, seed: i
     between = ("members", "non-members")
     paths = {key: side[key] for side in (pair.first, pair.second) for key in looked_at(side)}
     appearances = known.appearances(paths)
-    return blind_trial(pair.first, pair.second, appearances, seed, between, families)
+    trial = blind_trial(pair.first, pair.second, appearances, seed, between, families)
+    if not known.captions or trial.report is None:
+        return (trial,)
+    return trial, caption_trial(pair.first, pair.second, known.captions, seed, between, families)
 
 
 def _skipped(members: Audit, nonmembers: Audit, found: EvaluationSet) -> dict[str, int]:
@@ -187,34 +201,59 @@ def _truth(pair: Pair) -> tuple[list[str], BoolArray]:
 
 
 def _methods(
-    audit: Audit, pair: Pair, trial: BlindTrial | None, scoring: ScoreConfig
+    audit: Audit, pair: Pair, trials: Sequence[BlindTrial], scoring: ScoreConfig
 ) -> tuple[MethodFigures, ...]:
     image_ids, is_member = _truth(pair)
     inferrers = audit.run.inferrers
     names = tuple(dict.fromkeys(scoring.inferrers)) or tuple(facts.name for facts in inferrers)
+    blind = _blind_scores(trials)
     methods = []
     for name, facts in zip(names, inferrers, strict=True):
         scores = unique_scores(audit, facts.name)
+        has_score = np.array([image_id in scores for image_id in image_ids])
+        if min(has_score[is_member].sum(), has_score[~is_member].sum()) < FEWEST:
+            continue  # it reads captions, and too few pictures have one
         method = method_figures(
             facts,
             find(name).card.shadow.data,
             _column(scores, image_ids),
-            is_member,
+            is_member[has_score],
             audit.run.seed,
         )
-        if trial is not None and trial.report is not None:
-            same_pictures = _column(scores, trial.image_ids)
-            adjusted = adjusted_auc(same_pictures, trial.report.scores, trial.is_first)
+        if blind is not None:
+            seen = np.array([image_id in scores for image_id in trials[0].image_ids])
+            same_pictures = _column(scores, trials[0].image_ids)
+            adjusted = adjusted_auc(same_pictures, blind[seen], trials[0].is_first[seen])
             method = replace(method, adjusted=adjusted)
         methods.append(method)
+    if not methods:
+        raise InputError(
+            "no inferrer gave enough pictures a score, because too few have a caption",
+            f"It takes {FEWEST} with a caption on each side; or pass --captions none.",
+        )
     return tuple(methods)
 
 
-def _histogram(audit: Audit, pair: Pair) -> Histogram:
+def _blind_scores(trials: Sequence[BlindTrial]) -> FloatArray | None:
+    """How much each picture looks like a member: the mean of what its trials say."""
+    reports = [trial.report for trial in trials]
+    if not reports or not all(reports):
+        return None
+    if len({trial.image_ids for trial in trials}) > 1:  # a file went while it was looked at
+        reports = reports[:1]
+    scores: FloatArray = np.mean([report.scores for report in reports if report], axis=0)
+    return scores
+
+
+def _histogram(audit: Audit, pair: Pair) -> Histogram | None:
+    if not audit.run.n_views:
+        return None
     image_ids, is_member = _truth(pair)
     means: dict[str, Any] = {row.sha256 or "": row.mean_similarity for row in audit.scored}
     return Histogram.of(_column(means, image_ids), is_member)
 
 
 def _column(values: Mapping[str, float], image_ids: Sequence[str]) -> FloatArray:
-    return np.array([values[image_id] for image_id in image_ids], dtype=np.float64)
+    """The values of those that have one, in their order."""
+    found = [values[image_id] for image_id in image_ids if image_id in values]
+    return np.array(found, dtype=np.float64)

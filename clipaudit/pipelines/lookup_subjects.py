@@ -130,7 +130,7 @@ def _file(
     try:
         if found.problem is not None:
             raise found.problem
-        data = read_file(found.path, limits)
+        data = read_file(found.path, limits, found.place)
     except BadImage as bad:
         subject.error = bad
         subject.is_skipped = bad.reason != "too_large" or not _is_hashed(subject)

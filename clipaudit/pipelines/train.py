@@ -10,9 +10,8 @@ was finished does nothing. Features and fits are a matter of minutes, and are no
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipaudit._version import __version__
-from clipaudit.encoders.base import EncoderOptions, Output
-from clipaudit.errors import InferrerError, InputError, UsageError
+from clipaudit.captions.data_set import read_data_captions
+from clipaudit.encoders.base import EncoderOptions
+from clipaudit.encoders.text_towers import load_text_tower
+from clipaudit.errors import InferrerError
 from clipaudit.features.embedder import Embedder, measure_all
-from clipaudit.features.signals import Signals, Similarity, average
+from clipaudit.features.signals import Signals, average
 from clipaudit.features.views import RECIPES
-from clipaudit.files import cache_dir, make_folder, read_json, refuse_links, replace_file
-from clipaudit.inferrers import PAPER, find_rule, forms, reads_of
+from clipaudit.files import cache_dir, make_folder, read_json, refuse_links
+from clipaudit.inferrers import find_rule
 from clipaudit.inferrers.base import (
     Card,
     Features,
@@ -37,118 +38,27 @@ from clipaudit.inferrers.base import (
     card_name,
 )
 from clipaudit.inferrers.library import CARD, load, save
-from clipaudit.pipelines.scoring_options import MOST_VIEWS
-from clipaudit.seeding import derive, stream
-from clipaudit.shadow.config import PretrainConfig
-from clipaudit.shadow.datasets import ShadowData, open_data
+from clipaudit.pipelines.train_config import TrainConfig
+from clipaudit.pipelines.train_split import held_out, make_split, write_json
+from clipaudit.seeding import derive
+from clipaudit.shadow.datasets import open_data
+from clipaudit.shadow.pair_signals import Others, caption_meter
 from clipaudit.shadow.pretrain import Epoch
-from clipaudit.shadow.splits import Split, split
 from clipaudit.shadow.training_folder import ENCODER, has_encoder, pretrain_in
+from clipaudit.shadow.training_folder import load as load_encoder
 from clipaudit.statistics.metrics import judge
-from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
-    from clipaudit.encoders.base import Encoder
+    from clipaudit.encoders.base import Output
+    from clipaudit.shadow.datasets import Captions, ShadowData
+    from clipaudit.shadow.splits import Split
 
-SPLIT = "split.json"
 RUN = "run.json"
 INFERRERS = "inferrers"
-
-_HELD_OUT = 0.2
-_SMALLEST_PX = 8
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """What to train inferrers on, and which.
-
-    Attributes:
-        data: A folder, a zip file, or the name of a data set.
-        output: Folder of the run.
-        data_name: What cards call the data set; None takes it from `data`.
-        size_px: Side to which pictures are resized.
-        n_members: Pictures that pre-train the shadow encoder.
-        n_nonmembers: Pictures of the same set that do not.
-        n_references: Reference encoders; each sees `n_members` other pictures of the set.
-        pretrain: How the shadow encoder is pre-trained.
-        kinds: Kinds of inferrers to train; where there are references, those that can read one are
-            trained with it too.
-        similarities: Similarities, for each of which every kind is trained.
-        outputs: Outputs of the shadow encoder, likewise.
-        n_views: Views an image.
-        n_draws: How many times each picture's views are drawn for the fit; more draws are more
-            examples from the same pictures.
-        without: Folders of earlier runs whose pictures must not be used.
-        checkpoint_every_s: Least time between checkpoints of the pre-training.
-        device: Where to train.
-        seed: Seed of the split, the pre-training and the fits.
-        command: Command that the cards name.
-    """
-
-    data: str
-    output: Path
-    data_name: str | None = None
-    size_px: int = 32
-    n_members: int = 1000
-    n_nonmembers: int = 1000
-    n_references: int = 0
-    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
-    kinds: tuple[Kind, ...] = PAPER
-    similarities: tuple[Similarity, ...] = ("cosine",)
-    outputs: tuple[Output, ...] = ("embedding", "trunk")
-    n_views: int = 10
-    n_draws: int = 4
-    without: tuple[Path, ...] = ()
-    checkpoint_every_s: float = 60
-    device: str = "auto"
-    seed: int = 0
-    command: str = ""
-
-    def __post_init__(self) -> None:
-        if min(self.n_members, self.n_nonmembers) < 10:
-            raise UsageError(
-                "a shadow data set needs at least 10 members and 10 non-members",
-                "Raise --members and --nonmembers; hundreds give figures worth having.",
-            )
-        if not 2 <= self.n_views <= MOST_VIEWS:
-            raise UsageError(
-                f"{self.n_views} views do not work", f"Pass --views within 2 and {MOST_VIEWS}."
-            )
-        if self.n_references < 0:
-            raise UsageError("there cannot be fewer references than none", "Pass --references 0.")
-        for kind in self.kinds:
-            if not forms(kind, has_reference=bool(self.n_references)):
-                raise UsageError(
-                    f"{kind} reads a reference encoder beside the target, and none is trained",
-                    "Pass --references 1 or more.",
-                )
-        if self.n_draws < 1:
-            raise UsageError("views must be drawn at least once", "Set n_draws to 1 or more.")
-        if self.size_px < _SMALLEST_PX:
-            raise UsageError(
-                f"pictures of {self.size_px} pixels are too small",
-                f"Pass --size {_SMALLEST_PX} or more.",
-            )
-        if self.data_name is not None and Path(f"x{self.data_name}").name != f"x{self.data_name}":
-            raise UsageError(
-                f"{self.data_name!r} is no name for a data set",
-                "It becomes part of a folder's name: pass --data-name without slashes.",
-            )
-
-    def wanted(self, output: Output) -> tuple[tuple[Kind, Reads], ...]:
-        """The inferrers to be trained on one output, each with what it reads."""
-        views = self.n_views, self.pretrain.recipe, output
-        inferrers = [
-            (kind, reads_of(kind, similarity, *views, has_reference=has_reference))
-            for similarity in self.similarities
-            for kind in self.kinds
-            for has_reference in forms(kind, has_reference=bool(self.n_references))
-        ]
-        return tuple(dict.fromkeys(inferrers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,37 +99,30 @@ def train(
     make_folder(config.output)
     clock = _Clock()
     data = open_data(config.data, config.data_name, cache_dir() / "data")
-    parts = _split(data, config)
-    encoder_folder = config.output / ENCODER
-    images = data.pixels(parts.members + parts.nonmembers, config.size_px)
+    captions = read_data_captions(data, config.captions) if config.has_captions else None
+    parts = make_split(data, config, captions)
+    pictures = _Pictures.of(data, parts, captions, config.size_px)
     clock.done("data")
 
-    pretrain_in(
-        config.output,
-        images[: len(parts.members)],
-        config.pretrain,
-        device=config.device,
-        checkpoint_every_s=config.checkpoint_every_s,
-        on_epoch=on_epoch,
-    )
-    reference_folders = [
-        _reference(data, number, members, config, on_epoch)
-        for number, members in enumerate(parts.references)
-    ]
+    _pretrain(config.output, data, captions, parts.members, config, on_epoch)
+    folders = [config.output]
+    for number, members in enumerate(parts.references):
+        folders.append(config.output / f"reference-{number + 1}")
+        seed = derive(config.pretrain.seed, f"reference {number + 1}", "weights") % 2**31
+        likewise = replace(config, pretrain=replace(config.pretrain, seed=seed))
+        _pretrain(folders[-1], data, captions, members, likewise, on_epoch)
     clock.done("pre-training")
 
-    held_out = _held_out(parts, config.seed)
+    is_held_out = held_out(parts, config.seed)
     trained: list[Inferrer] = []
     for output in config.outputs:
-        encoder = _load_encoder(encoder_folder, output, config.device)
-        references = [_load_encoder(folder, output, config.device) for folder in reference_folders]
         draws = []
         for draw in range(config.n_draws):
             on_step(f"looking at views of the pictures, {output}, {draw + 1} of {config.n_draws}")
-            views = _look(parts, images, encoder, draw, config)
-            draws.append(
-                (views, [_look(parts, images, other, draw, config) for other in references])
+            views, *others = (
+                _look(pictures, folder / ENCODER, output, draw, config) for folder in folders
             )
+            draws.append((views, others))
         clock.done("features")
         shadow = ShadowFacts(
             data=_printable(data.name),
@@ -229,13 +132,13 @@ def train(
             algorithm=config.pretrain.algorithm,
             epochs=config.pretrain.epochs,
             size_px=config.size_px,
-            encoder=encoder.info.fingerprint,
+            encoder=load_encoder(config.output / ENCODER, output, config.device).info.fingerprint,
             n_references=config.n_references,
         )
         on_step(f"fitting inferrers, {output}")
-        trained += _fit_all(draws, held_out, shadow, output, config)
+        trained += _fit_all(draws, is_held_out, shadow, output, config)
         clock.done("inferrers")
-    _write_json(config.output / RUN, {"config": _plain(config), "seconds": clock.seconds})
+    write_json(config.output / RUN, {"config": config.plain(), "seconds": clock.seconds})
     return Trained(tuple(trained), config.output / INFERRERS, clock.seconds)
 
 
@@ -243,7 +146,7 @@ def _finished(config: TrainConfig) -> Trained | None:
     """Inferrers of a finished run with these very options; None where there is none."""
     try:
         recorded = read_json(config.output / RUN, dict[str, Any])
-        if recorded["config"] != _plain(config) or not has_encoder(config.output):
+        if recorded["config"] != config.plain() or not has_encoder(config.output):
             return None
         folders = sorted(card.parent for card in (config.output / INFERRERS).glob(f"*/{CARD}"))
         inferrers = {(made.card.kind, made.card.reads): made for made in map(load, folders)}
@@ -270,113 +173,62 @@ class _Clock:
         self._since = now
 
 
-def read_split(run: Path) -> Split:
-    """Split of an earlier run.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pictures:
+    """The pictures that inferrers learn from, members first, and the bank beside them."""
 
-    Raises:
-        InputError: The folder holds no run.
-    """
-    try:
-        return read_json(run / SPLIT, Split)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{run} holds no run of `clipaudit train`: {error}",
-            "Pass the folder that was its --output.",
-        ) from error
+    ids: tuple[str, ...]
+    images: npt.NDArray[np.uint8]
+    captions: Captions | None
+    bank: Others | None
 
-
-def _split(data: ShadowData, config: TrainConfig) -> Split:
-    """The split that was written down, or a new one."""
-    options = {
-        "data": data.name,
-        "n_members": config.n_members,
-        "n_nonmembers": config.n_nonmembers,
-        "seed": config.seed,
-        "size_px": config.size_px,
-        **({"n_references": config.n_references} if config.n_references else {}),
-    }
-    used: set[str] = set()
-    for run in config.without:
-        earlier = read_split(run)
-        used |= set(earlier.pictures)
-    path = config.output / SPLIT
-    if path.exists():
-        saved = read_split(config.output)
-        recorded = read_json(path, dict[str, Any]).get("options", {})
-        if recorded != options:
-            both = dict.fromkeys([*options, *recorded])
-            differs = ", ".join(k for k in both if recorded.get(k) != options.get(k))
-            raise UsageError(
-                f"{config.output} holds a run with other options ({differs})",
-                "Pass the options of that run to continue it, or another --output.",
-            )
-        pictures = set(saved.pictures)
-        if pictures & used:
-            raise UsageError(
-                f"the run in {config.output} has {count(len(pictures & used), 'picture')} that "
-                "--without rules out",
-                "Start a new run with another --output.",
-            )
-        missing = pictures - set(data.ids)
-        if missing:
-            raise InputError(
-                f"{count(len(missing), 'picture')} of the run in {config.output} "
-                f"{'is' if len(missing) == 1 else 'are'} not in {data.name}",
-                "The data set has changed; start a new run with another --output.",
-            )
-        return saved
-    counts = config.n_members, config.n_nonmembers
-    fresh = split(data, *counts, config.seed, frozenset(used), config.n_references)
-    _write_json(path, {"options": options, **asdict(fresh)})
-    return fresh
+    @classmethod
+    def of(
+        cls, data: ShadowData, parts: Split, captions: Captions | None, size_px: int
+    ) -> _Pictures:
+        ids = parts.members + parts.nonmembers
+        bank = None
+        if captions is not None:
+            texts = tuple(captions[picture] for picture in parts.bank)
+            bank = Others(parts.bank, data.pixels(parts.bank, size_px), texts)
+        return cls(ids, data.pixels(ids, size_px), captions, bank)
 
 
-def _load_encoder(folder: Path, output: Output, device: str) -> Encoder:
-    from clipaudit.shadow import encoder as shadow
-
-    return shadow.load(str(folder), EncoderOptions(output=output, device=device))
-
-
-def _held_out(parts: Split, seed: int) -> npt.NDArray[np.bool_]:
-    """Draw the pictures that no inferrer is fitted to: a fifth of the members and the others."""
-    held_out = []
-    for name, group in (("members", parts.members), ("nonmembers", parts.nonmembers)):
-        order = stream(seed, name, "held out").permutation(len(group))
-        held_out.append(order < max(2, round(_HELD_OUT * len(group))))
-    return np.concatenate(held_out)
-
-
-def _reference(
+def _pretrain(
+    folder: Path,
     data: ShadowData,
-    number: int,
+    captions: Captions | None,
     members: tuple[str, ...],
     config: TrainConfig,
     on_epoch: Callable[[Epoch], None],
-) -> Path:
-    """Pre-train a reference encoder as the shadow encoder is, and return its folder."""
-    folder = config.output / f"reference-{number + 1}"
+) -> None:
+    """Pre-train the shadow encoder, or a reference as the shadow encoder is."""
     make_folder(folder)
-    seed = derive(config.pretrain.seed, f"reference {number + 1}", "weights") % 2**31
     pretrain_in(
         folder,
         data.pixels(members, config.size_px),
-        replace(config.pretrain, seed=seed),
+        config.pretrain,
+        captions=[] if captions is None else [captions[picture] for picture in members],
         device=config.device,
         checkpoint_every_s=config.checkpoint_every_s,
         on_epoch=on_epoch,
     )
-    return folder / ENCODER
 
 
 def _look(
-    parts: Split, images: npt.NDArray[np.uint8], encoder: Encoder, draw: int, config: TrainConfig
+    pictures: _Pictures, folder: Path, output: Output, draw: int, config: TrainConfig
 ) -> Signals:
     """Measure the signals of all pictures, members first, for one draw of their views."""
-    ids = parts.members + parts.nonmembers
+    encoder = load_encoder(folder, output, config.device)
+    read_captions = None
+    if pictures.captions is not None and pictures.bank is not None and output == "embedding":
+        tower = load_text_tower(f"local-dir:{folder}", EncoderOptions(device=config.device))
+        own = {picture: pictures.captions[picture] for picture in pictures.ids}
+        read_captions = caption_meter(encoder, tower, own, pictures.bank)
     recipe = RECIPES[config.pretrain.recipe]
     hint = "Pre-train with another --learning-rate or --seed, and another --output."
     embedder = Embedder(encoder, recipe, config.n_views, config.seed + draw)
-    return measure_all(embedder, ids, images, hint)[0]
+    return measure_all(embedder, pictures.ids, pictures.images, hint, read_captions)[0]
 
 
 def _fit_all(
@@ -433,17 +285,3 @@ def _fit(
 def _printable(text: str) -> str:
     """The text as a card can hold it: bytes of file names that are no text become �."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
-def _plain(config: TrainConfig) -> dict[str, object]:
-    """The options that decide what comes out."""
-    document: dict[str, object] = json.loads(json.dumps(asdict(config), default=str))
-    for name in ("output", "checkpoint_every_s", "device", "command"):
-        del document[name]
-    if not config.n_references:
-        del document["n_references"]  # which the first runs did not know
-    return document
-
-
-def _write_json(path: Path, document: object) -> None:
-    replace_file(path, (json.dumps(document, indent=1) + "\n").encode())

@@ -12,7 +12,7 @@ from clipaudit.text.numbers import count, percent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clipaudit.results.audit import Audit, Run
+    from clipaudit.results.audit import Audit, CaptionsRead, Run
     from clipaudit.results.evidence import AgainstControl
     from clipaudit.statistics.conformal import Levels
     from clipaudit.statistics.metrics import Estimate
@@ -24,8 +24,8 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
 
     What is the same for several inferrers is told once.
     """
-    n = len(audit.scored)
     for facts in audit.calibrations:
+        n = audit.n_scored(facts.inferrer)
         counts = audit.n_verdicts(facts.inferrer)
         lines = [", ".join(f"{k:,} {word}" for word, k in counts.items()) + f", of {n:,}"]
         if facts.is_of_another_kind:
@@ -37,6 +37,7 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
         yield f"Verdicts by {facts.inferrer}", lines
     rests: dict[tuple[str, ...], list[str]] = {}
     for facts in audit.calibrations:
+        n = audit.n_scored(facts.inferrer)
         rests.setdefault(tuple(_rests_on(facts, levels, n)), []).append(facts.inferrer)
     for basis, inferrers in rests.items():
         which = "" if len(rests) == 1 else f" of {', '.join(inferrers)}"
@@ -114,6 +115,41 @@ def uncalibrated_lines(run: Run, names: list[str]) -> Iterator[str]:
     )
 
 
+def views_lines(run: Run, similarity: str = "") -> Iterator[str]:
+    """How many views a run made and by which recipe, and why that one."""
+    if not run.n_views:
+        yield "none: no inferrer reads any, so each picture took one pass"
+        return
+    compared = f", {similarity}" if similarity else ""
+    yield f"{run.n_views} an image by recipe {run.recipe}{compared}, seed {run.seed}"
+    if run.recipe_reason:
+        yield f"this recipe because {run.recipe_reason}"
+
+
+def captions_lines(captions: CaptionsRead) -> Iterator[str]:
+    """Where captions came from, how many are missing, and what they were held against."""
+    n = captions.n_with + captions.n_without
+    yield f"from {captions.source}"
+    if captions.n_without:
+        yield (
+            f"{captions.n_without:,} of {count(n, 'picture')} "
+            f"{'has' if captions.n_without == 1 else 'have'} no caption, and so no score by "
+            "inferrers that read them"
+        )
+    if captions.n_cut:
+        was = "was" if captions.n_cut == 1 else "were"
+        yield (
+            f"{count(captions.n_cut, 'caption')} {was} cut: the encoder reads "
+            f"{captions.tower.context_length} tokens"
+        )
+    bank = captions.bank
+    held = count(bank.n_captions, "caption")
+    if bank.n_pictures:
+        held += f" and {count(bank.n_pictures, 'picture')}"
+    yield f"held against a bank of {held}: {bank.origin}"
+    yield from captions.notes
+
+
 def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Facts of suspects against control: a name, and lines."""
     first = comparison.by_inferrer[0].unpaired
@@ -135,12 +171,23 @@ def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, 
             "is not to be picked afterwards"
         )
         yield "Which one", (which,)
-    outcome = {
-        "different": "the two differ in what needs no encoder: this is no fair control",
-        "alike": "no difference was found that needs no encoder; there may be others",
-        "too few": "whether the two differ in what needs no encoder could not be tried",
-    }[comparison.blind.outcome]
-    yield "Fair control?", (f"{outcome}: {comparison.blind.text}",)
+    checks = [f"{_FAIR[comparison.blind.outcome]}: {comparison.blind.text}"]
+    if comparison.captions is not None:
+        found = _FAIR_CAPTIONS[comparison.captions.outcome]
+        checks.append(f"{found}: {comparison.captions.text}")
+    yield "Fair control?", tuple(checks)
+
+
+_FAIR = {
+    "different": "the two differ in what needs no encoder: this is no fair control",
+    "alike": "no difference was found that needs no encoder; there may be others",
+    "too few": "whether the two differ in what needs no encoder could not be tried",
+}
+_FAIR_CAPTIONS = {
+    "different": "the captions alone tell the two apart: this is no fair control",
+    "alike": "no difference was found between the captions; there may be others",
+    "too few": "whether the captions tell the two apart could not be tried",
+}
 
 
 def copies(n: int) -> str:

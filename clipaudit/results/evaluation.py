@@ -131,7 +131,7 @@ class Evaluation:
 
     Attributes:
         run: Facts of the run that scored the set.
-        folder: Folder of the set, as it was named.
+        folder: Folder of the set as it was named, or the names of its two sides.
         members: The members that count: each different picture once, and no shared one.
         nonmembers: The non-members that count, likewise.
         label: What the members are: `potential-member` where the manifest of the set says so of
@@ -141,9 +141,11 @@ class Evaluation:
         skipped: Files without a score, by reason.
         shared: Pictures on both sides, where that was allowed; they count on neither.
         methods: Figures of each inferrer, in the order of the run.
-        similarity: How the mean similarity is spread.
+        similarity: How the mean similarity is spread; None where the run made no views.
         blind: What tells the sides apart without the encoder; None where there is nothing.
         blind_missing: Why there is nothing, though it was asked for; else empty.
+        blind_captions: What tells them apart by their captions alone; None where there is
+            nothing, or no captions were read.
     """
 
     run: Run
@@ -155,14 +157,20 @@ class Evaluation:
     skipped: dict[str, int]
     shared: tuple[SharedPicture, ...]
     methods: tuple[MethodFigures, ...]
-    similarity: Histogram
+    similarity: Histogram | None
     blind: BlindReport | None
     blind_missing: str = ""
+    blind_captions: BlindReport | None = None
+
+    @property
+    def blind_reports(self) -> tuple[BlindReport, ...]:
+        """What there is of both, pictures first."""
+        return tuple(report for report in (self.blind, self.blind_captions) if report)
 
     @property
     def is_confounded(self) -> bool:
         """Whether members and non-members differ in what no encoder is needed to see."""
-        return self.blind is not None and self.blind.is_confounded
+        return any(report.is_confounded for report in self.blind_reports)
 
     @property
     def summary(self) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 # Not for the type checker alone: a saved audit is read by these types.
-from clipaudit.blind.baseline import BlindCheck
+from clipaudit.blind.baseline import BlindCheck, CheckOutcome
 from clipaudit.statistics.metrics import Estimate
 from clipaudit.statistics.two_sets import Comparison, Outcome
 
@@ -111,6 +111,9 @@ class InferrerComparison:
     control_scores: tuple[float, ...] = ()
 
 
+_WORST_FIRST: tuple[CheckOutcome, ...] = ("different", "too few", "alike")
+
+
 @dataclass(frozen=True, slots=True)
 class AgainstControl:
     """The verdict on the suspects as a set.
@@ -123,6 +126,7 @@ class AgainstControl:
             pictures that count already.
         overlaps: Pictures in both; they were allowed, and left out of the control.
         blind: Whether the two folders differ in what no encoder is needed to see.
+        captions: Whether their captions alone tell them apart; None where no captions were read.
         by_inferrer: The tests, in the order of `Run.inferrers`. The first one is the result; to
             pick the best afterwards would be to test several times and tell of one.
     """
@@ -134,6 +138,13 @@ class AgainstControl:
     overlaps: tuple[Overlap, ...]
     blind: BlindCheck
     by_inferrer: tuple[InferrerComparison, ...]
+    captions: BlindCheck | None = None
+
+    @property
+    def fairness(self) -> CheckOutcome:
+        """Whether the control is a fair one, by pictures and captions together."""
+        outcomes = [check.outcome for check in (self.blind, self.captions) if check]
+        return min(outcomes, key=_WORST_FIRST.index)
 
     @property
     def sentence(self) -> str:

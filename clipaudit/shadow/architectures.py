@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 Architecture = Literal["resnet18", "resnet-small", "resnet-tiny", "vgg11", "vgg-small", "vgg-tiny"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
+PairArchitecture = Literal["clip-vit-tiny", "clip-resnet-tiny"]
+"""Picture and text towers of encoders that are trained with captions; see `image_text.py`."""
+
+PAIR_ARCHITECTURES: tuple[PairArchitecture, ...] = get_args(PairArchitecture)
 Head = Literal["mlp", "linear", "mlp-bn"]
 HEADS: tuple[Head, ...] = get_args(Head)
 
@@ -48,15 +52,13 @@ def build(architecture: Architecture, size_px: int, seed: int, head: Head = "mlp
 
 
 def _head(kind: Head, width: int) -> nn.Module:
-    from lightly.models.modules.heads import BYOLProjectionHead, MoCoProjectionHead
     from torch import nn
+
+    from clipaudit.shadow.contrastive import TwoLayers
 
     if kind == "linear":
         return nn.Linear(width, PROJECTION_DIM)
-    made: nn.Module = (MoCoProjectionHead if kind == "mlp" else BYOLProjectionHead)(
-        width, width, PROJECTION_DIM
-    )
-    return made
+    return TwoLayers(width, width, PROJECTION_DIM, has_batch_norm=kind == "mlp-bn")
 
 
 def _resnet18(size_px: int) -> tuple[nn.Module, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipaudit.errors import EncoderError, UsageError
 from clipaudit.files import make_folder, read_json, replace_file
-from clipaudit.shadow.config import PretrainConfig
+from clipaudit.shadow.config import TrainingConfig
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,7 +45,7 @@ def _tensors(trainer: Trainer) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in state.items()}
 
 
-def require_same(folder: Path, config: PretrainConfig) -> None:
+def require_same(folder: Path, config: TrainingConfig) -> None:
     """Make sure that the checkpoints in a folder are those of a run with these very options.
 
     Raises:
@@ -71,7 +71,7 @@ def _unreadable(folder: Path, error: Exception) -> EncoderError:
     )
 
 
-def _state(epochs_done: int, config: PretrainConfig) -> dict[str, object]:
+def _state(epochs_done: int, config: TrainingConfig) -> dict[str, object]:
     return {"epochs_done": epochs_done, "config": asdict(config)}
 
 
@@ -79,7 +79,7 @@ def _write_state(folder: Path, state: dict[str, object]) -> None:
     replace_file(folder / _STATE, json.dumps(state, indent=1).encode())
 
 
-def save(trainer: Trainer, folder: Path, config: PretrainConfig) -> None:
+def save(trainer: Trainer, folder: Path, config: TrainingConfig) -> None:
     """Write a checkpoint, in place of the one before.
 
     Raises:
@@ -92,7 +92,7 @@ def save(trainer: Trainer, folder: Path, config: PretrainConfig) -> None:
     _write_state(folder, state)  # for people; the tensors carry their own
 
 
-def resume(trainer: Trainer, folder: Path, config: PretrainConfig) -> None:
+def resume(trainer: Trainer, folder: Path, config: TrainingConfig) -> None:
     """Continue the run in a folder, or begin one there.
 
     Raises:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from clipaudit.errors import UsageError
-from clipaudit.features.views import ENCODERMI, RECIPES
-from clipaudit.shadow.architectures import ARCHITECTURES, Architecture, Head
+from clipaudit.features.views import CLIP, ENCODERMI, RECIPES
+from clipaudit.shadow.architectures import (
+    ARCHITECTURES,
+    PAIR_ARCHITECTURES,
+    Architecture,
+    Head,
+    PairArchitecture,
+)
 
 Algorithm = Literal["simclr", "mocov1", "mocov2", "byol"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
@@ -87,33 +93,94 @@ class PretrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("architecture", ARCHITECTURES),
-            ("algorithm", ALGORITHMS),
-            ("precision", PRECISIONS),
-            ("recipe", tuple(RECIPES)),
-        ):
-            if getattr(self, name) not in allowed:
-                raise UsageError(
-                    f"unknown {name}: {getattr(self, name)}", f"Choose one of {', '.join(allowed)}."
-                )
+        _refuse_unknown(
+            self,
+            architecture=ARCHITECTURES,
+            algorithm=ALGORITHMS,
+            precision=PRECISIONS,
+            recipe=tuple(RECIPES),
+        )
         if self.temperature is None:
             object.__setattr__(self, "temperature", METHODS[self.algorithm].temperature)
-        for name, fits, wanted in (
-            ("epochs", self.epochs >= 1, "1 or more"),
-            ("batch_size", self.batch_size >= 2, "2 or more: others in it are the negatives"),
-            ("learning_rate", 0 < self.learning_rate <= 1e30, "a number above 0, such as 0.001"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more"),
-            ("temperature", 1e-8 <= self.tau < math.inf, "a number above 0, such as 0.2"),
-            ("queue", self.queue >= 1, "1 or more"),
-            ("momentum", 0 <= self.momentum <= 1, "a number within 0 and 1"),
-            ("seed", 0 <= self.seed < 2**63, "a number within 0 and 2^63 - 1"),
-        ):
-            if not fits:
-                raise UsageError(f"{name} cannot be {getattr(self, name)}", f"Pass {wanted}.")
+        _refuse_unfit(
+            self,
+            batch_size=(self.batch_size >= 2, "2 or more: others in it are the negatives"),
+            temperature=(1e-8 <= self.tau < math.inf, "a number above 0, such as 0.2"),
+            queue=(self.queue >= 1, "1 or more"),
+            momentum=(0 <= self.momentum <= 1, "a number within 0 and 1"),
+        )
 
     @property
     def tau(self) -> float:
         """The temperature, which is never None once an algorithm is chosen."""
         assert self.temperature is not None
         return self.temperature
+
+
+@dataclass(frozen=True, slots=True)
+class PairConfig:
+    """How a shadow encoder is trained on pictures with captions, as CLIP is.
+
+    Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision"
+    (2021): symmetric InfoNCE with a learned temperature, AdamW with a decay of weights but not of
+    gains and biases. Differs: sizes, and the batch, which is that of a small data set.
+
+    Attributes:
+        architecture: One of `PAIR_ARCHITECTURES`.
+        algorithm: Always `clip`.
+        epochs: Passes over the members.
+        batch_size: Pairs a step; the others in it are the negatives. At most the number of members
+            is used.
+        learning_rate: Step size of AdamW. It rises over the first twentieth of the steps and then
+            falls to zero along half a cosine; an encoder that is fine-tuned keeps it as it is, so
+            that its first epochs are those of a shorter run.
+        weight_decay: Weight decay of AdamW.
+        recipe: Augmentations of the pictures, by name and version.
+        seed: Seed of the weights, the order and the augmentations.
+        base: Fingerprint of the encoder that is fine-tuned; None starts from random weights.
+    """
+
+    architecture: PairArchitecture = "clip-vit-tiny"
+    algorithm: Literal["clip"] = "clip"
+    epochs: int = 100
+    batch_size: int = 125
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.2
+    recipe: str = CLIP.id
+    seed: int = 0
+    base: str | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_unknown(
+            self, architecture=PAIR_ARCHITECTURES, algorithm=("clip",), recipe=tuple(RECIPES)
+        )
+        _refuse_unfit(
+            self,
+            batch_size=(self.batch_size >= 2, "2 or more: others in it are the negatives"),
+        )
+
+
+TrainingConfig = PretrainConfig | PairConfig
+"""How a shadow encoder is trained: between views of pictures, or between pictures and captions."""
+
+
+def _refuse_unknown(config: Any, **allowed: tuple[str, ...]) -> None:
+    """Raise a UsageError where an option is none of its words."""
+    for name, words in allowed.items():
+        if getattr(config, name) not in words:
+            raise UsageError(
+                f"unknown {name}: {getattr(config, name)}", f"Choose one of {', '.join(words)}."
+            )
+
+
+def _refuse_unfit(config: Any, **others: tuple[bool, str]) -> None:
+    """Raise a UsageError where a number cannot work; those that all configurations have, first."""
+    limits = {
+        "epochs": (config.epochs >= 1, "1 or more"),
+        "learning_rate": (0 < config.learning_rate <= 1e30, "a number above 0, such as 0.001"),
+        "weight_decay": (0 <= config.weight_decay < math.inf, "0 or more"),
+        "seed": (0 <= config.seed < 2**63, "a number within 0 and 2^63 - 1"),
+    }
+    for name, (fits, wanted) in (limits | others).items():
+        if not fits:
+            raise UsageError(f"{name} cannot be {getattr(config, name)}", f"Pass {wanted}.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import zipfile
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from http.client import HTTPException
 from pathlib import Path, PurePath, PurePosixPath
@@ -26,7 +27,7 @@ from clipaudit.pictures.hashing import perceptual_hash
 from clipaudit.pictures.reading import content_id, read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -37,6 +38,10 @@ _TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 _TINY_IMAGENET_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 _ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 _LIMITS = Limits()
+
+
+Captions = Mapping[str, tuple[str, ...]]
+"""Captions of pictures by content hash, one or more each."""
 
 
 class ShadowData(Protocol):
@@ -50,6 +55,10 @@ class ShadowData(Protocol):
     def ids(self) -> Sequence[str]:
         """Content hash of each file, or of each picture's pixels, in hex; none twice."""
 
+    @property
+    def root(self) -> Path | None:
+        """The folder or zip file that its files are in; None where it has none."""
+
     def perceptual_hash(self, picture: str) -> int | None:
         """Perceptual hash of the picture with this content hash; None if it cannot be decoded."""
 
@@ -58,6 +67,9 @@ class ShadowData(Protocol):
 
     def pixels(self, ids: Sequence[str], size_px: int) -> UInt8Array:
         """Pictures by content hash: (n, 3, size_px, size_px), RGB."""
+
+    def file(self, picture: str) -> tuple[str, bytes] | None:
+        """Path and bytes of the file of a picture; None where the data set has no files."""
 
 
 def open_data(source: str, name: str | None, folder: Path) -> ShadowData:
@@ -74,18 +86,43 @@ def open_data(source: str, name: str | None, folder: Path) -> ShadowData:
     """
     path = Path(source)
     if path.is_dir():
-        return _Files(name or path.resolve().name, _folder_entries(path))
+        return _Files(name or path.resolve().name, path, _folder_entries(path))
     if path.is_file():
-        return _Files(name or path.stem, _zip_entries(path))
+        return _Files(name or path.stem, path, _zip_entries(path))
     if source == "tiny-imagenet":
-        entries = _zip_entries(_download_tiny_imagenet(folder))
-        return _Files(name or source, [entry for entry in entries if "/train/" in entry[0]])
+        archive = _download_tiny_imagenet(folder)
+        entries = [entry for entry in _zip_entries(archive) if "/train/" in entry[0]]
+        return _Files(name or source, archive, entries)
     if source in NAMED:
         return _Arrays(name or source, *_from_torchvision(source, folder))
     raise SourceError(
         f"there is no data set {source}",
         f"Pass a folder, a zip file, or one of {', '.join(NAMED)}.",
     )
+
+
+def read_captions(
+    data: ShadowData, captions_of: Callable[[str, bytes], tuple[str, ...]]
+) -> Captions:
+    """The captions of all pictures that have some.
+
+    Args:
+        data: A data set of files.
+        captions_of: Path and bytes of a file → its captions.
+
+    Raises:
+        InputError: No picture has one.
+    """
+    files = {picture: data.file(picture) for picture in data.ids}
+    captions = {picture: captions_of(*file) for picture, file in files.items() if file}
+    found = {picture: texts for picture, texts in captions.items() if texts}
+    if not found:
+        raise InputError(
+            f"no picture of {data.name} has a caption",
+            "Say where the captions are, such as --captions names, or put a metadata.csv with "
+            "file_name and text beside the pictures.",
+        )
+    return found
 
 
 class _Entry(Protocol):
@@ -95,9 +132,11 @@ class _Entry(Protocol):
 class _Files:
     """Pictures in files: those of a folder, or of a zip file."""
 
-    def __init__(self, name: str, entries: Sequence[tuple[str, _Entry]]) -> None:
+    def __init__(self, name: str, root: Path, entries: Sequence[tuple[str, _Entry]]) -> None:
         self.name = name
+        self.root: Path | None = root
         self._by_id: dict[str, _Entry] = {}
+        self._path_by_id: dict[str, str] = {}
         self._label_by_id: dict[str, str] = {}
         for path, entry in entries:
             try:
@@ -105,6 +144,7 @@ class _Files:
             except BadImage:
                 continue  # an unreadable file is no picture of the set
             self._by_id.setdefault(picture, entry)
+            self._path_by_id.setdefault(picture, path)
             self._label_by_id.setdefault(picture, _class_of(path))
         if not self._by_id:
             raise SourceError(
@@ -141,6 +181,9 @@ class _Files:
             pixels[row] = resize_to_square(decoded, size_px, "bicubic").transpose(2, 0, 1)
         return pixels
 
+    def file(self, picture: str) -> tuple[str, bytes] | None:
+        return self._path_by_id[picture], self._by_id[picture]()
+
 
 def _class_of(path: str) -> str:
     """The folder that a picture lies in, or the one above where that is just called `images`."""
@@ -150,6 +193,8 @@ def _class_of(path: str) -> str:
 
 class _Arrays:
     """Pictures that a library gives as one array, (n, height, width, 3), uint8."""
+
+    root: Path | None = None
 
     def __init__(self, name: str, pixels: UInt8Array, labels: Sequence[str] | None) -> None:
         self.name = name
@@ -180,6 +225,9 @@ class _Arrays:
             bicubic = Image.Resampling.BICUBIC
             rows = [np.asarray(Image.fromarray(row).resize(side, bicubic)) for row in rows]
         return np.stack(rows).transpose(0, 3, 1, 2).copy()
+
+    def file(self, picture: str) -> tuple[str, bytes] | None:
+        return None
 
 
 def _folder_entries(folder: Path) -> list[tuple[str, _Entry]]:

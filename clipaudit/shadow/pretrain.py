@@ -1,8 +1,8 @@
-"""Contrastive pre-training of a shadow encoder.
+"""Contrastive pre-training of a shadow encoder: the epochs, and steps between views.
 
-The augmentations are `clipaudit.features.views`, the losses and the momentum update are lightly's.
-All randomness of an epoch comes from (seed, epoch), so a run that was killed and continued ends
-with the weights of one that was not.
+The augmentations are `clipaudit.features.views`, the losses and the momentum update
+`clipaudit.shadow.contrastive`. All randomness of an epoch comes from (seed, epoch), so a run that
+was killed and continued ends with the weights of one that was not.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ import copy
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from clipaudit.errors import EncoderError
 from clipaudit.features.views import RECIPES, draw_for_training, make_views
 from clipaudit.seeding import derive, lent_to_torch, stream
 from clipaudit.shadow import architectures
 from clipaudit.shadow.checkpoints import Trainer, resume, save
-from clipaudit.shadow.config import METHODS, PretrainConfig
+from clipaudit.shadow.config import METHODS, PretrainConfig, TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from torch import Tensor, nn
+
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,37 @@ class Epoch:
     seconds_outside: float
 
 
+class Learner(Protocol):
+    """A network in training: what a step does, and how large it is.
+
+    Attributes:
+        trainer: Its networks and optimiser.
+        n_views: Views of each picture that a step takes.
+    """
+
+    trainer: Trainer
+    n_views: int
+
+    def learning_rate(self, step: int, n_steps: int) -> float:
+        """The step size at a step of so many."""
+
+    def step(self, pictures: IntArray, views: Tensor, generator: np.random.Generator) -> float:
+        """Take a step, and return the loss.
+
+        Args:
+            pictures: Which of the members, shape (n,).
+            views: Their normalised views, shape (n, n_views, 3, size_px, size_px).
+            generator: For what else is random.
+        """
+
+
 def pretrain(
     images: Tensor,
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
-    config: PretrainConfig,
+    config: TrainingConfig,
     *,
+    learner: Learner | None = None,
     device: str = "cpu",
     checkpoints: Path | None = None,
     checkpoint_every_s: float = 60,
@@ -67,6 +95,8 @@ def pretrain(
         mean: Means of the encoder's normalisation, in RGB.
         std: Spreads of the encoder's normalisation, in RGB.
         config: How to train.
+        learner: Network in training on that device; None takes a new one that learns from the views
+            alone.
         device: Where to train.
         checkpoints: Folder for checkpoints; a run found there is continued.
         checkpoint_every_s: Least time between checkpoints; the last epoch always makes one.
@@ -85,7 +115,10 @@ def pretrain(
     """
     import torch
 
-    trainer = _start(images.shape[-1], config, device)
+    if learner is None:
+        assert isinstance(config, PretrainConfig)
+        learner = _ViewLearner(images.shape[-1], config, device)
+    trainer = learner.trainer
     if checkpoints is not None:
         resume(trainer, checkpoints, config)
     members = images.to(device)
@@ -105,15 +138,17 @@ def pretrain(
         for step in range(n_steps):
             prepared = time.perf_counter()
             index = order[step * batch_size : (step + 1) * batch_size]
-            changes = draw_for_training(len(index), 2, recipe, images.shape[-1], generator)
+            changes = draw_for_training(
+                len(index), learner.n_views, recipe, images.shape[-1], generator
+            )
             views = make_views(members[torch.from_numpy(index).to(device)], changes)
             views = views.sub_(shift).div_(scale)
             outside += time.perf_counter() - prepared
 
-            progress = (epoch * n_steps + step) / (config.epochs * n_steps)
+            rate = learner.learning_rate(epoch * n_steps + step, config.epochs * n_steps)
             for group in trainer.optimizer.param_groups:
-                group["lr"] = config.learning_rate * (1 + np.cos(np.pi * progress)) / 2
-            losses.append(_step(trainer, views, config))
+                group["lr"] = rate
+            losses.append(learner.step(index, views, generator))
         loss = float(np.mean(losses))
         if not np.isfinite(loss) or not _is_finite(trainer.net):
             raise EncoderError(
@@ -142,40 +177,55 @@ def _finished(net: nn.Module) -> nn.Module:
 
 def _start(size_px: int, config: PretrainConfig, device: str) -> Trainer:
     import torch
-    from lightly.loss import NegativeCosineSimilarity, NTXentLoss
-    from lightly.models.modules.heads import BYOLPredictionHead
-    from lightly.models.utils import deactivate_requires_grad
+
+    from clipaudit.shadow.contrastive import InfoNCE, NegativeCosine, TwoLayers
 
     method = METHODS[config.algorithm]
     net = architectures.build(config.architecture, size_px, config.seed, method.head)
     net = net.to(device).to(memory_format=torch.channels_last)
     momentum_net = predictor = None
     if method.has_momentum:
-        momentum_net = copy.deepcopy(net)
-        deactivate_requires_grad(momentum_net)
+        momentum_net = copy.deepcopy(net).requires_grad_(requires_grad=False)
     trained = list(net.parameters())
     dim = architectures.PROJECTION_DIM
     loss: nn.Module
     if method.has_predictor:
         with lent_to_torch(derive(config.seed, "predictor", "pre-training") % 2**63):
-            predictor = BYOLPredictionHead(dim, 2 * dim, dim).to(device).train()
+            predictor = TwoLayers(dim, 2 * dim, dim, has_batch_norm=True).to(device).train()
         trained += list(predictor.parameters())
-        loss = NegativeCosineSimilarity()
+        loss = NegativeCosine()
     else:
         with lent_to_torch(derive(config.seed, "queue", "pre-training") % 2**63):
-            # The queue starts as random unit vectors.
-            queue = (config.queue, dim) if method.has_queue else 0
-            loss = NTXentLoss(config.tau, queue).to(device)
+            queue = (config.queue, dim) if method.has_queue else None
+            loss = InfoNCE(config.tau, queue).to(device)
     optimizer = torch.optim.AdamW(
         trained, lr=config.learning_rate, weight_decay=config.weight_decay
     )
     return Trainer(net.train(), momentum_net, predictor, optimizer, loss)
 
 
+class _ViewLearner:
+    """Learns to know views of one picture from those of others."""
+
+    n_views = 2
+
+    def __init__(self, size_px: int, config: PretrainConfig, device: str) -> None:
+        self.trainer = _start(size_px, config, device)
+        self._config = config
+
+    def learning_rate(self, step: int, n_steps: int) -> float:
+        rate: float = self._config.learning_rate * (1 + np.cos(np.pi * (step / n_steps))) / 2
+        return rate
+
+    def step(self, pictures: IntArray, views: Tensor, generator: np.random.Generator) -> float:
+        return _step(self.trainer, views, self._config)
+
+
 def _step(trainer: Trainer, views: Tensor, config: PretrainConfig) -> float:
     """One step on two views of each image, shape (n, 2, 3, size_px, size_px)."""
     import torch
-    from lightly.models.utils import update_momentum
+
+    from clipaudit.shadow.contrastive import update_momentum
 
     first, second = views.unbind(1)
     mixed = torch.autocast(

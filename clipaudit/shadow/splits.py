@@ -29,16 +29,19 @@ class Split:
         members: SHA-256 in hex, in an order that the seed decides.
         nonmembers: SHA-256 of the others, likewise.
         references: SHA-256 of what each reference encoder is trained on, likewise.
+        bank: SHA-256 of pictures whose captions the others' are told from, likewise.
     """
 
     members: tuple[str, ...]
     nonmembers: tuple[str, ...]
     references: tuple[tuple[str, ...], ...] = ()
+    bank: tuple[str, ...] = ()
 
     @property
     def pictures(self) -> tuple[str, ...]:
         """All pictures of the split."""
-        return self.members + self.nonmembers + tuple(chain.from_iterable(self.references))
+        trained_on = tuple(chain.from_iterable(self.references))
+        return self.members + self.nonmembers + trained_on + self.bank
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,9 @@ def split(
     seed: int,
     without: frozenset[str],
     n_references: int = 0,
+    n_bank: int = 0,
 ) -> Split:
-    """Draw members and non-members at random from one data set, and members of references.
+    """Draw members and non-members at random from one data set, members of references, and a bank.
 
     As `draw_groups`, for these. Members and non-members do not depend on the references.
 
@@ -74,9 +78,12 @@ def split(
     references = [f"members of reference {number + 1}" for number in range(n_references)]
     counts = {"members": n_members, "non-members": n_nonmembers}
     counts |= dict.fromkeys(references, n_members)
+    if n_bank:
+        counts["of the bank"] = n_bank
     groups = draw_groups(data, counts, seed, without).groups
     of_references = tuple(groups[name] for name in references)
-    return Split(groups["members"], groups["non-members"], of_references)
+    bank = groups.get("of the bank", ())
+    return Split(groups["members"], groups["non-members"], of_references, bank)
 
 
 def draw_groups(

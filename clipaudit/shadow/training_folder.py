@@ -2,7 +2,7 @@
 
 FOLDER/log.jsonl      a line of JSON an epoch
 FOLDER/checkpoints/   where a killed run goes on
-FOLDER/encoder/       spec `shadow:FOLDER`
+FOLDER/encoder/       spec `shadow:FOLDER`, or `local-dir:FOLDER/encoder` of one with captions
 FOLDER/epoch-100/     a snapshot, where one was asked for
 """
 
@@ -16,31 +16,39 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from clipaudit.encoders.base import InputSpec
+from clipaudit.encoders.base import EncoderOptions, InputSpec
 from clipaudit.files import append_line, replace_file
+from clipaudit.shadow import image_text
 from clipaudit.shadow.checkpoints import require_same
-from clipaudit.shadow.config import PretrainConfig, head_of
+from clipaudit.shadow.config import PairConfig, PretrainConfig, TrainingConfig, head_of
+from clipaudit.shadow.image_text import PairLearner
 from clipaudit.shadow.pretrain import Epoch, pretrain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from torch import nn
+
+    from clipaudit.encoders.base import Encoder, Output
 
 LOG = "log.jsonl"
 CHECKPOINTS = "checkpoints"
 ENCODER = "encoder"
-_CARD = "encoder.json"
+_CARDS = ("encoder.json", image_text.CONFIG)
 
 
 def has_encoder(folder: Path) -> bool:
     """Whether the pre-training in a folder came to its end."""
-    return (folder / ENCODER / _CARD).exists()
+    return _is_whole(folder / ENCODER)
 
 
 def has_snapshot(folder: Path, epoch: int) -> bool:
     """Whether a folder holds the encoder as it was after an epoch."""
-    return (snapshot(folder, epoch) / _CARD).exists()
+    return _is_whole(snapshot(folder, epoch))
+
+
+def _is_whole(folder: Path) -> bool:
+    return any((folder / card).exists() for card in _CARDS)
 
 
 def snapshot(folder: Path, epoch: int) -> Path:
@@ -48,11 +56,28 @@ def snapshot(folder: Path, epoch: int) -> Path:
     return folder / f"epoch-{epoch}"
 
 
+def load(folder: Path, output: Output, device: str) -> Encoder:
+    """The encoder in a folder of `ENCODER` or of a snapshot, of whatever kind.
+
+    Raises:
+        EncoderError: There is none, or its files are broken.
+    """
+    from clipaudit.encoders.spec import load_encoder
+    from clipaudit.shadow import encoder as shadow
+
+    options = EncoderOptions(output=output, device=device, backend="torch")
+    if (folder / image_text.CONFIG).exists():
+        return load_encoder(f"local-dir:{folder}", options)
+    return shadow.load(str(folder), options)
+
+
 def pretrain_in(
     folder: Path,
     members: npt.NDArray[np.uint8],
-    config: PretrainConfig,
+    config: TrainingConfig,
     *,
+    captions: Sequence[Sequence[str]] = (),
+    base: Path | None = None,
     device: str = "auto",
     checkpoint_every_s: float = 60,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
@@ -64,6 +89,8 @@ def pretrain_in(
         folder: Made where there is none; a run that was stopped there is continued.
         members: Shape (n_members, 3, size_px, size_px), RGB.
         config: How to train.
+        captions: Of each member, one or more; for a `PairConfig` alone.
+        base: Folder of the encoder that is fine-tuned; for a `PairConfig` that names one.
         device: Where to train.
         checkpoint_every_s: Least time between checkpoints.
         on_epoch: Called after each epoch.
@@ -77,34 +104,46 @@ def pretrain_in(
     import torch
 
     from clipaudit.encoders.devices import resolve
-    from clipaudit.shadow import encoder as shadow
 
     if has_encoder(folder):
         require_same(folder / CHECKPOINTS, config)
         return
     spec = _input_spec(members)
+    where = str(resolve(device))
+    learner = None
+    if isinstance(config, PairConfig):
+        net = image_text.build(config.architecture, spec.size_px, config.seed)
+        spec = image_text.read_base(base, net) if base else spec
+        learner = PairLearner(net.to(where), captions, config)
     log = _Log(folder / LOG)
 
     def note(epoch: Epoch) -> None:
         log.add(epoch)
         on_epoch(epoch)
 
-    def keep(net: nn.Module, where: Path) -> None:
-        shadow.save(net, where, config.architecture, spec, head_of(config.algorithm))
-
     net = pretrain(
         torch.from_numpy(members),
         spec.mean,
         spec.std,
         config,
-        device=str(resolve(device)),
+        learner=learner,
+        device=where,
         checkpoints=folder / CHECKPOINTS,
         checkpoint_every_s=checkpoint_every_s,
         on_epoch=note,
         snapshots=snapshots,
-        on_snapshot=lambda epoch, net: keep(net, snapshot(folder, epoch)),
+        on_snapshot=lambda epoch, net: _keep(net, snapshot(folder, epoch), config, spec),
     )
-    keep(net, folder / ENCODER)
+    _keep(net, folder / ENCODER, config, spec)
+
+
+def _keep(net: nn.Module, folder: Path, config: TrainingConfig, spec: InputSpec) -> None:
+    from clipaudit.shadow import encoder as shadow
+
+    if isinstance(config, PretrainConfig):
+        shadow.save(net, folder, config.architecture, spec, head_of(config.algorithm))
+    else:
+        image_text.save(net, folder, config.architecture, spec)
 
 
 def _input_spec(members: npt.NDArray[np.uint8]) -> InputSpec:

@@ -15,7 +15,7 @@ from clipaudit.verdicts.by_calibration import unique_scores
 from clipaudit.verdicts.sentences import comparison_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from clipaudit.blind.baseline import BlindCheck
     from clipaudit.results.audit import Audit
@@ -33,6 +33,7 @@ def against_control(
     blind: BlindCheck,
     named: tuple[Sequence[str], Sequence[str]],
     alpha: float = ALPHA,
+    captions: BlindCheck | None = None,
 ) -> AgainstControl:
     """The verdict on the suspects as a set, by each inferrer.
 
@@ -43,6 +44,7 @@ def against_control(
         blind: Whether the two differ in what no encoder is needed to see.
         named: Files and folders of the suspects and of the control, as they were given.
         alpha: Level of the tests.
+        captions: Whether their captions alone tell them apart, where captions were read.
 
     Raises:
         InputError: No picture, of suspects or control, is left to compare.
@@ -60,14 +62,17 @@ def against_control(
     for inferrer in suspects.run.inferrers:
         suspect_scores = unique_scores(suspects, inferrer.name)
         control_scores = unique_scores(control, inferrer.name)
+        _require_scores(inferrer.name, suspect_scores.keys() & pair.first, "suspects")
+        _require_scores(inferrer.name, control_scores.keys() & pair.second, "control")
+        has_all = suspect_scores.keys() >= pair.first.keys()
         comparison = compare_scores(
             inferrer.name,
             _column(suspect_scores, pair.first),
             _column(control_scores, pair.second),
             _column(control_scores, [couples[image_id] for image_id in pair.first])
-            if couples
+            if couples and has_all and control_scores.keys() >= set(couples.values())
             else None,
-            blind,
+            (blind, captions),
             alpha,
             suspects.run.seed,
         )
@@ -81,6 +86,7 @@ def against_control(
         overlaps=tuple(Overlap(*match) for match in pair.shared),
         blind=blind,
         by_inferrer=tuple(by_inferrer),
+        captions=captions,
     )
 
 
@@ -89,7 +95,7 @@ def compare_scores(
     suspects: FloatArray,
     control: FloatArray,
     own_control: FloatArray | None,
-    blind: BlindCheck,
+    checks: tuple[BlindCheck, BlindCheck | None],
     alpha: float,
     seed: int,
 ) -> InferrerComparison:
@@ -100,7 +106,7 @@ def compare_scores(
         suspects: Scores, shape (n_suspects,), finite.
         control: Scores, shape (n_control,), finite.
         own_control: Scores of each suspect's namesake, in the same order, where each has one.
-        blind: Whether the two differ in what no encoder is needed to see.
+        checks: Whether the two differ in what no encoder is needed to see, and in their captions.
         alpha: Level of the tests.
         seed: Seed of the random permutations.
     """
@@ -108,7 +114,7 @@ def compare_scores(
     return InferrerComparison(
         inferrer=inferrer,
         outcome=unpaired.outcome,
-        sentence=_sentence(unpaired, blind),
+        sentence=_sentence(unpaired, *checks),
         unpaired=unpaired,
         paired=None if own_control is None else compare_pairs(suspects, own_control, alpha, seed),
         control_scores=tuple(np.sort(control).tolist()),
@@ -145,7 +151,11 @@ def _name(path: str, roots: Sequence[str]) -> str:
     return str(PurePath(within).with_suffix(""))
 
 
-def _sentence(comparison: Comparison, blind: BlindCheck) -> str:
+def _sentence(comparison: Comparison, blind: BlindCheck, captions: BlindCheck | None) -> str:
+    if captions and captions.outcome == "different" and comparison.outcome != "too few":
+        return _inconclusive(comparison, "a baseline that reads nothing but captions", captions)
+    if blind.outcome == "different" and comparison.outcome != "too few":
+        return _inconclusive(comparison, "a baseline that never saw the encoder", blind)
     if blind.outcome == "too few" and comparison.outcome == "higher":
         return (
             "Whether pictures of the set were used to train the encoder cannot be said: the "
@@ -153,16 +163,28 @@ def _sentence(comparison: Comparison, blind: BlindCheck) -> str:
             f"{comparison.n_control:,} control pictures, but whether the two differ in what needs "
             f"no encoder could not be tried ({blind.text})."
         )
-    if blind.outcome != "different" or comparison.outcome == "too few":
-        return comparison_sentence(comparison)
+    return comparison_sentence(comparison)
+
+
+def _inconclusive(comparison: Comparison, baseline: str, check: BlindCheck) -> str:
     return (
         "This comparison allows no conclusion on whether pictures of the set were used to train "
-        f"the encoder, because a baseline that never saw the encoder tells the "
-        f"{comparison.n_suspects:,} suspect pictures from the {comparison.n_control:,} control "
-        f"pictures ({blind.text}), and whatever difference there is between their membership "
-        "scores may come from that."
+        f"the encoder, because {baseline} tells the {comparison.n_suspects:,} suspect pictures "
+        f"from the {comparison.n_control:,} control pictures ({check.text}), and whatever "
+        "difference there is between their membership scores may come from that."
     )
 
 
+def _require_scores(inferrer: str, scored: Collection[str], side: str) -> None:
+    """Raise where no picture of a side has a score by an inferrer, for want of captions."""
+    if not scored:
+        raise InputError(
+            f"no picture of the {side} has a score by {inferrer}, because none has a caption",
+            "Give both sets captions of the same kind, or pass --captions none to go by the "
+            "pictures alone; what was computed is kept.",
+        )
+
+
 def _column(scores: Mapping[str, float], image_ids: Iterable[str]) -> FloatArray:
-    return np.array([scores[image_id] for image_id in image_ids])
+    """The scores of those that have one: an inferrer may read captions that a picture lacks."""
+    return np.array([scores[image_id] for image_id in image_ids if image_id in scores])

@@ -35,6 +35,7 @@ from tests.made.encoders import (
     nudge,
     untouched,
 )
+from tests.made.examples import entry, example
 
 EVERY = [
     from_folder,
@@ -208,52 +209,23 @@ def test_on_cuda_it_computes_the_same(case):
     assert relative(there.embed(views.cuda()).cpu(), encoder.embed(views)) < 1e-3
 
 
-TOY = """
-from torch import nn
-
-from clipaudit.encoders.base import InputSpec
-from clipaudit.encoders.towers import Tower, ready
-from clipaudit.encoders.training_data import TrainingFacts
-
-
-def load(name, options):
-    module = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten())
-    spec = InputSpec(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
-    return ready(Tower(f"toy:{name}", module, spec, "embedding"), options)
-
-
-def published():
-    yield "bricks", "embedding"
-
-
-def facts(name):
-    return TrainingFacts(about=f"pictures of {name}")
-"""
-
-
 def test_a_new_backend_is_one_module_and_one_line(tmp_path, monkeypatch, capsys):
     from clipaudit.cli.app import main
     from clipaudit.encoders.catalog import list_encoders
     from tests.made.score_runs import draw_pictures
 
-    (tmp_path / "toy_backend.py").write_text(TOY)
+    scheme, row = entry(example("encoder").install(tmp_path), Scheme=Scheme)
     monkeypatch.syspath_prepend(tmp_path)
-    row = Scheme(
-        "toy_backend:load",
-        ending=".toy",
-        published="toy_backend:published",
-        training_facts="toy_backend:facts",
-    )
-    monkeypatch.setitem(SCHEMES, "toy", row)
+    monkeypatch.setitem(SCHEMES, scheme, row)
     pictures = draw_pictures(tmp_path / "pictures", 2)[0].parent
-    for spec in ("toy:bricks", "bricks.toy"):
+    for spec in ("bricks:red", "red.bricks"):
         with pytest.raises(SystemExit) as ended:
             main(["score", str(pictures), "--encoder", spec, "--format", "json", "--no-cache"])
         assert not ended.value.code
         run = json.loads(capsys.readouterr().out)
-        assert run["run"]["encoder"]["spec"].startswith("toy:bricks" if ":" in spec else "toy:")
+        assert run["run"]["encoder"]["spec"] == f"bricks:{spec.removeprefix('bricks:')}"
         assert len(run["rows"]) == 2
         assert all(row["status"] == "ok" for row in run["rows"])
-    assert [(entry.spec, entry.note) for entry in list_encoders("toy:")] == [
-        ("toy:bricks", "pictures of bricks")
+    assert [(listed.spec, listed.note) for listed in list_encoders("bricks:")] == [
+        ("bricks:red", "pictures of red bricks")
     ]

@@ -7,23 +7,28 @@ from pathlib import Path
 import pytest
 
 from clipaudit.cli.app import main
+from clipaudit.encoders.base import Output
 from clipaudit.errors import InputError
 from clipaudit.lab.experiments import EXPERIMENTS, experiment_kind
 from clipaudit.lab.experiments.base import ExperimentKind
 from clipaudit.lab.plan import make_plan
 from clipaudit.lab.results import read_results
-from tests.made.labs import SMALL, made_up_splits, matrix_of
+from tests.made.examples import entry, example
+from tests.made.labs import PAIRS, SMALL, made_up_splits, matrix_of
 
 FOR_ALL = {
     "draws = 2": "draws = 2\nreferences = 1",
     "[2, 3]": "[2, 3]\npasses = [1, 3]",
+    'other = "other"\n': 'other = "other"\n\n[captions]\ndrawn = "names"\n',
+    "epochs = [2, 120]\n": "epochs = [2, 120]\n" + PAIRS,
 }
 """What the small matrix needs so that every kind of experiment can be run."""
 
 
-def matrix_with(folder, kind, text=SMALL):
+def matrix_with(folder, kind, more=()):
     """The small matrix with one experiment, of this kind."""
-    for before, after in FOR_ALL.items():
+    text = SMALL
+    for before, after in dict(more).items():
         text = text.replace(before, after)
     entry = f'[[experiment]]\nkind = "{kind}"\ndata = "drawn"\nunknown_data = "other"\n\n'
     head, _, rest = text.partition("[[experiment]]")
@@ -44,17 +49,23 @@ class TestEveryExperiment:
     def test_its_cells_have_settings_of_their_own_and_encoders_that_are_planned(
         self, name, tmp_path
     ):
-        matrix = matrix_with(tmp_path, name)
+        matrix = matrix_with(tmp_path, name, FOR_ALL)
         plan = make_plan(matrix, matrix.scale["cpu"], tmp_path, made_up_splits(matrix))
         assert plan.cells
         assert len({cell.setting for cell in plan.cells}) == len(plan.cells)
         for cell in plan.cells:
             assert (cell.kind, cell.experiment) == (name, f"{name}-drawn")
-            roles = [plan.units[key].role for key in (cell.target, cell.shadow, *cell.references)]
-            assert roles == ["target", "shadow", *["reference"] * len(cell.references)]
+            keys = (cell.target, cell.shadow, *cell.references)
+            roles = [plan.units[key].role for key in keys]
+            if plan.units[cell.target].base_key:
+                assert roles == ["tuned-target", "tuned-shadow", "target", "shadow"]
+                assert [plan.units[key].base_key for key in keys[:2]] == list(keys[2:])
+            else:
+                assert roles == ["target", "shadow", *["reference"] * len(cell.references)]
             if experiment_kind(name).is_numeric:
                 assert float(cell.setting) > 0
-            fits = list(experiment_kind(name).fits(cell, plan, "trunk", matrix.kinds))
+            output: Output = "embedding" if plan.units[cell.target].reads_captions else "trunk"
+            fits = list(experiment_kind(name).fits(cell, plan, output, matrix.kinds))
             assert fits
             assert cell.references or set(fits) <= set(plan.units[cell.shadow].fits)
 
@@ -67,37 +78,12 @@ def test_a_kind_that_does_not_exist_is_an_error_that_offers_the_nearest():
 
 # --- a new one ----------------------------------------------------------------------------------
 
-TOY = """
-from clipaudit.lab.experiments.base import ExperimentKind
-from clipaudit.lab.judging import judge_scores, truth
-from clipaudit.seeding import stream
-
-
-class Coins(ExperimentKind):
-    title = "Coins"
-    setting = "tosses"
-    remark = "Paper: says nothing of coins."
-    is_numeric = True
-
-    def cells(self, repetition):
-        for n_tosses in (1, 2):
-            yield repetition.cell(str(n_tosses))
-
-    def judge(self, cell, plan, outputs, kinds):
-        yield from super().judge(cell, plan, outputs, kinds)
-        is_member = truth(plan.units[cell.target])
-        numbers = stream(cell.seed, "coin", "toy")
-        tosses = numbers.integers(0, 2, (int(cell.setting), len(is_member)))
-        for output in outputs:
-            yield judge_scores(cell, output, "coin", tosses.mean(axis=0), is_member, 0.5)
-"""
-
 
 def test_a_new_experiment_is_one_module_and_one_line(small_lab, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CLIPAUDIT_CACHE_DIR", str(tmp_path / "cache"))
-    (tmp_path / "toy_experiment.py").write_text(TOY)
+    kind, place = entry(example("experiment").install(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(EXPERIMENTS, "coins", "toy_experiment:Coins")
+    monkeypatch.setitem(EXPERIMENTS, kind, place)
     matrix_with(tmp_path, "coins")
     lab = Path(shutil.copytree(small_lab.folder, tmp_path / "lab"))  # the encoders are there
 

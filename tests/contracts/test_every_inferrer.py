@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from clipaudit.cli.app import main
 from clipaudit.errors import InferrerError
+from clipaudit.features.caption_signals import COLUMNS, CaptionSignals
 from clipaudit.features.signals import Signals
 from clipaudit.inferrers import RULES, find_rule, forms
 from clipaudit.inferrers.base import Features, Inferrer
 from clipaudit.inferrers.library import CARD, TEXT, WEIGHTS, find, load, save
 from clipaudit.statistics.metrics import auc
+from tests.made.examples import entry, example
 from tests.made.inferrers import FORMS, READS, features, form_id, reads_of, trained
 from tests.made.score_runs import draw_pictures
 
@@ -133,8 +135,15 @@ def signals_of(generator, n_images, n_views):
     norms = generator.uniform(0.5, 3, (n_images, n_views + 1))
     ids = tuple(f"{number:064x}" for number in range(n_images))
     cosine, pearson, euclidean = pairs.astype("f4")
+    columns = generator.uniform(0.1, 0.9, (len(COLUMNS), n_images)).astype("f4")
     return Signals(
-        ids, cosine, pearson, euclidean, norms[:, 1:].astype("f4"), norms[:, 0].astype("f4")
+        ids,
+        cosine,
+        pearson,
+        euclidean,
+        norms[:, 1:].astype("f4"),
+        norms[:, 0].astype("f4"),
+        captions=CaptionSignals(ids, *columns),
     )
 
 
@@ -157,6 +166,13 @@ def seen_of(signals, image, reads):
     plain = np.log(float(signals.plain_norm[image]))
     if reads.what == "norm":
         return [plain]
+    if reads.reads_captions:
+        seen = signals.captions
+        loss = float(seen.loss[image])
+        if reads.what == "caption-loss":
+            return [-loss]
+        text = np.log(float(seen.text_norm[image]))
+        return [float(seen.cosine[image]), loss, float(seen.gradient[image]), text, plain]
     views = [np.log(float(length)) for length in signals.norms[image]]
     return [sum(pairs) / len(pairs), sum(views) / len(views), plain]
 
@@ -223,10 +239,10 @@ def by_hand(inferrer, image):
     if kind == "adjusted":
         at_zero, slope = map(float, arrays["line"])
         return means[0] - at_zero - slope * means[1]
-    if kind == "combined":
+    if kind in ("combined", "caption", "fine-tune"):
         products = map(float.__mul__, image.ravel().tolist(), arrays["weight"].ravel().tolist())
         return float(arrays["bias"][0]) + sum(products)
-    return means[0] - sum(means[1:])  # T, difference and norm
+    return means[0] - sum(means[1:])  # T, difference, norm and caption-loss
 
 
 def test_it_computes_what_it_says_it_does(inferrer, some):
@@ -246,6 +262,9 @@ def test_it_computes_what_it_says_it_does(inferrer, some):
 def test_features_of_another_kind_are_refused_with_what_to_do(inferrer, some, what):
     given, _ = some(0, 2, 2, 1.0)
     other = dataclasses.replace(inferrer.card.reads, **{what: OTHER[what]})
+    if what == "recipe" and not inferrer.card.reads.reads_views:
+        inferrer.check(other)  # it reads no view, whatever the recipe
+        return
     with pytest.raises(InferrerError) as caught:
         inferrer.score(dataclasses.replace(given, made_by=other))
     said = f"{caught.value} {caught.value.hint}"
@@ -357,13 +376,15 @@ ANY_NUMBER = {"S", "T", "difference", "adjusted", "combined"}
 def test_weights_for_another_number_of_views_are_noticed(folder, n_views):
     kind = load(folder).card.kind
     edited(folder, lambda card: card["reads"].update(n_views=n_views))
-    if (kind in ANY_NUMBER and n_views in (5, 7)) or (kind == "norm" and n_views == 0):
+    if (kind in ANY_NUMBER and n_views in (5, 7)) or (
+        n_views == 0 and not reads_of(kind).reads_views
+    ):
         load(folder)
     else:
         broken(folder)
 
 
-WEIGHTLESS = {"T", "norm", "difference"}
+WEIGHTLESS = {"T", "norm", "difference", "caption-loss"}
 
 
 @pytest.mark.parametrize("other", RULES)
@@ -373,7 +394,8 @@ def test_weights_of_another_kind_are_noticed(folder, other):
     edited(folder, lambda card: card.update(kind=other))
     reads_the_same = reads.what == reads_of(other).what
     exists = reads.has_reference in forms(other, has_reference=True)
-    if other == kind or (other in WEIGHTLESS and reads_the_same and exists):
+    is_of_one_shape = other in WEIGHTLESS or {kind, other} == {"caption", "fine-tune"}
+    if other == kind or (is_of_one_shape and reads_the_same and exists):
         load(folder)  # it has no weights that could be wrong
     else:
         broken(folder)
@@ -418,24 +440,12 @@ def test_saving_again_replaces_all_of_it(inferrer, folder):
 
 # --- a kind that is added ------------------------------------------------------------------------
 
-TOY = """
-from clipaudit.inferrers.threshold import ThresholdRule
-
-
-class LargestRule(ThresholdRule):
-    about = "The largest similarity, compared with a threshold"
-    reference = "never"
-
-    def score(self, values):
-        return values.max(axis=1).astype(float)
-"""
-
 
 def test_a_new_kind_is_one_module_and_one_line(tmp_path, monkeypatch, capsys):
-    (tmp_path / "toy_rule.py").write_text(TOY)
+    kind, rule = entry(example("inferrer").install(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("CLIPAUDIT_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setitem(RULES, "largest", "toy_rule:LargestRule")
+    monkeypatch.setitem(RULES, kind, rule)
     pictures = draw_pictures(tmp_path / "pictures", 30)[0].parent
 
     def run(*arguments):

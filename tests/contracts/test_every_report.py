@@ -27,6 +27,7 @@ from tests.made.audits import (
     skipped,
     with_reference,
 )
+from tests.made.examples import example
 from tests.made.nasty_audits import nasty_audit
 
 
@@ -243,16 +244,13 @@ def test_the_facts_of_the_run_go_with_it(style):
             assert fact in text
 
 
-TOY = r"""
-def dump(audit, file):
-    file.write(f"{len(audit.scored)} of {len(audit)} scored\n".encode())
-"""
 RUN = """
 import sys
 
 from clipaudit.reports import formats
+from clipaudit.reports.formats import Format
 
-formats.AUDIT["toy"] = formats.Format("toy_format:dump", ".toy")  # the line
+formats.AUDIT |= {LINE}
 
 from clipaudit.cli.app import main
 
@@ -268,10 +266,10 @@ def test_a_new_format_takes_a_module_and_a_line(tmp_path):
     spec = InputSpec(16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), interpolation="bicubic")
     save(build("resnet-tiny", 16, 0), tmp_path / "encoder", "resnet-tiny", spec)
     Image.new("RGB", (16, 16), "red").save(tmp_path / "a.png")
-    (tmp_path / "toy_format.py").write_text(TOY)
+    program = RUN.replace("LINE", example("report").install(tmp_path))
 
     def clipaudit(*arguments):
-        line = [sys.executable, "-c", RUN, *arguments]
+        line = [sys.executable, "-c", program, *arguments]
         paths = os.pathsep.join((str(tmp_path), *sys.path))
         environment = {**os.environ, "PYTHONPATH": paths, "CLIPAUDIT_CACHE_DIR": str(tmp_path)}
         done = subprocess.run(
@@ -280,11 +278,11 @@ def test_a_new_format_takes_a_module_and_a_line(tmp_path):
         return done.returncode, done.stdout, done.stderr
 
     scored = ("score", "a.png", "--encoder=shadow:encoder", "--workers=0", "--quiet")
-    code, out, err = clipaudit(*scored, "--format=toy", "--out=a.json")
+    code, out, err = clipaudit(*scored, "--format=count", "--out=a.json")
     assert (code, out) == (0, "1 of 1 scored\n"), err
-    code, out, err = clipaudit("report", "a.json", "--out=a.toy")
-    assert (code, out) == (0, "a.toy\n"), err
-    assert (tmp_path / "a.toy").read_text() == "1 of 1 scored\n"
-    code, _, err = clipaudit("report", "a.json", "--out=a.tpy")
+    code, out, err = clipaudit("report", "a.json", "--out=a.count")
+    assert (code, out) == (0, "a.count\n"), err
+    assert (tmp_path / "a.count").read_text() == "1 of 1 scored\n"
+    code, _, err = clipaudit("report", "a.json", "--out=a.cuont")
     assert code == 2
-    assert ".html or .toy" in err
+    assert ".html or .count" in err

@@ -22,6 +22,7 @@ from PIL import Image
 from clipaudit.cli.app import main
 from clipaudit.errors import ClipAuditError, SourceError
 from clipaudit.evaluation_sets.sources import source_names, source_type
+from tests.made.examples import entry, example
 from tests.services.brave import BraveService
 from tests.services.flickr import FlickrService
 from tests.services.google import GoogleService
@@ -489,31 +490,6 @@ def test_a_service_that_hangs_up_once_is_asked_again(case, at_work):
 
 # --- one of your own -----------------------------------------------------------------------------
 
-TOY = """
-from clipaudit_crawlers.base import ImageRecord, SourceFacts
-from clipaudit_crawlers.sources.services import ask
-
-
-class Toy:
-    name = "toy"
-
-    def __init__(self, web, base_url):
-        self.web, self.base_url = web, base_url
-
-    @classmethod
-    def facts(cls, environ):
-        return SourceFacts(title="Toy Museum", page_size=100, notice="Toys are for everybody.")
-
-    @classmethod
-    def open(cls, web, environ, argument=""):
-        return cls(web, environ["TOY_URL"])
-
-    def search(self, query):
-        params = {"q": query.keyword}
-        for url in ask(self, "Toy Museum", params, lambda answer: answer):
-            yield ImageRecord(source=self.name, source_id=url, image_url=url)
-"""
-
 
 class ToyService(PicturesService):
     """A site that answers a search with a plain list of addresses."""
@@ -526,12 +502,12 @@ class ToyService(PicturesService):
 
 
 def test_a_new_source_is_one_module_and_one_line(tmp_path, monkeypatch, capsys):
-    (tmp_path / "toy_source.py").write_text(TOY)
+    name, place = entry(example("source").install(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(SOURCES, "toy", "toy_source:Toy")
-    command = ["build-eval", "-k", "otter,seal", "-s", "toy", "-o", str(tmp_path / "set")]
+    monkeypatch.setitem(SOURCES, name, place)
+    command = ["build-eval", "-k", "otter,seal", "-s", "museum", "-o", str(tmp_path / "set")]
     with ToyService(WORLD) as service:
-        monkeypatch.setenv("TOY_URL", f"{service.url}/toys")
+        monkeypatch.setenv("MUSEUM_URL", f"{service.url}/toys")
         with pytest.raises(SystemExit, match="0"):
             main([*command, "--dry-run"])
         assert "Toys are for everybody." in capsys.readouterr().out
@@ -540,8 +516,8 @@ def test_a_new_source_is_one_module_and_one_line(tmp_path, monkeypatch, capsys):
     assert len(list((tmp_path / "set" / "members").glob("*.png"))) == 4
     assert "Toy Museum" in (tmp_path / "set" / "README.md").read_text()
     with pytest.raises(SystemExit, match="2"):
-        main(["build-eval", "-k", "otter", "-s", "toi"])
-    assert "Did you mean toy?" in capsys.readouterr().err
+        main(["build-eval", "-k", "otter", "-s", "musem"])
+    assert "Did you mean museum?" in capsys.readouterr().err
 
 
 @ONLINE

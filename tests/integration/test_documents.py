@@ -24,6 +24,11 @@ PAGES = [
     *sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "cli.md"),
     ROOT / "docs" / "schemas" / "README.md",
 ]
+WRITTEN = [
+    *PAGES,
+    *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PARSED_ALONE = {"demo", "train", "lab"}
 
@@ -71,12 +76,14 @@ def test_every_command_parses(words):
 
 
 def test_every_command_in_a_sentence_has_its_options():
-    texts = [page.read_text(encoding="utf-8") for page in [*PAGES, ROOT / "CHANGELOG.md"]]
+    texts = [page.read_text(encoding="utf-8") for page in WRITTEN]
     found = {text for page in texts for text in re.findall(r"`clipaudit ([a-z][^`]*)`", page)}
     assert len(found) >= 20
     for text in sorted(found):
         command, rest = leaf(shlex.split(text))
-        known = {word for parameter in command.params for word in parameter.opts} | {"--help"}
+        known = {"--help"}
+        for parameter in command.params:
+            known |= {*parameter.opts, *parameter.secondary_opts}
         assert known.issuperset(word.partition("=")[0] for word in rest if word[0] == "-"), text
 
 
@@ -162,9 +169,30 @@ def test_every_encoder_that_a_command_names_is_published():
             assert named_elsewhere or spec in names_at_release(), spec
 
 
+def anchors(page):
+    """What a link may name behind `#`: the headings, as hosts and the site spell them."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        yield re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", sorted(set(WRITTEN)), ids=lambda page: page.name)
+def test_every_link_leads_to_a_page_and_a_heading_that_are_there(page):
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for link in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            assert link.startswith(("https://", "mailto:")), link
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT), link
+        assert not anchor or anchor in set(anchors(target)), link
+
+
 def test_no_page_and_no_hint_installs_by_a_name_that_is_not_registered():
     sources = [*(ROOT / "clipaudit").rglob("*.py"), *(ROOT / "crawlers").rglob("*.py")]
-    for path in [*PAGES, *sources]:
+    for path in [*WRITTEN, *sources]:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"(pip|uv) install[^\n`]*\bclipaudit\b(?! demo)", text), path
         assert not re.search(r"clipaudit\[\w+\]", text), path

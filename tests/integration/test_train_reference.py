@@ -13,7 +13,9 @@ from PIL import Image
 from clipaudit.errors import InputError, UsageError
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.score import score
-from clipaudit.pipelines.train import TrainConfig, read_split, train
+from clipaudit.pipelines.train import train
+from clipaudit.pipelines.train_config import TrainConfig
+from clipaudit.pipelines.train_split import read_split
 from clipaudit.seeding import stream
 from clipaudit.shadow.config import PretrainConfig
 from clipaudit.shadow.pretrain import Epoch

@@ -171,11 +171,11 @@ def calibrated(audit, n_null=150, n_members=40, levels=Levels()):  # noqa: B008 
     return judge(audit, fits(audit.run, some), levels, hashes={})
 
 
-def controlled(audit, control=None, outcome="alike", hashes=None):
+def controlled(audit, control=None, outcome="alike", hashes=None, captions=None):
     """The audit with a verdict on it as a set, against a control that is much the same."""
     control = control or audit_of([scored(f"/home/ana/control/{i}.png") for i in range(30)])
     blind = BlindCheck(outcome, "AUC 0.520 (0.440 to 0.600, n = 530)")
     named = (["/home/ana/pictures"], ["/home/ana/control"])
     pair = split(scored_paths(audit), scored_paths(control), hashes or {})
-    comparison = against_control(audit, control, pair, blind, named)
+    comparison = against_control(audit, control, pair, blind, named, captions=captions)
     return replace(audit, comparison=comparison)

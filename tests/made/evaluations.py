@@ -17,7 +17,7 @@ def scores_of(n_members, n_others, seed):
     return np.concatenate([rng.normal(1, 1, n_members), rng.normal(0, 1, n_others)])
 
 
-def blind_report(n_members, n_others, *, is_confounded):
+def blind_report(n_members, n_others, *, is_confounded, basis="pictures"):
     rng = np.random.default_rng(7)
     blind = rng.uniform(0.2, 0.8, n_members + n_others)
     found = (
@@ -31,6 +31,7 @@ def blind_report(n_members, n_others, *, is_confounded):
         scores=blind,
         between=("members", "non-members"),
         n=(n_members, n_others),
+        basis=basis,
     )
 
 

@@ -74,6 +74,11 @@ def _seen(numbers, of_image, reads):
     """What one encoder makes of images, the better known ones lower in `of_image`."""
     if reads.what == "norm":
         return 2 - 0.3 * of_image + 0.05 * numbers.normal(size=of_image.shape)
+    if reads.what == "caption-loss":
+        return -np.exp(0.5 * of_image + 0.1 * numbers.normal(size=of_image.shape))
+    if reads.what == "caption":
+        signs = np.array([-0.1, 0.3, 0.2, -0.05, -0.3])
+        return 1 + signs * of_image + 0.05 * numbers.normal(size=(len(of_image), len(signs)))
     noise = numbers.normal(size=(len(of_image), n_pairs(reads.n_views)))
     pairs = 1 - 0.05 * np.exp(0.5 * of_image + 0.5 * noise)
     if reads.what == "similarities":

@@ -68,6 +68,18 @@ epochs = [2, 120]
 """
 """A matrix whose four experiments need three encoders: a target and two shadows."""
 
+PAIRS = """
+[scale.cpu.pairs]
+architectures = ["clip-vit-tiny"]
+epochs = 3
+batch_size = 5
+snapshots = [1]
+passes = [2]
+few_views = 2
+fine_tunes = { members = [10], epochs = [1, 2], learning_rates = [1e-3], batch_size = 5 }
+"""
+"""What a matrix needs beside it for `clip` and `fine-tune`."""
+
 LONG, SHORT = "epochs = 120", "epochs = 3"
 
 
@@ -111,7 +123,12 @@ def made_up_splits(
                 for group in ("probe-train", "probe-test")
             }
             folder = Path("lab/splits") / f"{data}-{seed}"
-            splits[data, seed] = LabSplit(folder, data, groups, labels if has_labels else None, 0)
+            classes = labels if has_labels else None
+            texts: dict[str, tuple[str, ...]] = {
+                picture: ("a picture",) for ids in groups.values() for picture in ids
+            }
+            captions = texts if data in matrix.captions else None
+            splits[data, seed] = LabSplit(folder, data, groups, classes, 0, captions)
     return splits
 
 

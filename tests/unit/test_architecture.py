@@ -56,7 +56,7 @@ def test_few_files_stand_beside_the_packages():
 
 
 HEAVY = (
-    *("torch", "torchvision", "sklearn", "open_clip", "timm", "onnxruntime", "onnx", "lightly"),
+    *("torch", "torchvision", "sklearn", "open_clip", "timm", "onnxruntime", "onnx", "onnxscript"),
     *("matplotlib", "duckdb"),
 )
 

@@ -62,6 +62,15 @@ class _Files:
     repository: str
 
 
+def find_weights(name: str, options: EncoderOptions) -> Path:
+    """The file with the weights of a model.
+
+    Raises:
+        EncoderError: It cannot be had.
+    """
+    return _find(name, options).checkpoint
+
+
 def load(name: str, options: EncoderOptions) -> Encoder:
     """`transformers:ORGANISATION/NAME` or `transformers:FOLDER`.
 

@@ -12,7 +12,7 @@ from clipaudit.encoders.base import Encoder, EncoderOptions, InputSpec
 from clipaudit.encoders.loaded import SlowEncoderError, encoder_of_files, in_chunks, probe
 from clipaudit.encoders.model_files import check_is_file
 from clipaudit.encoders.third_party import one_line
-from clipaudit.errors import EncoderError
+from clipaudit.errors import EncoderError, extra_imports
 
 if TYPE_CHECKING:
     import torch
@@ -99,7 +99,8 @@ def external_data(path: Path) -> list[Path]:
         EncoderError: It is damaged, or names a file outside its own folder, by which it could
             read anything on this machine, or one that is not there.
     """
-    import onnx
+    with extra_imports("An ONNX encoder"):
+        import onnx
 
     try:
         model = onnx.load(str(path), load_external_data=False)

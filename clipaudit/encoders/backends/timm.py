@@ -35,14 +35,7 @@ def load(name: str, options: EncoderOptions) -> Encoder:
     """
     import timm
 
-    config = _config(name)
-    full = f"{config.architecture}.{config.tag}" if config.tag else config.architecture
-    right = _right_name(full, config)
-    if right != full:
-        raise EncoderError(
-            f"the weights of timm:{full} were trained with QuickGELU, and this model has GELU",
-            f"Use timm:{right}.",
-        )
+    config, full = _checked_config(name)
     kinds = outputs(full, config.num_classes)
     output = choose(options.output, kinds, f"timm:{full}")
     path = _download(full, config, options)
@@ -156,6 +149,33 @@ def _right_name(name: str, config: Any) -> str:
             if _of(other).hf_hub_id == config.hf_hub_id:
                 return str(other)
     return name
+
+
+def find_weights(name: str, options: EncoderOptions) -> Path:
+    """The file with the weights of `NAME` or `NAME.TAG`.
+
+    Raises:
+        EncoderError: There are none, or they cannot be had.
+    """
+    config, full = _checked_config(name)
+    return _download(full, config, options)
+
+
+def _checked_config(name: str) -> tuple[Any, str]:
+    """What timm knows of the weights, and their whole name.
+
+    Raises:
+        EncoderError: There are none, or they join a wrong activation.
+    """
+    config = _config(name)
+    full = f"{config.architecture}.{config.tag}" if config.tag else config.architecture
+    right = _right_name(full, config)
+    if right != full:
+        raise EncoderError(
+            f"the weights of timm:{full} were trained with QuickGELU, and this model has GELU",
+            f"Use timm:{right}.",
+        )
+    return config, full
 
 
 def _is_foreign(config: Any) -> bool:

@@ -32,16 +32,26 @@ def load(name: str, options: EncoderOptions) -> Encoder:
     entry = _weights(model, tag)
     spec_name = f"torchvision:{model}/{entry.name}"
     output = choose(options.output, ("trunk",), spec_name)
-    path = hub.download_url(
-        entry.url,
-        f"pass it as state-dict:PATH with --architecture torchvision:{model}",
-        offline=options.offline,
-        sha256_prefix=entry.url.rpartition("-")[2].partition(".")[0],
-    )
-    built = _build(model, entry, path)
+    built = _build(model, entry, find_weights(name, options))
     spec = _input(entry, spec_name)
     refuse_overrides(options, spec, spec_name)
     return ready(Tower(spec_name, without_classifier(built), spec, output), options)
+
+
+def find_weights(name: str, options: EncoderOptions) -> Path:
+    """The file with the weights of `MODEL/WEIGHTS`.
+
+    Raises:
+        EncoderError: There are none, or they cannot be had.
+    """
+    model, _, tag = name.partition("/")
+    url = _weights(model, tag).url
+    return hub.download_url(
+        url,
+        f"pass it as state-dict:PATH with --architecture torchvision:{model}",
+        offline=options.offline,
+        sha256_prefix=url.rpartition("-")[2].partition(".")[0],
+    )
 
 
 def published() -> Iterator[tuple[str, Output]]:

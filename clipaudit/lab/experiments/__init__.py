@@ -20,6 +20,8 @@ EXPERIMENTS = {
     "augmentations": "clipaudit.lab.experiments.augmentations:Augmentations",
     "epochs": "clipaudit.lab.experiments.epochs:Epochs",
     "baselines": "clipaudit.lab.experiments.baselines:Baselines",
+    "clip": "clipaudit.lab.experiments.clip:Clip",
+    "fine-tune": "clipaudit.lab.experiments.fine_tune:FineTune",
     "reference": "clipaudit.lab.experiments.reference:Reference",
 }
 """Class of each kind by its name in a matrix; a module is imported at first use."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from clipaudit.lab.judging import judge_inferrer
 from clipaudit.lab.knowledge import FULL
 from clipaudit.lab.paper import Reported
-from clipaudit.lab.units import Fit
+from clipaudit.lab.units import VIEWS, Fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,6 +35,7 @@ class ExperimentKind(ABC):
         colours: Colours of its methods that are no inferrers, by method.
         is_numeric: Whether the settings are numbers, so that a line through them means something.
         is_logarithmic: Whether their axis is logarithmic.
+        recipe: Recipe of the views that its inferrers read.
     """
 
     title: ClassVar[str]
@@ -44,6 +45,7 @@ class ExperimentKind(ABC):
     colours: ClassVar[Mapping[str, str]] = {}
     is_numeric: ClassVar[bool] = False
     is_logarithmic: ClassVar[bool] = False
+    recipe: ClassVar[str] = VIEWS
 
     def knowledge(
         self, combinations: tuple[tuple[Knowledge, ...], ...]
@@ -54,6 +56,15 @@ class ExperimentKind(ABC):
     def missing_from(self, scale: Scale) -> str:
         """Entries that a scale lacks and the experiment cannot do without, in words; or nothing."""
         return ""
+
+    def exported(self, cells: Sequence[Cell], plan: Plan) -> list[Cell]:
+        """The cells whose shadow encoders inferrers are made of, to be judged on their targets.
+
+        Args:
+            cells: All cells of the experiment.
+            plan: Plan that they belong to.
+        """
+        return list({cell.seed: cell for cell in cells}.values())
 
     @abstractmethod
     def cells(self, repetition: Repetition) -> Iterable[Cell]:

@@ -43,7 +43,11 @@ class Reference(ExperimentKind):
         """Every form of every kind that takes so many passes; see `ExperimentKind.fits`."""
         n_draws = len(plan.units[cell.shadow].draws)
         most = max(other.n_views for other in plan.cells if other.experiment == cell.experiment)
-        beyond_the_paper = [kind for kind in RULES if kind not in PAPER]
+        beyond_the_paper = [
+            kind
+            for kind in RULES
+            if kind not in PAPER and not find_rule(kind).reads.startswith("caption")
+        ]
         for kind in (*kinds, *beyond_the_paper):
             if find_rule(kind).is_network and cell.n_views < most:
                 continue  # it takes the longest to fit
@@ -51,7 +55,7 @@ class Reference(ExperimentKind):
                 keys = cell.references if has_reference else ()
                 for n_views in (cell.n_views, cell.n_views - 1):
                     fit = Fit(output, kind, cell.similarity, n_views, n_draws, keys)
-                    is_enough = n_views >= 2 or fit.reads.what == "norm"
+                    is_enough = n_views >= 2 or not fit.reads.reads_views
                     if is_enough and fit.reads.n_passes == cell.n_views:
                         yield fit
                         break

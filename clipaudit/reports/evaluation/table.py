@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clipaudit.reports.tables import Facts, panel, plain_text, titled_table
+from clipaudit.reports.wording import captions_lines, views_lines
 from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import count
 
@@ -61,7 +62,6 @@ def _parts(evaluation: Evaluation, width: int) -> Iterator[RenderableType]:
 
 def _confounded(evaluation: Evaluation) -> Panel:
     """The line that has to be read before any figure, and what is left of the AUCs."""
-    assert evaluation.blind is not None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     for title in ("inferrer", "AUC", "left after adjusting", "members with counterparts"):
         table.add_column(title, justify="left" if title == "inferrer" else "right")
@@ -82,9 +82,10 @@ def _confounded(evaluation: Evaluation) -> Panel:
         "encoder. Above 0.5 it is due to membership, or to differences that the classifiers did "
         "not see."
     )
-    sentence = Text(evaluation.blind.sentence(), style="bold")
+    reports = evaluation.blind_reports
+    sentences = [Text(found.sentence(), style="bold") for found in reports if found.is_confounded]
     return panel(
-        "Confounded", sentence, table, *notes, Text(reading, style="italic"), colour="yellow"
+        "Confounded", *sentences, table, *notes, Text(reading, style="italic"), colour="yellow"
     )
 
 
@@ -170,6 +171,8 @@ def _needs(evaluation: Evaluation) -> Iterator[str]:
 
 def _histogram(evaluation: Evaluation, width: int) -> Iterator[Text]:
     found = evaluation.similarity
+    if found is None:
+        return
     stretch = max(1, min(80, width - 14) // len(found.members))
     run = evaluation.run
     yield Text(
@@ -218,9 +221,9 @@ def _facts(evaluation: Evaluation) -> Panel:
             "a potential member was public when the encoder was trained, so perhaps it was used; "
             "those that were not pull every figure down",
         )
-    if evaluation.blind is not None and not evaluation.is_confounded:
-        facts.add("Blind baseline", evaluation.blind.sentence())
-    elif evaluation.blind is None:
+    silent = [report for report in evaluation.blind_reports if not report.is_confounded]
+    facts.add("Blind baseline", *(report.sentence() for report in silent))
+    if evaluation.blind is None:
         why = evaluation.blind_missing or "left out with --no-blind"
         facts.add(
             "Blind baseline",
@@ -231,7 +234,10 @@ def _facts(evaluation: Evaluation) -> Panel:
             name,
             f"{encoder.spec}, output {encoder.output}, fingerprint {encoder.fingerprint[:12]}",
         )
-    facts.add("Views", f"{run.n_views} an image by recipe {run.recipe}, seed {run.seed}")
+    facts.add("Views", *views_lines(run))
+    if run.captions:
+        facts.add("Captions", *captions_lines(run.captions))
+    facts.add("Note", *run.notes)
     facts.add(
         "Inferrers",
         *(

@@ -71,16 +71,18 @@ def notices(audit: Audit) -> tuple[str, ...]:
 
 def _as_a_set(comparison: AgainstControl) -> Answer:
     of, quote = "All pictures, as a set", comparison.sentence
-    outcome, blind = comparison.by_inferrer[0].outcome, comparison.blind.outcome
+    outcome, blind = comparison.by_inferrer[0].outcome, comparison.fairness
     if outcome == "too few":
         title = "There are too few pictures for an answer."
         return Answer(of, "No conclusion", "open", title, (), quote)
     if blind == "different":
         title = "The control is no fair one, so nothing follows from the comparison."
+        differ = "in their kind, their size or how they were saved"
+        if comparison.captions and comparison.captions.outcome == "different":
+            differ = "in what their captions say, or how they are written"
         why = (
-            "The two sets differ in what can be seen without the encoder: in their kind, their "
-            "size or how they were saved. Compare with pictures that differ in nothing but that "
-            "they cannot have been used."
+            f"The two sets differ in what can be seen without the encoder: {differ}. Compare with "
+            "pictures that differ in nothing but that they cannot have been used."
         )
         return Answer(of, "No conclusion", "open", title, (why,), quote)
     if outcome == "not shown":
@@ -206,7 +208,7 @@ def _beside(audit: Audit, facts: CalibrationFacts) -> tuple[str, ...]:
     is_at_odds = (
         comparison is not None
         and comparison.by_inferrer[0].outcome == "not shown"
-        and comparison.blind.outcome != "different"
+        and comparison.fairness != "different"
         and audit.n_picked(facts.inferrer) > 0
     )
     return (*([unlike] if is_at_odds else []), *([same_views] if others else []))

@@ -36,7 +36,7 @@ def read(folder, limit=None):
 def test_without_a_manifest_the_folders_say_it_all(folder):
     found = read(folder)
     assert found.members == tuple(str(folder / "members" / f"{n}.png") for n in range(3))
-    assert {path.rpartition(os.sep)[0] for path in found.nonmembers} == {found.sides[1]}
+    assert {path.rpartition(os.sep)[0] for path in found.nonmembers} == {found.sides.nonmembers[0]}
     assert (found.label, dict(found.families), found.n_missing) == ("member", {}, 0)
 
 

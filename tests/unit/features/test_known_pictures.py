@@ -35,6 +35,14 @@ def prepared(path, *, appearance=False):
     return prepare(Path(path).read_bytes(), Wanted((FRAME,), appearance), LIMITS)
 
 
+def test_captions_are_remembered_where_they_are_asked_for():
+    for keeps_captions, expected in ((True, {"a": ("a cat",)}), (False, {})):
+        known = KnownPictures(LIMITS, 0, keeps_captions=keeps_captions)
+        known.add_captions("a", ("a cat",))
+        known.add_captions("b", ())
+        assert known.captions == expected
+
+
 @pytest.fixture(params=["stored", "in memory"])
 def store(request, tmp_path):
     if request.param == "in memory":

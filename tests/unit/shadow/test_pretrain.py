@@ -437,7 +437,7 @@ def test_the_queue_takes_the_keys_of_every_step_in_turn(tmp_path, algorithm):
     for state in states:
         assert state[name].shape == (10, 128)
         torch.testing.assert_close(state[name].norm(dim=1), torch.ones(10))
-    # Two batches of four go into ten places; lightly cuts the batch that reaches the end.
+    # Two batches of four go into ten places; the batch that reaches the end is cut.
     changed = [(one[name] != other[name]).any(dim=1) for one, other in pairwise(states)]
     assert [int(places.sum()) for places in changed] == [6, 6, 8]
     assert [int(state["loss.memory_bank.bank_ptr"]) for state in states] == [8, 4, 0, 8]

@@ -127,6 +127,19 @@ def test_where_the_folders_differ_anyhow_no_conclusion_is_drawn():
     assert "allows no conclusion" in unfair.sentence
 
 
+def test_where_the_captions_alone_tell_them_apart_no_conclusion_is_drawn():
+    different = BlindCheck("different", "AUC 0.88, most of all by the word “anna”")
+    suspects, control = audit("s", range(10, 20)), audit("c", range(10))
+    unfair = compared(suspects, control, captions=different)
+    assert "allows no conclusion" in unfair.sentence
+    assert "a baseline that reads nothing but captions tells the 10 suspect" in unfair.sentence
+    assert "the word “anna”" in unfair.sentence
+    assert (unfair.blind.outcome, unfair.fairness) == ("alike", "different")
+    fair = compared(suspects, control, captions=ALIKE)
+    assert "is evidence" in fair.sentence
+    assert fair.fairness == "alike"
+
+
 def test_the_order_of_the_files_does_not_matter():
     suspects, control = audit("s", [3, 1, 4, 1.5]), audit("c", [2, 7, 1.8, 0.8])
     turned = audit_of(suspects.rows[::-1], INFERRERS[:1])

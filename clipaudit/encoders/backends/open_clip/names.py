@@ -96,6 +96,16 @@ def find_in_hub(name: str, options: EncoderOptions) -> Weights:
     return Weights(f"hf-hub:{name}", f"local-dir:{config.parent}", checkpoint, config=config)
 
 
+def find_weights(name: str, options: EncoderOptions) -> Path:
+    """The file with the weights of `MODEL/TAG` or `MODEL/PATH`; see `find_by_name`."""
+    return find_by_name(name, options).checkpoint
+
+
+def find_hub_weights(name: str, options: EncoderOptions) -> Path:
+    """The file with the weights of `ORGANISATION/NAME`; see `find_in_hub`."""
+    return find_in_hub(name, options).checkpoint
+
+
 def find_in_folder(name: str) -> Weights:
     """A folder with an open_clip_config.json and weights.
 

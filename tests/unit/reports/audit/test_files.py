@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from clipaudit._version import SCHEMA_VERSION
+from clipaudit.blind.baseline import BlindCheck
 from clipaudit.errors import UsageError
 from clipaudit.files import FileError, replacing
 from clipaudit.reports.formats import AUDIT, check_destination, dump, endings, render, write
@@ -38,6 +39,7 @@ AUDITS = {
     "calibrated": calibrated(realistic(40)),
     "all skipped, calibrated": calibrated(audit_of([skipped("a")])),
     "with a control": controlled(realistic(40)),
+    "with captions": controlled(realistic(40), captions=BlindCheck("alike", "AUC 0.510")),
     "with all": controlled(calibrated(nasty_audit())),
 }
 

@@ -19,7 +19,7 @@ from clipaudit.reports.evaluation.table import show
 from clipaudit.reports.tables import plain_text
 from clipaudit.results.evaluation import SharedPicture
 from tests.made.audits import INFERRERS
-from tests.made.evaluations import evaluation
+from tests.made.evaluations import blind_report, evaluation
 from tests.made.schemas import strict
 
 
@@ -31,10 +31,14 @@ SCHEMAS = Path(__file__).parents[4] / "docs/schemas"
 
 NASTY = "[red]\x1b[2J\u202e$x_1$ \udcff.png"
 NASTY_FACTS = replace(INFERRERS[0], name=NASTY)
+CAPTIONS = blind_report(60, 300, is_confounded=True, basis="captions")
+CAPTIONS_ALIKE = blind_report(60, 300, is_confounded=False, basis="captions")
 EVALUATIONS = {
     "alike": evaluation(),
     "confounded": evaluation(is_confounded=True),
     "confounded beyond adjusting": evaluation(3, 300, is_confounded=True),
+    "confounded by captions": evaluation(blind_captions=CAPTIONS),
+    "captions alike": evaluation(blind_captions=CAPTIONS_ALIKE),
     "not blind": evaluation(blind=False),
     "blind baseline missing": evaluation(blind=False, blind_missing="that takes 20 pictures"),
     "tiny": evaluation(2, 2, blind=False, shared=(), skipped={}, n_same=0),
@@ -143,6 +147,17 @@ def test_figures_stand_by_method_and_shadow_data_and_twins_by_name():
     twins = evaluation(inferrers=(INFERRERS[0], replace(INFERRERS[0], name="mine")))
     above_the_summary = as_text(twins, 140).partition("Summary")[0]
     assert "mine" in above_the_summary
+
+
+def test_captions_that_tell_the_sides_apart_confound_the_set():
+    text = " ".join(plain("confounded by captions").split())
+    assert "Confounded: by captions alone, classifiers tell members from non-members" in text
+    assert "left after adjusting" in text
+    assert "Without the encoder, nothing was found to tell members from non-members" in text
+    assert "the set is confounded" in text.lower()
+    quiet = " ".join(plain("captions alike").split())
+    assert "By captions alone, nothing was found" in quiet
+    assert "confounded" not in quiet.lower()
 
 
 def test_what_was_left_out_and_what_was_not_tried_is_told():

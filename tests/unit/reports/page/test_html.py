@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clipaudit.blind.baseline import BlindCheck
 from clipaudit.pictures.reading import content_id
 from clipaudit.reports import formats as reports
 from clipaudit.reports.page.html import dump
@@ -186,6 +187,15 @@ def test_the_verdict_on_the_set_says_what_the_numbers_allow(shift, n, blind, bad
     assert answer.strip().startswith(badge)
     assert words in answer
     assert audit.comparison.sentence in answer
+
+
+def test_captions_that_tell_the_two_sets_apart_make_no_fair_control():
+    different = BlindCheck("different", "AUC 0.88, most of all by the word “anna”")
+    audit = controlled(suspects_that_score(9), captions=different)
+    text = page(audit).text
+    assert "in what their captions say, or how they are written" in text
+    assert "the captions alone tell the two apart: this is no fair control" in text
+    assert "Here the two sets do differ in that." in text
 
 
 def test_without_a_calibration_it_gives_no_verdict_and_says_how_to_get_one():

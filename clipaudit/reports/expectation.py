@@ -1,0 +1,68 @@
+"""What can be expected of an audit, for people and as one JSON document."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from clipaudit._version import SCHEMA_VERSION
+from clipaudit.reports.tables import Facts, panel
+from clipaudit.text.escaping import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from clipaudit.encoders.expectation import Expectation
+
+_STYLES = {"promising": "bold green", "possible": "yellow"}
+
+
+def document(expectation: Expectation) -> dict[str, Any]:
+    """Plain values, with all digits. Schema: docs/schemas/expectation-1.schema.json."""
+    plain = asdict(expectation)
+    table = [{"auc": auc, "pictures": n} for auc, n in expectation.table]
+    return {"schema_version": SCHEMA_VERSION, **plain, "table": table}
+
+
+def show(expectation: Expectation, console: Console) -> None:
+    """Print it, in the width and the colours of the console."""
+    facts = Facts()
+    for name, lines in _facts(expectation):
+        facts.add(name, *lines)
+    ways = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    ways.add_column("way", no_wrap=True)
+    ways.add_column("outlook", no_wrap=True)
+    ways.add_column("why", overflow="fold")
+    for way in expectation.ways:
+        why = Text(shown(way.text))
+        if way.command and way.outlook != "closed":
+            why.append(f"\n{shown(way.command)}", style="dim")
+        ways.add_row(way.name, Text(way.outlook, style=_STYLES.get(way.outlook, "dim")), why)
+    needed = ", ".join(f"{n:,} at AUC {auc:g}" for auc, n in expectation.table)
+    note = (
+        f"Pictures that a folder needs, and as many in its control, for 80 % power at level 5 %: "
+        f"{needed} (Noether 1987). All of them members; of a folder that was used in part, more."
+    )
+    console.print(Group(panel("What can be expected", facts.grid), ways, Text(note, style="dim")))
+
+
+def _facts(expectation: Expectation) -> Iterator[tuple[str, tuple[str, ...]]]:
+    yield "Encoder", (expectation.encoder,)
+    yield "Trained on", (expectation.about or "unknown: nothing is published under this name",)
+    length = expectation.length
+    size = [f"{length.n_pairs:,} pictures or pairs"] if length.n_pairs else []
+    size += [f"{length.n_seen:,} seen in all"] if length.n_seen else []
+    size += [f"each {length.epochs:.3g} times on average"] if length.epochs else []
+    yield "How long", (*([", ".join(size)] if size else []), length.basis)
+    if expectation.base:
+        yield "Fine-tuned from", (expectation.base,)
+    yield "To hope for", (expectation.hope.words, expectation.hope.source)
+    if expectation.n_pictures is not None:
+        yield "At hand", (f"{expectation.n_pictures:,} pictures",)
