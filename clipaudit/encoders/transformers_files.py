@@ -114,18 +114,18 @@ def cannot_load(spec: str, folder: Path, error: Exception) -> ClipAuditError:
     )
 
 
-def find_config(repository: str, what: str, options: EncoderOptions) -> Path:
+def find_config(repository: str, purpose: str, options: EncoderOptions) -> Path:
     """The folder of a model's configuration.
 
     Args:
         repository: Where it is published.
-        what: What needs it, for messages.
+        purpose: What needs it, as the beginning of a sentence.
         options: With `offline`.
 
     Raises:
         EncoderError: The library is missing, the file cannot be had, or needs code of its own.
     """
-    load_library(f"The {what}")
+    load_library(purpose)
     by_path = "run it where that file is in the cache"
     path = hub.download(repository, ["config.json"], by_path, offline=options.offline)
     refuse_code(path)

@@ -109,10 +109,10 @@ def _packages() -> Iterator[Check]:
 
 def _extras() -> Iterator[Check]:
     """Extras that no other check speaks of."""
-    for extra in _NEEDED_BY:
+    for extra, need in _NEEDED_BY.items():
         missing = [module for module in EXTRAS[extra] if find_spec(module) is None]
         if missing:
-            found = f"no {', '.join(missing)}, which {_NEEDED_BY[extra]}"
+            found = f"no {', '.join(missing)}, which {need}"
             yield Check("extras", "note", found, f"pip install '.[{extra}]' in the checkout")
 
 
