@@ -69,6 +69,7 @@ def evaluate(
         limit=scoring.limit,
         include_hidden=scoring.include_hidden,
         follow_links=scoring.follow_links,
+        seed=scoring.seed,
     )
     with open_store(is_wanted=scoring.use_store) as store:
         known = KnownPictures(

@@ -17,7 +17,7 @@ from clipaudit.errors import InputError
 from clipaudit.features.stored_captions import captions_id
 from clipaudit.pictures.base import BadImage
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.finding import find_images
+from clipaudit.pictures.finding import draw_files, find_images
 from clipaudit.pictures.reading import content_id, read_file
 
 if TYPE_CHECKING:
@@ -257,4 +257,4 @@ def _find(
         within=paths,
         on_note=on_note,
     )
-    return islice(found, config.limit)
+    return draw_files(found, config.limit, config.seed)

@@ -218,7 +218,8 @@ class ScoringOptions:
         ),
     ] = None
     limit: Annotated[
-        int | None, Option("Stop after this many files.", default="all", minimum=1)
+        int | None,
+        Option("At most this many files, drawn at random with the seed.", default="all", minimum=1),
     ] = None
     use_store: Annotated[
         bool,

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from clipaudit.results.evidence import CalibrationFacts, KnownSet
-from clipaudit.statistics.calibration import needed
+from clipaudit.statistics.calibration import fewest_picked, needed
 from clipaudit.text.numbers import count, percent
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
         if facts.is_of_another_kind:
             lines = ["none: these pictures are of another kind than the known non-members"]
         elif can_decide(facts, levels):
-            lines.append(f"{audit.n_picked(facts.inferrer):,} are picked out of all")
+            lines.append(_picked(audit.n_picked(facts.inferrer), facts, levels, n))
         if facts.tpr:
             lines.append(f"finds {rate(facts.tpr)} of the known members")
         yield f"Verdicts by {facts.inferrer}", lines
@@ -42,6 +42,16 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
     for basis, inferrers in rests.items():
         which = "" if len(rests) == 1 else f" of {', '.join(inferrers)}"
         yield f"Calibration{which}", list(basis)
+
+
+def _picked(n_picked: int, facts: CalibrationFacts, levels: Levels, n: int) -> str:
+    fewest = fewest_picked(facts.n_null, n, levels.fdr)
+    if n_picked or fewest == 1:
+        return f"{n_picked:,} are picked out of all"
+    return (
+        f"none is picked out of all: with {facts.n_null:,} non-members no pick is possible unless "
+        f"at least {fewest:,} of {n:,} stand out together"
+    )
 
 
 _SAME_KIND = {

@@ -152,6 +152,17 @@ def needed(fpr: float) -> int:
     return fewest_for(fpr) - 1
 
 
+def fewest_picked(n_null: int, n_pictures: int, fdr: float) -> int:
+    """How many pictures of a folder must stand out together before any can be picked out.
+
+    No p-value is below 1 / (n_null + 1), and of k picked ones it must not be above fdr * k / n.
+
+    >>> fewest_picked(99, 200, 0.1), fewest_picked(1999, 200, 0.1)
+    (20, 1)
+    """
+    return max(1, math.ceil(round(n_pictures / (fdr * (n_null + 1)), 9)))
+
+
 def require_fit(calibration: Calibration, scored_by: ScoredBy) -> None:
     """Whether scores can be read with a calibration.
 

@@ -162,7 +162,7 @@ def judge(
     for inferrer in audit.run.inferrers:
         scores = unique_scores(audit, inferrer.name)
         file = fitting.by_inferrer.get(inferrer.name)
-        if file is None or not scores:
+        if file is None:
             continue
         strangers = {
             image_id: code for image_id, code in file.hashes.items() if image_id not in scores
