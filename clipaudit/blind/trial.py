@@ -84,10 +84,10 @@ def blind_trial(
         families: What pictures have in common that are not independent, by SHA-256; those that
             stand alone need no entry.
     """
-    trial, groups = start_trial(
-        *([key for key in looked_at(side) if key in appearances] for side in (first, second)),
-        families,
+    known, others = (
+        [key for key in looked_at(side) if key in appearances] for side in (first, second)
     )
+    trial, groups = start_trial(known, others, families)
     if trial.reason:
         return trial
     report = blind_baseline(

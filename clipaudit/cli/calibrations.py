@@ -88,10 +88,13 @@ def describe(file: CalibrationFile, fpr: float) -> Iterator[str]:
     """A calibration in lines for people: what it holds, and what it can decide."""
     calibration, by = file.calibration, file.calibration.scored_by
     yield f"{file.name}: {shown(by.inferrer)} on {shown(file.encoder)}"
+    views = f"{by.n_views} views of recipe {by.recipe}, {by.similarity}"
+    if not by.n_views:
+        views = "no views"
     yield (
-        f"  fingerprint {by.encoder[:12]}, {by.n_views} views of recipe {by.recipe}, "
-        f"{by.similarity}, seed {calibration.seed}"
+        f"  fingerprint {by.encoder[:12]}, {views}, seed {calibration.seed}"
         + (f", {count(len(by.references), 'reference')}" if by.references else "")
+        + (f", captions against the bank {by.bank[:12]}" if by.bank else "")
     )
     yield f"  made {file.created} by clipaudit {file.clipaudit_version}"
     yield f"  non-members: {_set(file.nonmembers)}"

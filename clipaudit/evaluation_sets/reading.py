@@ -10,14 +10,13 @@ import logging
 import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipaudit.errors import InputError, UsageError
 from clipaudit.evaluation_sets.manifest import JSON_LINES
 from clipaudit.files import load_json
-from clipaudit.pictures.finding import find_images
+from clipaudit.pictures.finding import FoundFile, draw_files, find_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -108,15 +107,21 @@ def named_set(
 
 
 def read_set(
-    named: AnyPath | Sides, *, limit: int | None, include_hidden: bool, follow_links: bool = False
+    named: AnyPath | Sides,
+    *,
+    limit: int | None,
+    include_hidden: bool,
+    follow_links: bool = False,
+    seed: int = 0,
 ) -> EvaluationSet:
     """The files of a set, and what its manifest tells if there is one.
 
     Args:
         named: Folder of the set, or its sides.
-        limit: At most so many files of each side.
+        limit: At most so many files of each side, drawn at random.
         include_hidden: Look at hidden files too.
         follow_links: Go after links that lead out of the set; they are passed over otherwise.
+        seed: Seed of the draw.
 
     Raises:
         InputError: One of the two folders is missing, or the manifest cannot be read or says
@@ -132,7 +137,10 @@ def read_set(
             raise InputError(f"{name!r} has no folder {' and no folder '.join(missing)}", _ADVICE)
     within = [*sides.members, *sides.nonmembers] if folder is None else [folder]
     members, nonmembers = (
-        tuple(islice(_files(side, within, include_hidden, follow_links), limit))
+        tuple(
+            file.path
+            for file in draw_files(_files(side, within, include_hidden, follow_links), limit, seed)
+        )
         for side in (sides.members, sides.nonmembers)
     )
     found = EvaluationSet(name, sides, members, nonmembers)
@@ -157,15 +165,15 @@ def _with_manifest(found: EvaluationSet, folder: str) -> EvaluationSet:
 
 def _files(
     side: Sequence[str], within: Sequence[str], include_hidden: bool, follow_links: bool
-) -> Iterator[str]:
-    """The paths of a side, without links out of the set: what is named by itself is followed."""
+) -> Iterator[FoundFile]:
+    """The files of a side, without links out of the set: what is named by itself is followed."""
     for file in find_images(
         side, include_hidden=include_hidden, follow_links=follow_links, within=within
     ):
         if file.problem is not None and file.problem.reason == "outside":
             logger.warning("%s is passed over: %s", file.path, file.problem.explanation)
         else:
-            yield file.path
+            yield file
 
 
 def _manifest_rows(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from clipaudit.features.embeddings import Embeddings, Float32Array
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from clipaudit.encoders.text import PairLoss
-    from clipaudit.features.signals import Embeddings
-
-Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
 COLUMNS = ("cosine", "view_cosine", "loss", "gradient", "text_norm", "nearest")

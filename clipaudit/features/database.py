@@ -40,7 +40,7 @@ class Database:
 
     Args:
         path: Where it is, or is to be made.
-        schema: Statements that make its tables.
+        schema: Statements that make those of its tables that are not there.
         version: Version of these tables; files of another one are refused.
 
     Raises:
@@ -104,9 +104,10 @@ class Database:
                 time.sleep(0.01)
         self.connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode: never corrupts
         with self._transaction():
-            if self._check_version() == 0:
-                for statement in self._schema:
-                    self.connection.execute(statement)
+            is_new = self._check_version() == 0
+            for statement in self._schema:  # a table may have been added since the file was made
+                self.connection.execute(statement)
+            if is_new:
                 self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self.connection.execute(f"PRAGMA user_version = {self._version}")
 

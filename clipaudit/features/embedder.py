@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from clipaudit.encoders.loaded import is_out_of_memory
 from clipaudit.errors import EncoderError
-from clipaudit.features.signals import Embeddings, Signals, concatenate, measure
+from clipaudit.features.embeddings import Embeddings
+from clipaudit.features.signals import Signals, concatenate, measure
 from clipaudit.features.views import draw, make_views, to_unit_range
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class ViewMaker:
 
     Attributes:
         recipe: Recipe of the views.
-        n_views: Views an image.
+        n_views: Views an image; 0 leaves the image itself.
         seed: Seed of the views.
         keep_last: Whether to hold on to what was made last, for another encoder that wants it.
     """
@@ -60,10 +61,10 @@ class ViewMaker:
         if self._last is not None and self._last[0] == tuple(image_ids):
             return self._last[1]
         on_device = torch.from_numpy(images).to(on)
-        changes = draw(image_ids, self.recipe, self.n_views, images.shape[-1], self.seed)
-        views = torch.cat(
-            [make_views(on_device, changes), to_unit_range(on_device).unsqueeze(1)], dim=1
-        )
+        views = to_unit_range(on_device).unsqueeze(1)
+        if self.n_views:
+            changes = draw(image_ids, self.recipe, self.n_views, images.shape[-1], self.seed)
+            views = torch.cat([make_views(on_device, changes), views], dim=1)
         if self.keep_last:
             self._last = tuple(image_ids), views
         return views

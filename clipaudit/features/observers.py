@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clipaudit.encoders.base import Encoder, EncoderInfo, EncoderOptions
+    from clipaudit.features.caption_meter import CaptionMeter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,11 +27,15 @@ class Observer:
         encoder: Target or reference encoder.
         key: Key of its signals in the store.
         embed: Embedder: the encoder, with what its views depend on.
+        embed_plain: The same without views, where captions alone are new.
+        captions: What measures captions; None where none are read.
     """
 
     encoder: Encoder
     key: FeatureKey
     embed: Embedder
+    embed_plain: Embedder
+    captions: CaptionMeter | None = None
 
     @property
     def frame(self) -> Frame:
@@ -44,7 +49,8 @@ def observers(
 ) -> tuple[Observer, ...]:
     """Encoders that see the same views: made once where input and device agree.
 
-    Where they do not, the same changes are made to the picture at the other size.
+    Where they do not, the same changes are made to the picture at the other size. Without views
+    (`n_views` is 0) neither recipe nor seed counts.
     """
     places = [
         (encoder.info.input.size_px, encoder.info.input.interpolation, encoder.device)
@@ -59,12 +65,13 @@ def observers(
             encoder=encoder,
             key=FeatureKey(
                 encoder=encoder.info.fingerprint,
-                recipe=recipe,
+                recipe=recipe if n_views else "none",
                 n_views=n_views,
-                seed=seed,
+                seed=seed if n_views else 0,
                 encoder_name=encoder.info.spec,
             ),
             embed=Embedder(encoder, RECIPES[recipe], n_views, seed, makers[place]),
+            embed_plain=Embedder(encoder, RECIPES[recipe], 0, seed),
         )
         for encoder, place in zip(encoders, places, strict=True)
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from clipaudit.errors import ClipAuditError
     from clipaudit.features.signals import Signals
+    from clipaudit.features.stored_captions import CaptionKey, StoredCaptions
     from clipaudit.features.stored_signals import FeatureKey, StoredSignals
     from clipaudit.pictures.preparing import PictureFacts
 
@@ -49,6 +50,25 @@ class OptionalStore:
     def put(self, key: FeatureKey, signals: Signals, notes: Sequence[Sequence[str]]) -> None:
         """Keep a batch; see `FeatureStore.put_many`."""
         self._ask(lambda store: store.put_many(key, signals, notes), None)
+
+    def get_captions(self, key: CaptionKey, image_id: str, captions: str) -> StoredCaptions | None:
+        """The caption signals of an image with these captions, where they are known."""
+        asked = {image_id: captions}
+        return self._ask(lambda store: store.get_captions(key, asked).get(image_id), None)
+
+    def put_captions(
+        self, key: CaptionKey, rows: Mapping[str, StoredCaptions], captions: Mapping[str, str]
+    ) -> None:
+        """Keep a batch; see `FeatureStore.put_captions`."""
+        self._ask(lambda store: store.put_captions(key, rows, captions), None)
+
+    def get_texts(self, tower: str) -> dict[str, bytes]:
+        """Embeddings of published captions; see `FeatureStore.put_texts`."""
+        return self._ask(lambda store: store.get_texts(tower), {})
+
+    def put_texts(self, tower: str, vectors: Mapping[str, bytes]) -> None:
+        """Keep embeddings of published captions; see `FeatureStore.put_texts`."""
+        self._ask(lambda store: store.put_texts(tower, vectors), None)
 
     def get_facts(self, image_ids: Sequence[str]) -> dict[str, PictureFacts]:
         """The facts of those images that are known; the others are absent."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipaudit.features.caption_signals import (
+    COLUMNS,
     CaptionSignals,
     average_captions,
     concatenate_captions,
@@ -20,24 +21,11 @@ from clipaudit.features.caption_signals import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from clipaudit.features.embeddings import Embeddings
+
 Float32Array = npt.NDArray[np.float32]
 Similarity = Literal["cosine", "pearson", "euclidean"]
 SIMILARITIES: tuple[Similarity, ...] = get_args(Similarity)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Embeddings:
-    """What one encoder made of the views of each image.
-
-    Attributes:
-        image_ids: SHA-256 of each image file, in hex; n_images of them.
-        views: Shape (n_images, n_views, dim), float32, not normalised.
-        plain: Shape (n_images, dim), float32: the image itself, resized but not augmented.
-    """
-
-    image_ids: tuple[str, ...]
-    views: Float32Array
-    plain: Float32Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +69,7 @@ def n_pairs(n_views: int) -> int:
 
 
 def measure(batch: Embeddings) -> Signals:
-    """Every pairwise similarity and every norm, image by image.
+    """Every pairwise similarity and every norm, image by image; without views the norm alone.
 
     A contrastively trained encoder maps the views of an image that it was trained on closer
     together than those of another, and makes its embeddings longer.
@@ -91,11 +79,11 @@ def measure(batch: Embeddings) -> Signals:
     Sums run in float64, so results do not depend on how images are batched.
 
     Raises:
-        ValueError: Fewer than two views, or an embedding that is zero, constant or not finite.
+        ValueError: A single view, or an embedding that is zero, constant or not finite.
     """
     views = batch.views.astype(np.float64)
     n_views = views.shape[1]
-    if n_views < 2:
+    if n_views == 1:
         raise ValueError(f"a pair needs two views, got {n_views}")
     first, second = np.triu_indices(n_views, k=1)
 
@@ -141,6 +129,24 @@ def first_views(signals: Signals, n_views: int) -> Signals:
         pearson=signals.pearson[:, within],
         euclidean=signals.euclidean[:, within],
         norms=signals.norms[:, :n_views],
+    )
+
+
+def select(signals: Signals, image_ids: Sequence[str]) -> Signals:
+    """The signals of some of the images, in the order given.
+
+    Raises:
+        KeyError: One is not among them.
+    """
+    places = {image_id: place for place, image_id in enumerate(signals.image_ids)}
+    rows = [places[image_id] for image_id in image_ids]
+    columns = ("cosine", "pearson", "euclidean", "norms", "plain_norm")
+    captions = signals.captions
+    return Signals(
+        tuple(image_ids),
+        *(getattr(signals, name)[rows] for name in columns),
+        captions=captions
+        and CaptionSignals(tuple(image_ids), *(getattr(captions, name)[rows] for name in COLUMNS)),
     )
 
 

@@ -26,7 +26,21 @@ from clipaudit.features.database import (
     files_of,
     is_ours_to_delete,
 )
-from clipaudit.features.stored_signals import FeatureKey, StoredSignals, checksum_of, pack, unpack
+from clipaudit.features.stored_captions import (
+    CaptionKey,
+    StoredCaptions,
+    pack_captions,
+    unpack_captions,
+)
+from clipaudit.features.stored_signals import (
+    FeatureKey,
+    StoredSignals,
+    checksum_of,
+    pack,
+    unpack,
+    without_views,
+)
+from clipaudit.features.tables import SCHEMA, SCHEMA_VERSION, TABLES
 from clipaudit.files import cache_dir, is_link
 from clipaudit.pictures.image_statistics import STATISTICS
 from clipaudit.pictures.preparing import Appearance, PictureFacts
@@ -40,54 +54,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 3
-"""Raised with the tables, and with what is measured: signals, hash, statistics."""
 
 _IDS_A_QUERY = 500  # SQLite built with its old default takes 999 values a statement
-
-_SCHEMA = (
-    """CREATE TABLE IF NOT EXISTS feature_sets (
-        id INTEGER PRIMARY KEY,
-        encoder TEXT NOT NULL,
-        recipe TEXT NOT NULL,
-        n_views INTEGER NOT NULL,
-        seed TEXT NOT NULL,
-        encoder_name TEXT NOT NULL,
-        UNIQUE (encoder, recipe, n_views, seed)
-    )""",
-    """CREATE TABLE IF NOT EXISTS signals (
-        set_id INTEGER NOT NULL REFERENCES feature_sets (id),
-        image_id TEXT NOT NULL,
-        cosine BLOB NOT NULL,
-        pearson BLOB NOT NULL,
-        euclidean BLOB NOT NULL,
-        norms BLOB NOT NULL,
-        plain_norm BLOB NOT NULL,
-        notes TEXT NOT NULL,
-        checksum INTEGER NOT NULL,
-        UNIQUE (set_id, image_id)
-    )""",
-    """CREATE TABLE IF NOT EXISTS hashes (
-        image_id TEXT PRIMARY KEY,
-        phash BLOB NOT NULL,
-        n_pixels BLOB NOT NULL,
-        checksum INTEGER NOT NULL
-    )""",
-    """CREATE TABLE IF NOT EXISTS appearances (
-        image_id TEXT PRIMARY KEY,
-        statistics BLOB NOT NULL,
-        embedding BLOB NOT NULL,
-        checksum INTEGER NOT NULL
-    )""",
-    """CREATE TABLE IF NOT EXISTS looks (
-        image_id TEXT NOT NULL,
-        kind TEXT NOT NULL,
-        look BLOB NOT NULL,
-        checksum INTEGER NOT NULL,
-        UNIQUE (kind, image_id)
-    )""",
-)
-_TABLES = ("signals", "feature_sets", "hashes", "appearances", "looks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +99,16 @@ class FeatureStore(Database):
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        super().__init__(path or default_path(), _SCHEMA, SCHEMA_VERSION)
+        super().__init__(path or default_path(), SCHEMA, SCHEMA_VERSION)
 
     def get_many(self, key: FeatureKey, image_ids: Sequence[str]) -> dict[str, StoredSignals]:
-        """The signals of those images that are known; the others are absent."""
+        """The signals of those images that are known; the others are absent.
+
+        Where no views are asked for, what was kept with some will do.
+        """
         found: dict[str, StoredSignals] = {}
+        if not key.n_views:
+            return self._plain_rows(key, image_ids)
         with self.reading():
             set_id = self._set_id(key)
             if set_id is None:
@@ -173,6 +146,69 @@ class FeatureStore(Database):
             self.connection.executemany(
                 "INSERT OR REPLACE INTO signals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 ((set_id, *row) for row in rows),
+            )
+
+    def get_captions(
+        self, key: CaptionKey, captions: Mapping[str, str]
+    ) -> dict[str, StoredCaptions]:
+        """The caption signals of those images that are known; the others are absent.
+
+        Args:
+            key: What they depend on.
+            captions: `captions_id` of each image.
+        """
+        found: dict[str, StoredCaptions] = {}
+        with self.reading():
+            set_id = self._caption_set_id(key)
+            if set_id is None:
+                return found
+            for _, image_id, captions_id, blob, checksum in self._rows(
+                "caption_signals", [*captions], "set_id = ? AND", (set_id,)
+            ):
+                if captions_id != captions[image_id]:
+                    continue
+                row = unpack_captions(image_id, captions_id, blob, checksum)
+                if row is None:
+                    self._report_damage()
+                else:
+                    found[image_id] = row
+        return found
+
+    def put_captions(
+        self, key: CaptionKey, rows: Mapping[str, StoredCaptions], captions: Mapping[str, str]
+    ) -> None:
+        """Keep caption signals by image; see `get_captions`."""
+        with self.writing():
+            self.connection.execute(
+                "INSERT INTO caption_sets (encoder, tower, bank, encoder_name) "
+                "VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (key.encoder, key.tower, key.bank, key.encoder_name),
+            )
+            set_id = self._caption_set_id(key)
+            self.connection.executemany(
+                "INSERT OR REPLACE INTO caption_signals VALUES (?, ?, ?, ?, ?)",
+                ((set_id, *row) for row in pack_captions(rows, captions)),
+            )
+
+    def get_texts(self, tower: str) -> dict[str, bytes]:
+        """Embeddings of published captions by a text tower, by SHA-256; see `put_texts`."""
+        with self.reading():
+            rows = self.connection.execute("SELECT * FROM texts WHERE tower = ?", (tower,))
+            return {
+                caption_id: vector
+                for _, caption_id, vector, checksum in rows
+                if _is_sound(caption_id, [vector], checksum)
+            }
+
+    def put_texts(self, tower: str, vectors: Mapping[str, bytes]) -> None:
+        """Keep embeddings of captions that ship with the package; never those of a user."""
+        with self.writing():
+            self.connection.executemany(
+                "INSERT OR REPLACE INTO texts VALUES (?, ?, ?, ?)",
+                [
+                    (tower, caption_id, vector, checksum_of(caption_id, [vector]))
+                    for caption_id, vector in vectors.items()
+                ],
             )
 
     def get_facts(self, image_ids: Sequence[str]) -> dict[str, PictureFacts]:
@@ -264,7 +300,7 @@ class FeatureStore(Database):
         """Forget everything; other processes that use the store are not disturbed."""
         with self.reading():
             with self._transaction():
-                for table in _TABLES:
+                for table in TABLES:
                     self.connection.execute(f"DELETE FROM {table}")  # noqa: S608 - ours
             try:
                 self.connection.execute("VACUUM")
@@ -301,8 +337,33 @@ class FeatureStore(Database):
                 self._report_damage()
         return found
 
+    def _plain_rows(self, key: FeatureKey, image_ids: Sequence[str]) -> dict[str, StoredSignals]:
+        """The signals of images without their views, whatever views were made."""
+        found: dict[str, StoredSignals] = {}
+        with self.reading():
+            sets = self.connection.execute(
+                "SELECT id, n_views FROM feature_sets WHERE encoder = ? ORDER BY n_views, id",
+                (key.encoder,),
+            ).fetchall()
+            for set_id, n_views in sets:
+                left = [image_id for image_id in image_ids if image_id not in found]
+                for _, image_id, *blobs, notes, checksum in self._rows(
+                    "signals", left, "set_id = ? AND", (set_id,)
+                ):
+                    signals = unpack(n_views, image_id, blobs, notes, checksum)
+                    if signals is not None:
+                        found[image_id] = without_views(signals)
+        return found
+
     def _report_damage(self) -> None:
         logger.warning("a damaged row of %s is made again", self.path)
+
+    def _caption_set_id(self, key: CaptionKey) -> int | None:
+        row = self.connection.execute(
+            "SELECT id FROM caption_sets WHERE encoder = ? AND tower = ? AND bank = ?",
+            (key.encoder, key.tower, key.bank),
+        ).fetchone()
+        return None if row is None else int(row[0])
 
     def _set_id(self, key: FeatureKey) -> int | None:
         row = self.connection.execute(

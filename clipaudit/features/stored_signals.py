@@ -22,7 +22,7 @@ class FeatureKey:
     Attributes:
         encoder: The encoder's fingerprint.
         recipe: Name and version of the recipe of views.
-        n_views: Views an image.
+        n_views: Views an image; 0 where the image itself is all that is read.
         seed: Seed of the views.
         encoder_name: Its spec, for people to read; not part of the key.
     """
@@ -122,6 +122,12 @@ def unpack(
         )
     except (TypeError, ValueError):
         return None
+
+
+def without_views(signals: StoredSignals) -> StoredSignals:
+    """What is left of a row where no views are read."""
+    none = np.empty(0, dtype=np.float32)
+    return StoredSignals(none, none, none, none, signals.plain_norm, signals.notes)
 
 
 def _row_shapes(n_views: int) -> tuple[int, ...]:

@@ -141,7 +141,27 @@ CLIP = replace(
 """The random crop that an encoder trained as CLIP is saw of its pictures, and nothing else.
 Source: open_clip's `AugmentationCfg` (scale 0.9 to 1.0, ratio 3/4 to 4/3)."""
 
-RECIPES = {recipe.id: recipe for recipe in (ENCODERMI, CLIP, *OVERLAPS)}
+MAE = replace(ENCODERMI, name="mae", version=1, jitter=0.0, grayscale=0.0)
+"""What a masked autoencoder saw of its pictures. Source: He et al., "Masked Autoencoders Are
+Scalable Vision Learners" (2022), and its main_pretrain.py (crop of 0.2 to 1.0, flip)."""
+
+DINO = replace(
+    ENCODERMI,
+    name="dino",
+    version=1,
+    crop_scale=(0.4, 1.0),
+    saturation=0.2,
+    blur=1.0,
+)
+"""The first of DINO's global crops; the second is blurred less and solarised, others are smaller.
+Source: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers" (2021), and its
+`DataAugmentationDINO`."""
+
+DINOV2 = replace(DINO, name="dinov2", crop_scale=(0.32, 1.0))
+"""The same with larger changes of scale. Source: Oquab et al., "DINOv2" (2023), and the
+`global_crops_scale` of its configurations."""
+
+RECIPES = {recipe.id: recipe for recipe in (ENCODERMI, CLIP, MAE, DINO, DINOV2, *OVERLAPS)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipaudit.errors import InferrerError, nearest
+from clipaudit.features.views import ENCODERMI
 from clipaudit.files import FormatError, make_folder, read_json, refuse_link, replace_file
 from clipaudit.inferrers import RULES, find_rule, forms, reads_of
 from clipaudit.inferrers.base import Card, Inferrer, Reads
@@ -27,6 +28,9 @@ CARD = "inferrer.json"
 WEIGHTS = "weights.safetensors"
 TEXT = "card.md"
 _MAX_VIEWS = 1000
+
+PAPER_RECIPE = ENCODERMI.id
+"""The recipe of EncoderMI, whose inferrers V, S and T are run as the paper has them."""
 
 
 def save(inferrer: Inferrer, folder: Path) -> Inferrer:
@@ -154,7 +158,9 @@ def find(name: str) -> Inferrer:
     )
 
 
-def shipped_for(made_by: Reads, *, every_data_set: bool = False) -> Sequence[Inferrer]:
+def shipped_for(
+    made_by: Reads, *, every_data_set: bool = False, has_captions: bool = False
+) -> Sequence[Inferrer]:
     """The shipped inferrers that read features of this kind: V, S and T, in this order.
 
     Where inferrers of several data sets do, those of one are taken: of the one with the most
@@ -162,13 +168,18 @@ def shipped_for(made_by: Reads, *, every_data_set: bool = False) -> Sequence[Inf
     by kind and then by data set.
 
     Where there is a reference it is those that read it, whatever else they read, the one with the
-    best accuracy on its card first.
+    best accuracy on its card first; the same with views of another recipe than the paper's.
+
+    Where there are captions and inferrers that read them, those come first, and beside them only
+    such as read no views: their passes would be made for the weaker evidence.
 
     Raises:
         InferrerError: There is none.
     """
-    fitting = [card for card in list_inferrers() if _fits(card, made_by)]
-    if not fitting and made_by.has_reference:
+    cards = list_inferrers()
+    fitting = [card for card in cards if _fits(card, made_by)]
+    with_captions = [card for card in cards if has_captions and _fits_captions(card, made_by)]
+    if not fitting and not with_captions and made_by.has_reference:
         raise InferrerError(
             f"no shipped inferrer reads a reference beside {made_by.n_views} views, "
             f"{made_by.similarity} similarities, the {made_by.output} output and recipe "
@@ -176,7 +187,7 @@ def shipped_for(made_by: Reads, *, every_data_set: bool = False) -> Sequence[Inf
             "`clipaudit inferrers` lists what each reads; `clipaudit train --references` makes "
             "others.",
         )
-    if not fitting:
+    if not fitting and not with_captions:
         raise InferrerError(
             f"no shipped inferrer reads {made_by.n_views} views, {made_by.similarity} "
             f"similarities, the {made_by.output} output and recipe {made_by.recipe} together",
@@ -184,21 +195,34 @@ def shipped_for(made_by: Reads, *, every_data_set: bool = False) -> Sequence[Inf
         )
     kinds = list(RULES)
     if every_data_set:
+        fitting += with_captions
         fitting.sort(key=lambda card: (kinds.index(card.kind), card.shadow.data, card.name))
         return [load(shipped_folder() / card.name) for card in fitting]
-    by_data: dict[str, list[Card]] = {}
-    for card in fitting:
-        by_data.setdefault(card.shadow.data, []).append(card)
-    best = max(by_data.values(), key=_worth)
-    if made_by.has_reference:
+    best = _best_set(fitting)
+    if made_by.has_reference or made_by.recipe != PAPER_RECIPE:
         best.sort(key=lambda card: (-card.evidence.accuracy.value, card.name))
     else:
         best.sort(key=lambda card: kinds.index(card.kind))
+    if with_captions:
+        first = _best_set(with_captions)
+        first.sort(key=lambda card: (-card.evidence.accuracy.value, card.name))
+        best = first + [card for card in best if not card.reads.reads_views]
     return [load(shipped_folder() / card.name) for card in best]
 
 
+def _best_set(cards: Sequence[Card]) -> list[Card]:
+    """Those of one data set: of the one with the most kinds, then with the best accuracy."""
+    by_data: dict[str, list[Card]] = {}
+    for card in cards:
+        by_data.setdefault(card.shadow.data, []).append(card)
+    return max(by_data.values(), key=_worth, default=[])
+
+
 def _fits(card: Card, made_by: Reads) -> bool:
-    if not made_by.has_reference:
+    """Whether an inferrer that reads pictures alone reads features of this kind."""
+    if card.reads.reads_captions:
+        return False
+    if not made_by.has_reference and made_by.recipe == PAPER_RECIPE:
         return card.reads == made_by
     wanted = reads_of(
         card.kind,
@@ -206,9 +230,24 @@ def _fits(card: Card, made_by: Reads) -> bool:
         made_by.n_views,
         made_by.recipe,
         made_by.output,
-        has_reference=True,
+        has_reference=made_by.has_reference,
     )
     return card.reads == wanted
+
+
+def _fits_captions(card: Card, made_by: Reads) -> bool:
+    """Whether an inferrer that reads captions fits, whatever views there would be.
+
+    One that needs a reference always was learned for one reference alone, the encoder that the
+    target was fine-tuned from: that is for the user to say, by naming it.
+    """
+    reads = card.reads
+    return (
+        reads.reads_captions
+        and reads.output == made_by.output
+        and reads.has_reference == made_by.has_reference
+        and find_rule(card.kind).reference != "always"
+    )
 
 
 def _worth(cards: Sequence[Card]) -> tuple[int, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -18,6 +19,10 @@ from clipaudit.pictures.preparing import Prepared, Wanted
 
 _STARTUP_TIMEOUT_S = 60.0
 _GOING_TIMEOUT_S = 0.1
+_SECRET = re.compile(
+    r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE
+)
+"""Names of variables whose values a codec that was taken over must not find."""
 _MOST_STARTS = 20
 """How often a worker that is killed before it is ready is started anew for one file."""
 
@@ -192,8 +197,8 @@ class DecodeProcess:
 
 
 def _environment() -> dict[str, str]:
-    """Ours; with the way to this package, and without threads that decoding has no use for."""
-    environment = dict(os.environ)
+    """Ours without keys; with the way to this package, and no threads that are of no use."""
+    environment = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
     home = Path(__file__).resolve().parents[2]
     if home.name not in ("site-packages", "dist-packages"):  # a checkout: found by its path
         known = environment.get("PYTHONPATH")

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from heapq import nsmallest
+from operator import itemgetter
 from typing import BinaryIO, Literal
 
 from clipaudit.errors import InputError
 from clipaudit.pictures import archives
 from clipaudit.pictures.base import AnyPath, BadImage
 from clipaudit.pictures.reading import archived_place, opened, path_problem
+from clipaudit.seeding import stream
 
 _JUNK_NAMES = frozenset(
     os.fsencode(name)
@@ -306,6 +309,15 @@ def _not_a_file(path: bytes) -> FoundFile:
 
 def _bad_path(path: bytes, error: OSError | ValueError) -> FoundFile:
     return FoundFile(os.fsdecode(path), path_problem(path, error))
+
+
+def draw_files(found: Iterable[FoundFile], limit: int | None, seed: int) -> Iterator[FoundFile]:
+    """So many of some files, drawn at random, in their order; all where there is no limit."""
+    if limit is None:
+        return iter(found)
+    numbers = stream(seed, "", "limit")
+    drawn = nsmallest(limit, ((numbers.random(), place, file) for place, file in enumerate(found)))
+    return (file for _, _, file in sorted(drawn, key=itemgetter(1)))
 
 
 def read_path_list(stream: BinaryIO) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from clipaudit.blind.captions import caption_check
 from clipaudit.blind.trial import MOST_OF_EACH, blind_check, looked_at
+from clipaudit.captions.choosing import open_captions
 from clipaudit.errors import InputError
 from clipaudit.features.known_pictures import FirstByHash, KnownPictures
 from clipaudit.features.optional_store import open_store
@@ -118,6 +119,19 @@ def _with_control(
     on_progress: Callable[[Progress], None],
 ) -> Audit:
     known_control = _known_pictures(config, known.store, keeps_captions=True)
+    same = suspects.run
+    config = replace(
+        config,
+        recipe=same.recipe,
+        inferrers=config.inferrers or tuple(facts.name for facts in same.inferrers),
+        references=tuple(reference.spec for reference in same.references),
+    )
+    if same.captions and open_captions(config.captions, how.control) is None:
+        raise InputError(
+            "the suspects were scored with their captions, and the control has none",
+            "Give the control captions of the same kind, or pass --captions none to go by the "
+            "pictures alone; what was computed is kept.",
+        )
     try:
         control = score(how.control, config, on_progress, known_control)
     except StoppedError as stop:

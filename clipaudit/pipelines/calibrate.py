@@ -97,14 +97,16 @@ def calibrate(
             Calibration(
                 scored_by(null_audit.run, inferrer),
                 config.seed,
-                _known_scores(null_audit, inferrer.name, pair.second),
-                _known_scores(member_audit, inferrer.name, pair.first) if member_audit else None,
+                _known_scores(null_audit, inferrer.name, pair.second, "non-members"),
+                _known_scores(member_audit, inferrer.name, pair.first, "members")
+                if member_audit
+                else None,
             ),
             encoder=null_audit.run.encoder.spec,
             nonmembers=known_set(_names(nonmembers), pair.second),
             members=known_set(_names(members), pair.first) if member_audit else None,
             hashes={image_id: code for image_id, code in hashes.items() if image_id in used},
-            looks=looks,
+            looks=_looks_of(looks, null_audit, inferrer.name),
             created=datetime.now(UTC).date().isoformat(),
             clipaudit_version=__version__,
         )
@@ -138,9 +140,25 @@ def _score(
     return audit
 
 
-def _known_scores(audit: Audit, inferrer: str, image_ids: Collection[str]) -> KnownScores:
+def _known_scores(
+    audit: Audit, inferrer: str, image_ids: Collection[str], kind: str
+) -> KnownScores:
+    """Scores of those of the pictures that have one: where captions are read, some may not."""
     scores = unique_scores(audit, inferrer)
-    return KnownScores.of([*image_ids], np.array([scores[image_id] for image_id in image_ids]))
+    scored = [image_id for image_id in image_ids if image_id in scores]
+    if not scored:
+        raise InputError(
+            f"none of the {kind} has a score by {inferrer}, because none has a caption",
+            "Give them captions as the pictures have that are to be judged, or pass --captions "
+            "none to go by the pictures alone.",
+        )
+    return KnownScores.of(scored, np.array([scores[image_id] for image_id in scored]))
+
+
+def _looks_of(looks: dict[str, str], audit: Audit, inferrer: str) -> dict[str, str]:
+    """How those non-members look that the inferrer gave a score."""
+    scored = unique_scores(audit, inferrer)
+    return {image_id: look for image_id, look in looks.items() if image_id in scored}
 
 
 def _names(paths: Sequence[AnyPath]) -> str:

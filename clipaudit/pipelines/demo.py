@@ -157,8 +157,9 @@ def _audit(folder: Path, encoder: str, config: DemoConfig) -> Demonstration:
     rows = audit.scored
     is_member = np.array([Path(row.path).parent.name == SEEN for row in rows])
     columns = {MEAN_SIMILARITY: [row.mean_similarity or 0.0 for row in rows]}
-    for position, inferrer in enumerate(audit.run.inferrers):
-        columns[inferrer.name] = [row.findings[position].score for row in rows]
+    for inferrer in audit.run.inferrers:
+        found = [row.finding(inferrer.name) for row in rows]
+        columns[inferrer.name] = [finding.score for finding in found if finding]
     return Demonstration(
         audit,
         {name: auc(np.array(column), is_member) for name, column in columns.items()},

@@ -69,6 +69,7 @@ def evaluate(
         limit=scoring.limit,
         include_hidden=scoring.include_hidden,
         follow_links=scoring.follow_links,
+        seed=scoring.seed,
     )
     with open_store(is_wanted=scoring.use_store) as store:
         known = KnownPictures(
@@ -210,18 +211,27 @@ def _methods(
     methods = []
     for name, facts in zip(names, inferrers, strict=True):
         scores = unique_scores(audit, facts.name)
+        has_score = np.array([image_id in scores for image_id in image_ids])
+        if min(has_score[is_member].sum(), has_score[~is_member].sum()) < FEWEST:
+            continue  # it reads captions, and too few pictures have one
         method = method_figures(
             facts,
             find(name).card.shadow.data,
             _column(scores, image_ids),
-            is_member,
+            is_member[has_score],
             audit.run.seed,
         )
         if blind is not None:
+            seen = np.array([image_id in scores for image_id in trials[0].image_ids])
             same_pictures = _column(scores, trials[0].image_ids)
-            adjusted = adjusted_auc(same_pictures, blind, trials[0].is_first)
+            adjusted = adjusted_auc(same_pictures, blind[seen], trials[0].is_first[seen])
             method = replace(method, adjusted=adjusted)
         methods.append(method)
+    if not methods:
+        raise InputError(
+            "no inferrer gave enough pictures a score, because too few have a caption",
+            f"It takes {FEWEST} with a caption on each side; or pass --captions none.",
+        )
     return tuple(methods)
 
 
@@ -236,11 +246,15 @@ def _blind_scores(trials: Sequence[BlindTrial]) -> FloatArray | None:
     return scores
 
 
-def _histogram(audit: Audit, pair: Pair) -> Histogram:
+def _histogram(audit: Audit, pair: Pair) -> Histogram | None:
+    if not audit.run.n_views:
+        return None
     image_ids, is_member = _truth(pair)
     means: dict[str, Any] = {row.sha256 or "": row.mean_similarity for row in audit.scored}
     return Histogram.of(_column(means, image_ids), is_member)
 
 
 def _column(values: Mapping[str, float], image_ids: Sequence[str]) -> FloatArray:
-    return np.array([values[image_id] for image_id in image_ids], dtype=np.float64)
+    """The values of those that have one, in their order."""
+    found = [values[image_id] for image_id in image_ids if image_id in values]
+    return np.array(found, dtype=np.float64)

@@ -1,14 +1,21 @@
-"""A configuration → the inferrers of a run: those named, or every shipped one that fits."""
+"""A configuration → the inferrers of a run and the views that they read.
+
+The inferrers are those named, or every shipped one that fits; the recipe of the views is the one
+named, or the one that fits the encoder and is read by an inferrer.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clipaudit.encoders.base import OUTPUTS
+from clipaudit.encoders.text_towers import has_text_tower
 from clipaudit.errors import InferrerError
+from clipaudit.features.recipes import AUTO, training_views
+from clipaudit.features.views import ENCODERMI
 from clipaudit.inferrers import reads_of
 from clipaudit.inferrers.base import Inferrer, Reads
 from clipaudit.inferrers.library import find, shipped_for
@@ -21,65 +28,78 @@ if TYPE_CHECKING:
     from clipaudit.pipelines.config import ScoreConfig
 
 
-def named_inferrers(config: ScoreConfig) -> tuple[Inferrer, ...]:
-    """The inferrers that were asked for, before an encoder is loaded that they do not fit.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a run scores with, before its encoder is loaded.
+
+    Attributes:
+        named: The inferrers that were asked for; none where all shipped ones that fit are meant.
+        recipe: Recipe of the views.
+        reason: Why this recipe, where nobody named one.
+        has_captions: Whether there are captions to read.
+    """
+
+    named: tuple[Inferrer, ...]
+    recipe: str
+    reason: str
+    has_captions: bool
+
+    def inferrers(self, config: ScoreConfig, output: Output) -> tuple[Inferrer, ...]:
+        """The named inferrers, or every shipped one that fits.
+
+        Raises:
+            InferrerError: One does not read this output, or none does.
+        """
+        config = replace(config, recipe=self.recipe)
+        for inferrer in self.named:
+            inferrer.check(made_for(inferrer, config, output))
+        return self.named or _shipped(config, output, has_captions=self.has_captions)
+
+
+def choose(config: ScoreConfig, *, has_captions: bool) -> Choice:
+    """The choice of a run, before an encoder is loaded that its inferrers do not fit.
+
+    Args:
+        config: What was asked for.
+        has_captions: Whether there are captions to read.
 
     Raises:
         InferrerError: One is missing or reads something else; where none is named, no shipped
             one reads this.
     """
-    if not config.inferrers:
-        outputs = (config.options.output,) if config.options.output else OUTPUTS
-        for output in outputs:
-            with suppress(InferrerError):
-                _shipped(config, output)
-                return ()
-        _shipped(config, outputs[0])
-    named = {name: find(name) for name in config.inferrers}
-    for inferrer in named.values():
-        _check(inferrer, config, inferrer.card.reads.output)
-    often = Counter(inferrer.card.name for inferrer in named.values())
-    return tuple(
-        # Two of one name, such as those of two training runs, go by their folders.
-        Inferrer(replace(inferrer.card, name=name), inferrer.rule)
-        if often[inferrer.card.name] > 1
-        else inferrer
-        for name, inferrer in named.items()
-    )
-
-
-def fitting_inferrers(
-    config: ScoreConfig, named: tuple[Inferrer, ...], output: Output
-) -> tuple[Inferrer, ...]:
-    """The named inferrers, or every shipped one that fits.
-
-    Raises:
-        InferrerError: One does not read this output, or none does.
-    """
+    named = _named_inferrers(config)
     for inferrer in named:
-        _check(inferrer, config, output)
-    return named or _shipped(config, output)
+        if inferrer.card.reads.reads_captions and not has_captions:
+            raise InferrerError(
+                f"inferrer {inferrer.card.name} reads captions, and there are none",
+                "Pass --captions with a caption file, or sidecar, embedded or names; or another "
+                "inferrer: `clipaudit inferrers` lists them.",
+            )
+    recipe, reason = _choose_recipe(config, named, has_captions=has_captions)
+    choice = Choice(named, recipe, reason, has_captions)
+    if named:
+        for inferrer in named:
+            made_by = made_for(inferrer, replace(config, recipe=recipe), inferrer.card.reads.output)
+            inferrer.check(made_by)
+        return choice
+    for output in _outputs(config):
+        with suppress(InferrerError):
+            choice.inferrers(config, output)
+            return choice
+    choice.inferrers(config, _outputs(config)[0])
+    return choice
+
+
+def planned_views(config: ScoreConfig, inferrers: Sequence[Inferrer]) -> int:
+    """Views that a run makes of each picture: none where no inferrer reads them."""
+    reads_none = inferrers and not any(inferrer.card.reads.reads_views for inferrer in inferrers)
+    return 0 if reads_none else config.n_views
 
 
 def shown_similarity(config: ScoreConfig, inferrers: Sequence[Inferrer]) -> Similarity:
     """The similarity whose mean a row shows: by default, what the first inferrer reads."""
     first = inferrers[0].card.reads.similarity if inferrers else "cosine"
     return config.similarity or first
-
-
-def _shipped(config: ScoreConfig, output: Output) -> tuple[Inferrer, ...]:
-    reads = Reads(
-        config.similarity or "cosine",
-        config.n_views,
-        config.recipe,
-        output,
-        has_reference=bool(config.references),
-    )
-    return tuple(shipped_for(reads, every_data_set=config.every_data_set))
-
-
-def _check(inferrer: Inferrer, config: ScoreConfig, output: Output) -> None:
-    inferrer.check(made_for(inferrer, config, output))
 
 
 def made_for(inferrer: Inferrer, config: ScoreConfig, output: Output) -> Reads:
@@ -93,3 +113,51 @@ def made_for(inferrer: Inferrer, config: ScoreConfig, output: Output) -> Reads:
         output,
         has_reference=card.reads.has_reference and bool(config.references),
     )
+
+
+def _named_inferrers(config: ScoreConfig) -> tuple[Inferrer, ...]:
+    named = {name: find(name) for name in config.inferrers}
+    often = Counter(inferrer.card.name for inferrer in named.values())
+    return tuple(
+        # Two of one name, such as those of two training runs, go by their folders.
+        Inferrer(replace(inferrer.card, name=name), inferrer.rule)
+        if often[inferrer.card.name] > 1
+        else inferrer
+        for name, inferrer in named.items()
+    )
+
+
+def _choose_recipe(
+    config: ScoreConfig, named: Sequence[Inferrer], *, has_captions: bool
+) -> tuple[str, str]:
+    """The recipe of the views, and why it was chosen; "" where it was named."""
+    if config.recipe != AUTO:
+        return config.recipe, ""
+    if named:
+        recipes = {inferrer.card.reads.recipe for inferrer in named if inferrer.card.reads.n_views}
+        return (recipes.pop() if len(recipes) == 1 else ENCODERMI.id), ""
+    known = training_views(config.encoder, has_text=has_text_tower(config.encoder))
+    if known.recipe is None or known.recipe == ENCODERMI.id:
+        return ENCODERMI.id, f"the paper's: {known.about}"
+    for output in _outputs(config):
+        with suppress(InferrerError):
+            _shipped(replace(config, recipe=known.recipe), output, has_captions=has_captions)
+            return known.recipe, f"{known.about} ({known.source})"
+    why = f"no shipped inferrer reads {known.recipe}, though {known.about}"
+    return ENCODERMI.id, f"the paper's: {why}"
+
+
+def _outputs(config: ScoreConfig) -> tuple[Output, ...]:
+    return (config.options.output,) if config.options.output else OUTPUTS
+
+
+def _shipped(config: ScoreConfig, output: Output, *, has_captions: bool) -> tuple[Inferrer, ...]:
+    reads = Reads(
+        config.similarity or "cosine",
+        config.n_views,
+        config.recipe,
+        output,
+        has_reference=bool(config.references),
+    )
+    found = shipped_for(reads, every_data_set=config.every_data_set, has_captions=has_captions)
+    return tuple(found)

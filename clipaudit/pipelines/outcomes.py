@@ -5,14 +5,16 @@ A function a stage; none of them knows of other batches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import compress, repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clipaudit.features.embedder import usable
-from clipaudit.features.signals import Embeddings, average, measure
+from clipaudit.features.embeddings import Embeddings
+from clipaudit.features.signals import average, measure, select
+from clipaudit.features.stored_captions import captions_id, stack_captions
 from clipaudit.features.stored_signals import stack_signals
 from clipaudit.inferrers.base import Features
 from clipaudit.pictures.base import BadImage
@@ -20,20 +22,21 @@ from clipaudit.pipelines.inferrer_choice import made_for, shown_similarity
 from clipaudit.results.audit import Finding, ReferenceSignals, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from clipaudit.encoders.base import Output
+    from clipaudit.features.embedder import Embedder
     from clipaudit.features.known_pictures import KnownPictures
     from clipaudit.features.observers import Observer
     from clipaudit.features.optional_store import OptionalStore
     from clipaudit.features.signals import Signals, Similarity
+    from clipaudit.features.stored_captions import StoredCaptions
     from clipaudit.features.stored_signals import StoredSignals
     from clipaudit.inferrers.base import Inferrer
     from clipaudit.pictures.base import UInt8Array
     from clipaudit.pictures.preparing import Prepared
     from clipaudit.pipelines.config import ScoreConfig
     from clipaudit.pipelines.read_ahead import ReadFile
-    from clipaudit.statistics.metrics import FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,10 +45,14 @@ class Picture:
 
     Attributes:
         stored: Its signals of those observers of which they are known.
+        captions: Its captions, where they are read.
+        stored_captions: Its caption signals, likewise.
         prepared: What it was decoded to, for the other observers or for more than signals.
     """
 
     stored: Mapping[Observer, StoredSignals]
+    captions: tuple[str, ...] = ()
+    stored_captions: Mapping[Observer, StoredCaptions] = field(default_factory=dict)
     prepared: Prepared | None = None
 
     @property
@@ -60,17 +67,20 @@ class Outcome:
 
     Attributes:
         error: Reason and explanation where it was skipped; all else is empty then.
-        mean_similarity: Mean of the pairwise similarities of its views.
-        scores: Scores in the order of the inferrers.
+        mean_similarity: Mean of the pairwise similarities of its views, where there are some.
+        scores: Scores in the order of the inferrers; None by those that read captions, where it
+            has none.
         notes: What decoding had to do.
         reference: What the reference encoders make of it, where there are some.
+        has_caption: Whether it has one that was read.
     """
 
     error: str | None = None
     mean_similarity: float | None = None
-    scores: tuple[float, ...] = ()
+    scores: tuple[float | None, ...] = ()
     notes: tuple[str, ...] = ()
     reference: ReferenceSignals | None = None
+    has_caption: bool = False
 
 
 def score_batch(
@@ -101,17 +111,19 @@ def score_batch(
     output = observers[0].encoder.info.output
     columns = zip(
         target.image_ids,
-        mean_similarities(target, similarity).tolist(),
-        scores(inferrers, config, output, target, reference).tolist(),
+        mean_similarities(target, similarity),
+        scores(inferrers, config, output, target, reference),
         _reference_signals(reference, similarity) if reference else repeat(None),
         strict=False,
     )
     for image_id, mean, own_scores, reference_signals in columns:
+        known.add_captions(image_id, pictures[image_id].captions)
         outcomes[image_id] = Outcome(
             mean_similarity=mean,
-            scores=tuple(own_scores),
+            scores=own_scores,
             notes=pictures[image_id].notes,
             reference=reference_signals,
+            has_caption=bool(pictures[image_id].captions),
         )
     return outcomes
 
@@ -125,10 +137,12 @@ def decode(batch: Sequence[ReadFile]) -> tuple[dict[str, Picture], dict[str, Bad
             continue
         try:
             prepared = file.picture.result() if file.picture else None
-            pictures[file.sha256] = Picture(file.stored, prepared)
+            pictures[file.sha256] = Picture(
+                file.stored, file.captions, file.stored_captions, prepared
+            )
         except BadImage as problem:
             if file.is_known:  # it was decoded for less than its signals
-                pictures[file.sha256] = Picture(file.stored)
+                pictures[file.sha256] = Picture(file.stored, file.captions, file.stored_captions)
             else:
                 problems[file.sha256] = problem
     return pictures, problems
@@ -155,7 +169,7 @@ def observe_all(
             by_observer.append(signals)
     if not pictures:
         return [], problems
-    return [stack_signals([*pictures], {}, [signals]) for signals in by_observer], problems
+    return [select(signals, [*pictures]) for signals in by_observer], problems
 
 
 def observe(
@@ -171,36 +185,102 @@ def observe(
         for image_id, picture in pictures.items()
         if observer in picture.stored
     }
-    new = {
+    fresh = embed(observer.embed, _pixels(observer, pictures, known))
+    signals = measure(fresh) if fresh else None
+    if signals:
+        notes = [pictures[image_id].notes for image_id in signals.image_ids]
+        store.put(observer.key, signals, notes)
+    there = {*known, *(signals.image_ids if signals else ())}
+    image_ids = [image_id for image_id in pictures if image_id in there]
+    if not image_ids:
+        return None
+    stacked = stack_signals(image_ids, known, [signals] if signals else [])
+    if observer.captions is None:
+        return stacked
+    rows = caption_rows(observer, {key: pictures[key] for key in image_ids}, fresh, store)
+    return replace(stacked, captions=stack_captions(image_ids, rows))
+
+
+def caption_rows(
+    observer: Observer,
+    pictures: Mapping[str, Picture],
+    fresh: Embeddings | None,
+    store: OptionalStore,
+) -> dict[str, StoredCaptions]:
+    """Caption signals of those pictures that have captions, stored or new; new ones were stored.
+
+    Args:
+        observer: An encoder with a text tower.
+        pictures: Pictures of which it makes something.
+        fresh: Its embeddings of those that it saw just now.
+        store: Where new ones go.
+    """
+    meter = observer.captions
+    assert meter is not None
+    known = {
+        image_id: picture.stored_captions[observer]
+        for image_id, picture in pictures.items()
+        if observer in picture.stored_captions
+    }
+    captions = {
+        image_id: picture.captions
+        for image_id, picture in pictures.items()
+        if picture.captions and image_id not in known
+    }
+    seen = fresh.image_ids if fresh else ()
+    unseen = {image_id: pictures[image_id] for image_id in captions if image_id not in seen}
+    rows: dict[str, StoredCaptions] = {}
+    for embeddings in (fresh, embed(observer.embed_plain, _pixels(observer, unseen, ()))):
+        plain = _plain(embeddings, captions) if embeddings else None
+        if plain:
+            rows |= meter.measure(plain, captions)
+    if rows:
+        ids = {image_id: captions_id(captions[image_id]) for image_id in rows}
+        store.put_captions(meter.key, rows, ids)
+    rows = known | rows
+    meter.n_cut += sum(row.n_cut for row in rows.values())
+    return rows
+
+
+def _plain(embeddings: Embeddings, wanted: Container[str]) -> Embeddings | None:
+    """The embeddings of those images that are wanted, without their views."""
+    chosen = np.array([image_id in wanted for image_id in embeddings.image_ids])
+    if not chosen.any():
+        return None
+    image_ids = tuple(compress(embeddings.image_ids, chosen))
+    return Embeddings(image_ids, embeddings.views[chosen, :0], embeddings.plain[chosen])
+
+
+def _pixels(
+    observer: Observer, pictures: Mapping[str, Picture], known: Container[str]
+) -> dict[str, UInt8Array]:
+    """Pixels for an observer of those pictures that are not known and were decoded."""
+    return {
         image_id: picture.prepared.images[observer.frame]
         for image_id, picture in pictures.items()
         if image_id not in known and picture.prepared
     }
-    fresh = embed(observer, new)
-    if fresh:
-        notes = [pictures[image_id].notes for image_id in fresh.image_ids]
-        store.put(observer.key, fresh, notes)
-    there = {*known, *(fresh.image_ids if fresh else ())}
-    image_ids = [image_id for image_id in pictures if image_id in there]
-    return stack_signals(image_ids, known, [fresh] if fresh else []) if image_ids else None
 
 
-def embed(observer: Observer, pictures: Mapping[str, UInt8Array]) -> Signals | None:
-    """Signals of pictures, by SHA-256; of those that can be compared, and None without any."""
+def embed(embedder: Embedder, pictures: Mapping[str, UInt8Array]) -> Embeddings | None:
+    """Embeddings of pictures, by SHA-256; of those that can be compared, and None without any."""
     if not pictures:
         return None
     images = np.stack([image.transpose(2, 0, 1) for image in pictures.values()])
-    embeddings = observer.embed(list(pictures), images)
+    embeddings = embedder(list(pictures), images)
     fine = usable(embeddings)
     if not fine.any():
         return None
     image_ids = tuple(compress(pictures, fine))
-    return measure(Embeddings(image_ids, embeddings.views[fine], embeddings.plain[fine]))
+    return Embeddings(image_ids, embeddings.views[fine], embeddings.plain[fine])
 
 
-def mean_similarities(signals: Signals, similarity: Similarity) -> FloatArray:
-    """Mean of the pairwise similarities of each picture, shape (n_images,)."""
-    means: FloatArray = signals.pairs(similarity).astype(np.float64).mean(axis=1)
+def mean_similarities(signals: Signals, similarity: Similarity) -> list[float | None]:
+    """Mean of the pairwise similarities of each picture; None where there are no views."""
+    pairs = signals.pairs(similarity).astype(np.float64)
+    if not pairs.shape[1]:
+        return [None] * len(pairs)
+    means: list[float | None] = pairs.mean(axis=1).tolist()
     return means
 
 
@@ -210,20 +290,23 @@ def scores(
     output: Output,
     target: Signals,
     reference: Signals | None,
-) -> FloatArray:
-    """Scores, shape (n_images, n_inferrers).
+) -> list[tuple[float | None, ...]]:
+    """Scores of each picture, by each inferrer; None where captions are read and it has none.
 
     Picture by picture, because matrix products round by the number of their rows. So a picture
     has the same score, to the bit, from the store and in any company there.
     """
-    columns = np.empty((len(target.image_ids), len(inferrers)))
-    for column, inferrer in enumerate(inferrers):
+    columns: list[list[float | None]] = []
+    for inferrer in inferrers:
         made_by = made_for(inferrer, config, output)
         values = Features.of(target, made_by, reference).values
+        column: list[float | None] = []
         for row, image_id in enumerate(target.image_ids):
             picture = Features((image_id,), values[row, None], made_by)
-            columns[row, column] = inferrer.score(picture)[0]
-    return columns
+            has_none = made_by.reads_captions and bool(np.isnan(picture.values).any())
+            column.append(None if has_none else float(inferrer.score(picture)[0]))
+        columns.append(column)
+    return [*zip(*columns, strict=True)] if columns else [()] * len(target.image_ids)
 
 
 def row_of(file: ReadFile, outcomes: Mapping[str, Outcome], inferrers: Sequence[Inferrer]) -> Row:
@@ -236,6 +319,7 @@ def row_of(file: ReadFile, outcomes: Mapping[str, Outcome], inferrers: Sequence[
         for card, score in zip(
             (inferrer.card for inferrer in inferrers), outcome.scores, strict=True
         )
+        if score is not None
     )
     return Row(
         path=file.path,
@@ -249,7 +333,7 @@ def row_of(file: ReadFile, outcomes: Mapping[str, Outcome], inferrers: Sequence[
 
 
 def _reference_signals(reference: Signals, similarity: Similarity) -> list[ReferenceSignals]:
-    means = mean_similarities(reference, similarity).tolist()
+    means = mean_similarities(reference, similarity)
     return [*map(ReferenceSignals, means, reference.plain_norm.tolist())]
 
 

@@ -14,17 +14,20 @@ from itertools import islice
 from typing import TYPE_CHECKING, Self
 
 from clipaudit.errors import InputError
+from clipaudit.features.stored_captions import captions_id
 from clipaudit.pictures.base import BadImage
 from clipaudit.pictures.decoder_pool import DecoderPool
-from clipaudit.pictures.finding import find_images
+from clipaudit.pictures.finding import draw_files, find_images
 from clipaudit.pictures.reading import content_id, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
+    from clipaudit.captions.base import CaptionSource
     from clipaudit.features.known_pictures import KnownPictures
     from clipaudit.features.observers import Observer
+    from clipaudit.features.stored_captions import StoredCaptions
     from clipaudit.features.stored_signals import StoredSignals
     from clipaudit.pictures.base import AnyPath
     from clipaudit.pictures.finding import FoundFile
@@ -50,6 +53,8 @@ class ReadFile:
         is_copy: Whether an earlier file of the run has the same bytes.
         is_known: Whether all of its signals are in the store.
         stored: Its signals of those observers of which they are known.
+        captions: Its captions, where they are read.
+        stored_captions: Its caption signals of those observers of which they are known.
         picture: What is wanted of it as soon as it is decoded; None where nothing is.
     """
 
@@ -59,6 +64,8 @@ class ReadFile:
     is_copy: bool = False
     is_known: bool = False
     stored: dict[Observer, StoredSignals] = field(default_factory=dict)
+    captions: tuple[str, ...] = ()
+    stored_captions: dict[Observer, StoredCaptions] = field(default_factory=dict)
     picture: Future[Prepared] | None = None
 
 
@@ -73,6 +80,7 @@ class ReadAhead:
         config: What to read; with a number of workers and a batch size.
         observers: Encoders that are to see the pictures.
         known: What is known of pictures already, and what else is wanted of them.
+        captions: Where their captions come from; None where none are read.
     """
 
     def __init__(
@@ -81,6 +89,7 @@ class ReadAhead:
         config: ScoreConfig,
         observers: Sequence[Observer],
         known: KnownPictures,
+        captions: CaptionSource | None = None,
     ) -> None:
         assert config.batch_size is not None
         self.n_files: int | None = None
@@ -88,6 +97,7 @@ class ReadAhead:
         self._config = config
         self._observers = observers
         self._known = known
+        self._captions = captions
         self._pool = DecoderPool(config.n_workers, config.limits)
         self._queue: queue.Queue[ReadFile | BaseException | None] = queue.Queue(
             maxsize=_BATCHES_AHEAD * config.batch_size
@@ -172,9 +182,16 @@ class ReadAhead:
             for observer in self._observers
             if (signals := self._known.store.get(observer.key, sha256)) is not None
         }
+        captions = self._captions.captions_of(found.path, data) if self._captions else ()
+        stored_captions = self._stored_captions(sha256, captions)
         if stored and not self._known.is_within_limits(sha256):
-            stored = {}  # decoding it says the same as if it had never been scored
-        missing = [observer.frame for observer in self._observers if observer not in stored]
+            stored, stored_captions = {}, {}  # decoding it says what it would have said at first
+        missing = [
+            observer.frame
+            for observer in self._observers
+            if observer not in stored
+            or (captions and observer.captions and observer not in stored_captions)
+        ]
         is_known[sha256] = not missing
         wanted = self._known.wanted(sha256, missing, self._observers[0].frame)
         return ReadFile(
@@ -182,8 +199,23 @@ class ReadAhead:
             sha256,
             is_known=is_known[sha256],
             stored=stored,
+            captions=captions,
+            stored_captions=stored_captions,
             picture=self._pool.submit(data, wanted) if wanted else None,
         )
+
+    def _stored_captions(
+        self, sha256: str, captions: tuple[str, ...]
+    ) -> dict[Observer, StoredCaptions]:
+        if not captions:
+            return {}
+        store, together = self._known.store, captions_id(captions)
+        return {
+            observer: row
+            for observer in self._observers
+            if observer.captions
+            and (row := store.get_captions(observer.captions.key, sha256, together)) is not None
+        }
 
     def _offer(self, file: ReadFile | BaseException | None) -> bool:
         while not self._stop.is_set():
@@ -225,4 +257,4 @@ def _find(
         within=paths,
         on_note=on_note,
     )
-    return islice(found, config.limit)
+    return draw_files(found, config.limit, config.seed)

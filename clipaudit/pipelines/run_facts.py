@@ -26,6 +26,7 @@ def run_facts(
     config: ScoreConfig,
     encoders: Sequence[Encoder],
     inferrers: Sequence[Inferrer],
+    n_views: int,
     started: datetime,
     seconds: float,
 ) -> Run:
@@ -35,6 +36,7 @@ def run_facts(
         config: With every default resolved.
         encoders: The target, then the references.
         inferrers: What it scored with.
+        n_views: Views that it made of each picture.
         started: When it began.
         seconds: How long it took.
     """
@@ -45,7 +47,7 @@ def run_facts(
         versions=_versions(),
         encoder=encoder,
         recipe=config.recipe,
-        n_views=config.n_views,
+        n_views=n_views,
         similarity=shown_similarity(config, inferrers),
         seed=config.seed,
         inferrers=tuple(map(_inferrer_facts, inferrers)),
@@ -67,6 +69,8 @@ def _inferrer_facts(inferrer: Inferrer) -> InferrerFacts:
         sha256=card.weights_sha256,
         similarity=card.reads.similarity,
         reads_reference=card.reads.has_reference,
+        reads_views=card.reads.reads_views,
+        reads_captions=card.reads.reads_captions,
     )
 
 

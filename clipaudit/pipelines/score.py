@@ -17,8 +17,9 @@ from clipaudit.errors import EncoderError, InputError
 from clipaudit.features.known_pictures import KnownPictures
 from clipaudit.features.observers import load_references, observers
 from clipaudit.features.optional_store import open_store
+from clipaudit.pipelines.caption_plan import CaptionPlan
 from clipaudit.pipelines.config import ScoreConfig
-from clipaudit.pipelines.inferrer_choice import fitting_inferrers, named_inferrers
+from clipaudit.pipelines.inferrer_choice import choose, planned_views
 from clipaudit.pipelines.outcomes import Outcome, row_of, score_batch
 from clipaudit.pipelines.read_ahead import ReadAhead, count_ahead
 from clipaudit.pipelines.reference_choice import choose_references
@@ -28,8 +29,11 @@ from clipaudit.results.audit import Audit
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from clipaudit.features.observers import Observer
+    from clipaudit.inferrers.base import Inferrer
     from clipaudit.pictures.base import AnyPath
     from clipaudit.pictures.preparing import Prepared
+    from clipaudit.pipelines.inferrer_choice import Choice
     from clipaudit.pipelines.read_ahead import ReadFile
     from clipaudit.results.audit import Row, Run
 
@@ -116,16 +120,9 @@ def score_into(
         ClipAuditError: As `score`; the sink has the rows that were done before.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
-    n_views_ahead = count_ahead(paths, config) * (config.n_views + 1)
-    config = replace(config, references=choose_references(config.encoder, config.references))
-    named = named_inferrers(config)
-    encoder = load_encoder(config.encoder, replace(config.options, n_views_ahead=n_views_ahead))
-    references = load_references(config.references, config.options, encoder.info)
-    inferrers = fitting_inferrers(config, named, encoder.info.output)
-    batch_size = config.batch_size or (4 if encoder.device.type == "cpu" else 64)
-    config = replace(config, batch_size=batch_size, workers=config.n_workers)
-    encoders = (encoder, *references)
-    observing = observers(encoders, config.recipe, config.n_views, config.seed)
+    paths = list(paths)
+    plan = _plan(paths, config)
+    config, inferrers, captions = plan.config, plan.inferrers, plan.captions
 
     outcomes: dict[str, Outcome] = {}
     n_done = n_skipped = n_from_store = 0
@@ -133,10 +130,13 @@ def score_into(
     failure: EncoderError | None = None
     with open_store(is_wanted=config.use_store and known is None) as store:
         known = known or KnownPictures(config.limits, config.n_workers, store)
+        observing = captions.attach(plan.observers, inferrers, config, known.store)
         try:
-            with ReadAhead(paths, config, observing, known) as ahead:
-                for batch in ahead.batches(batch_size):
-                    outcomes |= score_batch(batch, observing, inferrers, config, known)
+            with ReadAhead(paths, config, observing, known, captions.source) as ahead:
+                for batch in ahead.batches(plan.batch_size):
+                    new = score_batch(batch, observing, inferrers, config, known)
+                    captions.count(new.values())
+                    outcomes |= new
                     for file in batch:
                         row = row_of(file, outcomes, inferrers)
                         if config.strict:
@@ -152,11 +152,68 @@ def score_into(
         except EncoderError as error:
             failure = error
     seconds = time.perf_counter() - clock
-    facts = run_facts(config, encoders, inferrers, started, seconds)
+    facts = plan.run_facts(started, seconds)
     run = replace(facts, n_from_store=n_from_store, interrupted=interrupted)
     if failure is not None:
         raise StoppedError(failure, run) from failure
     return run
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """What a run is made of once its encoders are loaded.
+
+    Attributes:
+        config: With every default resolved.
+        choice: What chose the inferrers and the recipe.
+        inferrers: What to score with.
+        n_views: Views of each picture.
+        captions: Where captions come from.
+        observers: The target, then the references.
+        batch_size: Pictures a forward pass.
+    """
+
+    config: ScoreConfig
+    choice: Choice
+    inferrers: tuple[Inferrer, ...]
+    n_views: int
+    captions: CaptionPlan
+    observers: tuple[Observer, ...]
+    batch_size: int
+
+    def run_facts(self, started: datetime, seconds: float) -> Run:
+        """The facts of the run, once it is over."""
+        encoders = [observer.encoder for observer in self.observers]
+        return replace(
+            run_facts(self.config, encoders, self.inferrers, self.n_views, started, seconds),
+            recipe_reason=self.choice.reason if self.n_views else "",
+            captions=self.captions.facts,
+            notes=self.captions.notes,
+        )
+
+
+def _plan(paths: Sequence[AnyPath], config: ScoreConfig) -> _Plan:
+    n_ahead = count_ahead(paths, config)
+    config = replace(config, references=choose_references(config.encoder, config.references))
+    captions = CaptionPlan.of(config, paths)
+    choice = choose(config, has_captions=captions.source is not None)
+    config = replace(config, recipe=choice.recipe)
+    n_views_ahead = n_ahead * (planned_views(config, choice.named) + 1)
+    encoder = load_encoder(config.encoder, replace(config.options, n_views_ahead=n_views_ahead))
+    references = load_references(config.references, config.options, encoder.info)
+    inferrers = choice.inferrers(config, encoder.info.output)
+    n_views = planned_views(config, inferrers)
+    usual = 4 if encoder.device.type == "cpu" else 64
+    batch_size = config.batch_size or (usual if n_views else 4 * usual)
+    return _Plan(
+        replace(config, batch_size=batch_size, workers=config.n_workers),
+        choice,
+        inferrers,
+        n_views,
+        captions,
+        observers((encoder, *references), config.recipe, n_views, config.seed),
+        batch_size,
+    )
 
 
 def _hand_over_picture(

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from clipaudit.encoders.base import BATCH_TIMEOUT_S, InputOverrides, Output
-from clipaudit.errors import UsageError
+from clipaudit.errors import UsageError, did_you_mean
+from clipaudit.features.recipes import AUTO
 from clipaudit.features.signals import Similarity
-from clipaudit.features.views import ENCODERMI
+from clipaudit.features.views import ENCODERMI, RECIPES
 from clipaudit.pictures.base import Limits
 
 ENCODER = "Encoder"
@@ -156,9 +157,32 @@ class ScoringOptions:
         Similarity | None,
         Option("How two views are compared.", VIEWS, default="what the inferrers read"),
     ] = None
-    recipe: Annotated[str, Option("Recipe of the views, by name and version.", is_typed=False)] = (
-        ENCODERMI.id
-    )
+    recipe: Annotated[
+        str,
+        Option(
+            "Recipe of the views, by name and version: auto takes the one that fits the encoder's "
+            f"own training, else {ENCODERMI.id}.",
+            VIEWS,
+        ),
+    ] = AUTO
+    captions: Annotated[
+        str,
+        Option(
+            "Captions of the pictures: a CSV, TSV, JSON lines or Parquet file with path and text, "
+            "or auto, none, sidecar, embedded, names, folder-names. Only an encoder that was "
+            "trained with captions reads them.",
+            VIEWS,
+        ),
+    ] = "auto"
+    bank: Annotated[
+        str | None,
+        Option(
+            "Other pictures and captions that the loss of a pair is taken against: a folder of "
+            "captioned pictures, a caption file, or a text file with a caption a line.",
+            VIEWS,
+            default="neutral captions that ship",
+        ),
+    ] = None
     seed: Annotated[int, Option("Seed of the views.", VIEWS)] = 0
     batch_size: Annotated[
         int | None,
@@ -194,7 +218,8 @@ class ScoringOptions:
         ),
     ] = None
     limit: Annotated[
-        int | None, Option("Stop after this many files.", default="all", minimum=1)
+        int | None,
+        Option("At most this many files, drawn at random with the seed.", default="all", minimum=1),
     ] = None
     use_store: Annotated[
         bool,
@@ -233,6 +258,13 @@ class ScoringOptions:
         if self.n_views < 2:
             raise UsageError(
                 f"a pair needs two views, got --views {self.n_views}", "Pass --views 2 or more."
+            )
+        if self.recipe not in (AUTO, *RECIPES):
+            raise UsageError(
+                f"--recipe {self.recipe} is not known",
+                did_you_mean(
+                    self.recipe, (AUTO, *RECIPES), f"Choose among {', '.join((AUTO, *RECIPES))}."
+                ),
             )
         if not 1 <= self.batch_timeout_s <= _LONGEST_S:  # nor is NaN
             raise UsageError(

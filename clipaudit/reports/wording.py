@@ -6,13 +6,13 @@ import shlex
 from typing import TYPE_CHECKING
 
 from clipaudit.results.evidence import CalibrationFacts, KnownSet
-from clipaudit.statistics.calibration import needed
+from clipaudit.statistics.calibration import fewest_picked, needed
 from clipaudit.text.numbers import count, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clipaudit.results.audit import Audit, Run
+    from clipaudit.results.audit import Audit, CaptionsRead, Run
     from clipaudit.results.evidence import AgainstControl
     from clipaudit.statistics.conformal import Levels
     from clipaudit.statistics.metrics import Estimate
@@ -24,23 +24,34 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
 
     What is the same for several inferrers is told once.
     """
-    n = len(audit.scored)
     for facts in audit.calibrations:
+        n = audit.n_scored(facts.inferrer)
         counts = audit.n_verdicts(facts.inferrer)
         lines = [", ".join(f"{k:,} {word}" for word, k in counts.items()) + f", of {n:,}"]
         if facts.is_of_another_kind:
             lines = ["none: these pictures are of another kind than the known non-members"]
         elif can_decide(facts, levels):
-            lines.append(f"{audit.n_picked(facts.inferrer):,} are picked out of all")
+            lines.append(_picked(audit.n_picked(facts.inferrer), facts, levels, n))
         if facts.tpr:
             lines.append(f"finds {rate(facts.tpr)} of the known members")
         yield f"Verdicts by {facts.inferrer}", lines
     rests: dict[tuple[str, ...], list[str]] = {}
     for facts in audit.calibrations:
+        n = audit.n_scored(facts.inferrer)
         rests.setdefault(tuple(_rests_on(facts, levels, n)), []).append(facts.inferrer)
     for basis, inferrers in rests.items():
         which = "" if len(rests) == 1 else f" of {', '.join(inferrers)}"
         yield f"Calibration{which}", list(basis)
+
+
+def _picked(n_picked: int, facts: CalibrationFacts, levels: Levels, n: int) -> str:
+    fewest = fewest_picked(facts.n_null, n, levels.fdr)
+    if n_picked or fewest == 1:
+        return f"{n_picked:,} are picked out of all"
+    return (
+        f"none is picked out of all: with {facts.n_null:,} non-members no pick is possible unless "
+        f"at least {fewest:,} of {n:,} stand out together"
+    )
 
 
 _SAME_KIND = {
@@ -112,6 +123,41 @@ def uncalibrated_lines(run: Run, names: list[str]) -> Iterator[str]:
         "--nonmembers FOLDER, with pictures like these that it cannot have been trained on, "
         f"{needed(0.01):,} at least for an FPR of 1 %; all other options as here"
     )
+
+
+def views_lines(run: Run, similarity: str = "") -> Iterator[str]:
+    """How many views a run made and by which recipe, and why that one."""
+    if not run.n_views:
+        yield "none: no inferrer reads any, so each picture took one pass"
+        return
+    compared = f", {similarity}" if similarity else ""
+    yield f"{run.n_views} an image by recipe {run.recipe}{compared}, seed {run.seed}"
+    if run.recipe_reason:
+        yield f"this recipe because {run.recipe_reason}"
+
+
+def captions_lines(captions: CaptionsRead) -> Iterator[str]:
+    """Where captions came from, how many are missing, and what they were held against."""
+    n = captions.n_with + captions.n_without
+    yield f"from {captions.source}"
+    if captions.n_without:
+        yield (
+            f"{captions.n_without:,} of {count(n, 'picture')} "
+            f"{'has' if captions.n_without == 1 else 'have'} no caption, and so no score by "
+            "inferrers that read them"
+        )
+    if captions.n_cut:
+        was = "was" if captions.n_cut == 1 else "were"
+        yield (
+            f"{count(captions.n_cut, 'caption')} {was} cut: the encoder reads "
+            f"{captions.tower.context_length} tokens"
+        )
+    bank = captions.bank
+    held = count(bank.n_captions, "caption")
+    if bank.n_pictures:
+        held += f" and {count(bank.n_pictures, 'picture')}"
+    yield f"held against a bank of {held}: {bank.origin}"
+    yield from captions.notes
 
 
 def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, ...]]]:

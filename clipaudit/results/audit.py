@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 # Not for the type checker alone: a saved audit is read by these types.
 from clipaudit.encoders.base import EncoderInfo
+from clipaudit.encoders.text import TextInfo
 from clipaudit.errors import extra_imports
 from clipaudit.results.evidence import AgainstControl, CalibrationFacts
+from clipaudit.results.showable import Showable
 from clipaudit.statistics.conformal import Levels, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -58,11 +61,11 @@ class ReferenceSignals:
     """What the reference encoder makes of one image; of several, the mean of what they make.
 
     Attributes:
-        mean_similarity: Mean of the pairwise similarities of its views.
+        mean_similarity: Mean of the pairwise similarities of its views; None without views.
         norm: Length of its embedding of the image without augmentation.
     """
 
-    mean_similarity: float
+    mean_similarity: float | None
     norm: float
 
 
@@ -75,8 +78,10 @@ class Row:
         sha256: Of the file's bytes, in hex; None where it could not be read.
         status: `ok` where it was scored, else `skipped`.
         error: None, or `reason: explanation` for a skipped file.
-        mean_similarity: Mean of the pairwise similarities of its views.
-        findings: One an inferrer, in the order of `Run.inferrers`; empty where skipped.
+        mean_similarity: Mean of the pairwise similarities of its views; None where the run made
+            none.
+        findings: One an inferrer, in the order of `Run.inferrers`; none by an inferrer that reads
+            captions where it has no caption, and none at all where skipped.
         notes: What decoding had to do that may surprise, such as `first of 12 frames`.
         reference: What the reference encoder makes of it; None where the run has none.
     """
@@ -89,6 +94,10 @@ class Row:
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     reference: ReferenceSignals | None = None
+
+    def finding(self, inferrer: str) -> Finding | None:
+        """What an inferrer says of it; None where it says nothing."""
+        return next((found for found in self.findings if found.inferrer == inferrer), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,8 @@ class InferrerFacts:
         sha256: Of its weights.
         similarity: Which one it reads.
         reads_reference: Whether it reads the signals of the reference encoders too.
+        reads_views: Whether it reads views, and not the picture itself alone.
+        reads_captions: Whether it reads captions; a picture without one gets no score by it.
     """
 
     name: str
@@ -114,6 +125,48 @@ class InferrerFacts:
     sha256: str
     similarity: str = "cosine"
     reads_reference: bool = False
+    reads_views: bool = True
+    reads_captions: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BankFacts:
+    """The pictures and captions that the loss of a pair was taken against.
+
+    Attributes:
+        origin: Where they come from, in words.
+        n_captions: Captions in it.
+        n_pictures: Pictures in it; 0 where the loss goes from the picture to the captions alone.
+        sha256: Over what it holds, in hex.
+    """
+
+    origin: str
+    n_captions: int
+    n_pictures: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionsRead:
+    """What a run read of captions; their words stay out of it.
+
+    Attributes:
+        source: Where they came from, in words.
+        n_with: Different pictures that were scored and have one.
+        n_without: Different pictures that were scored and have none.
+        n_cut: Captions longer than the encoder's context, of which the end was cut off.
+        bank: What they were held against.
+        tower: Text tower of the encoder.
+        notes: What was wrong with some, a sentence each.
+    """
+
+    source: str
+    n_with: int
+    n_without: int
+    n_cut: int
+    bank: BankFacts
+    tower: TextInfo
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +179,7 @@ class Run:
         versions: clipaudit, Python, torch, … → version.
         encoder: The encoder that was audited.
         recipe: Name and version of the recipe of views.
-        n_views: Views an image.
+        n_views: Views an image; 0 where no inferrer reads any.
         similarity: Which similarity the inferrers read.
         seed: Seed of the views.
         inferrers: Facts of each inferrer.
@@ -135,6 +188,10 @@ class Run:
         n_from_store: Images whose features were already known.
         interrupted: Whether the user stopped the run before its end.
         references: The encoders that it was compared with; they did not see the pictures.
+        recipe_reason: Why this recipe, where it was chosen by what is known of the encoder.
+        captions: Where captions came from, and what they were held against; None where none were
+            read.
+        notes: What else a reader must know of how the run was set up, a sentence each.
     """
 
     command: str
@@ -151,6 +208,9 @@ class Run:
     n_from_store: int = 0
     interrupted: bool = False
     references: tuple[EncoderInfo, ...] = ()
+    recipe_reason: str = ""
+    captions: CaptionsRead | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def named_encoders(self) -> tuple[tuple[str, EncoderInfo], ...]:
@@ -163,10 +223,19 @@ DECIDED = ("p_value", "p_member", "q_value", "verdict", "reason", "picked")
 """Fields of `Finding` that a calibration fills."""
 
 
-def ranking_key(row: Row) -> tuple[float, str]:
-    """What scored rows are ranked by; see `Audit.ranked`."""
-    score = row.findings[0].score if row.findings else row.mean_similarity
-    return -(score or 0.0), row.sha256 or ""
+def ranking_key(row: Row, inferrer: str | None = None) -> tuple[float, str]:
+    """What scored rows are ranked by; see `Audit.ranked`.
+
+    Args:
+        row: A scored one.
+        inferrer: Name of the first inferrer; None takes the first that says something of the row.
+    """
+    found = row.finding(inferrer) if inferrer else next(iter(row.findings), None)
+    if found is not None:
+        score = found.score
+    else:
+        score = -math.inf if inferrer else row.mean_similarity or 0.0
+    return -score, row.sha256 or ""
 
 
 class Place(NamedTuple):
@@ -184,7 +253,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(Showable):
     """Everything that a run found; `len()`, iteration and indexing go over its rows.
 
     Attributes:
@@ -225,10 +294,12 @@ class Audit:
     def ranked(self) -> tuple[Row, ...]:
         """The rows that carry a score, most like a member first.
 
-        By the first inferrer's score, or by mean similarity where there is no inferrer; ties
-        by content hash, then by path, so that the order is the same in every run.
+        By the first inferrer's score, or by mean similarity where there is no inferrer; pictures
+        without that score last; ties by content hash, then by path, so that the order is the same
+        in every run.
         """
-        return tuple(sorted(self.scored, key=lambda row: (*ranking_key(row), row.path)))
+        first = self.run.inferrers[0].name if self.run.inferrers else None
+        return tuple(sorted(self.scored, key=lambda row: (*ranking_key(row, first), row.path)))
 
     def places(self) -> tuple[Place, ...]:
         """The ranking of different pictures: files with the same bytes take one place."""
@@ -256,6 +327,10 @@ class Audit:
             for finding in row.findings
             if finding.inferrer == inferrer
         )
+
+    def n_scored(self, inferrer: str) -> int:
+        """How many images have a score by an inferrer: all but those whose caption is missing."""
+        return sum(1 for _ in self._findings(inferrer))
 
     @property
     def uncalibrated(self) -> list[str]:

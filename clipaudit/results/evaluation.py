@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from clipaudit.results.showable import Showable
 from clipaudit.seeding import stream
 from clipaudit.statistics.metrics import figures, roc
 
@@ -126,7 +127,7 @@ class SharedPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(Showable):
     """How well inferrers tell members from non-members of one set, and what else could.
 
     Attributes:
@@ -141,7 +142,7 @@ class Evaluation:
         skipped: Files without a score, by reason.
         shared: Pictures on both sides, where that was allowed; they count on neither.
         methods: Figures of each inferrer, in the order of the run.
-        similarity: How the mean similarity is spread.
+        similarity: How the mean similarity is spread; None where the run made no views.
         blind: What tells the sides apart without the encoder; None where there is nothing.
         blind_missing: Why there is nothing, though it was asked for; else empty.
         blind_captions: What tells them apart by their captions alone; None where there is
@@ -157,7 +158,7 @@ class Evaluation:
     skipped: dict[str, int]
     shared: tuple[SharedPicture, ...]
     methods: tuple[MethodFigures, ...]
-    similarity: Histogram
+    similarity: Histogram | None
     blind: BlindReport | None
     blind_missing: str = ""
     blind_captions: BlindReport | None = None

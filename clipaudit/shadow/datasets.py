@@ -7,10 +7,12 @@ the one normalisation of `clipaudit.pictures.decoding`, and are known by the has
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import zipfile
+from collections import deque
 from collections.abc import Mapping
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from http.client import HTTPException
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
@@ -20,14 +22,19 @@ import numpy.typing as npt
 
 from clipaudit.errors import InputError, SourceError
 from clipaudit.files import make_folder
-from clipaudit.pictures.base import BadImage, Limits
-from clipaudit.pictures.decoding import decode, resize_to_square
-from clipaudit.pictures.finding import find_images
-from clipaudit.pictures.hashing import perceptual_hash
+from clipaudit.pictures.base import BadImage, Frame, Limits
+from clipaudit.pictures.decoder_pool import DecoderPool
+from clipaudit.pictures.decoding import decode
+from clipaudit.pictures.finding import FoundFile, find_images
+from clipaudit.pictures.hashing import PLAIN_NOTES, perceptual_hash
+from clipaudit.pictures.preparing import Wanted
 from clipaudit.pictures.reading import content_id, read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
+    from concurrent.futures import Future
+
+    from clipaudit.pictures.preparing import Prepared
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -38,6 +45,7 @@ _TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 _TINY_IMAGENET_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 _ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 _LIMITS = Limits()
+_AHEAD = 32
 
 
 Captions = Mapping[str, tuple[str, ...]]
@@ -59,8 +67,8 @@ class ShadowData(Protocol):
     def root(self) -> Path | None:
         """The folder or zip file that its files are in; None where it has none."""
 
-    def perceptual_hash(self, picture: str) -> int | None:
-        """Perceptual hash of the picture with this content hash; None if it cannot be decoded."""
+    def perceptual_hashes(self, pictures: Iterable[str]) -> Generator[int | BadImage, None, None]:
+        """Perceptual hash of each picture by its content hash, or why it cannot be decoded."""
 
     def labels(self, ids: Sequence[str]) -> tuple[str, ...] | None:
         """The class of each picture; None where the data set has no classes."""
@@ -72,27 +80,31 @@ class ShadowData(Protocol):
         """Path and bytes of the file of a picture; None where the data set has no files."""
 
 
-def open_data(source: str, name: str | None, folder: Path) -> ShadowData:
+def open_data(
+    source: str, name: str | None, folder: Path, n_workers: int | None = None
+) -> ShadowData:
     """A data set by name or by path.
 
     Args:
         source: A folder, a zip file, or one of `NAMED`.
         name: What cards shall call it; None takes the name, or that of the file.
         folder: Folder for downloads.
+        n_workers: Processes that decode, as in `DecoderPool`; None takes one a core, eight at most.
 
     Raises:
         SourceError: There is no such data set, it holds no files of pictures, or it cannot be
             downloaded.
     """
     path = Path(source)
+    workers = min(8, os.cpu_count() or 1) if n_workers is None else n_workers
     if path.is_dir():
-        return _Files(name or path.resolve().name, path, _folder_entries(path))
+        return _Files(name or path.resolve().name, path, _folder_entries(path), workers)
     if path.is_file():
-        return _Files(name or path.stem, path, _zip_entries(path))
+        return _Files(name or path.stem, path, _zip_entries(path), workers)
     if source == "tiny-imagenet":
         archive = _download_tiny_imagenet(folder)
         entries = [entry for entry in _zip_entries(archive) if "/train/" in entry[0]]
-        return _Files(name or source, archive, entries)
+        return _Files(name or source, archive, entries, workers)
     if source in NAMED:
         return _Arrays(name or source, *_from_torchvision(source, folder))
     raise SourceError(
@@ -132,12 +144,16 @@ class _Entry(Protocol):
 class _Files:
     """Pictures in files: those of a folder, or of a zip file."""
 
-    def __init__(self, name: str, root: Path, entries: Sequence[tuple[str, _Entry]]) -> None:
+    def __init__(
+        self, name: str, root: Path, entries: Sequence[tuple[str, _Entry]], n_workers: int
+    ) -> None:
         self.name = name
         self.root: Path | None = root
+        self._n_workers = n_workers
         self._by_id: dict[str, _Entry] = {}
         self._path_by_id: dict[str, str] = {}
         self._label_by_id: dict[str, str] = {}
+        self._hash_by_id: dict[str, int | BadImage] = {}
         for path, entry in entries:
             try:
                 picture = content_id(entry())
@@ -155,11 +171,21 @@ class _Files:
     def ids(self) -> Sequence[str]:
         return tuple(self._by_id)
 
-    def perceptual_hash(self, picture: str) -> int | None:
-        try:
-            return perceptual_hash(decode(self._by_id[picture](), _LIMITS).pixels)
-        except BadImage:
-            return None
+    def perceptual_hashes(self, pictures: Iterable[str]) -> Generator[int | BadImage, None, None]:
+        asked = dict.fromkeys(pictures)
+        missing = [picture for picture in asked if picture not in self._hash_by_id]
+        with closing(self._decoded(missing, Wanted())) as decoded:
+            for picture in asked:
+                if picture not in self._hash_by_id:
+                    self._hash_by_id[picture] = self._hash(*next(decoded))
+                yield self._hash_by_id[picture]
+
+    def _hash(self, picture: str, prepared: Prepared | BadImage) -> int | BadImage:
+        if isinstance(prepared, BadImage):
+            return prepared
+        if {*PLAIN_NOTES}.isdisjoint(prepared.notes):
+            return prepared.facts.phash
+        return perceptual_hash(decode(self._by_id[picture](), _LIMITS).pixels)  # not its digest
 
     def labels(self, ids: Sequence[str]) -> tuple[str, ...] | None:
         """Folders that the pictures lie in; None if all lie in a single one."""
@@ -169,20 +195,43 @@ class _Files:
 
     def pixels(self, ids: Sequence[str], size_px: int) -> UInt8Array:
         pixels = np.empty((len(ids), 3, size_px, size_px), dtype=np.uint8)
-        for row, picture in enumerate(ids):
-            try:
-                decoded = decode(self._by_id[picture](), _LIMITS)
-            except BadImage as problem:
+        frame = Frame(size_px, "bicubic")
+        for row, (picture, prepared) in enumerate(self._decoded(ids, Wanted((frame,)))):
+            if isinstance(prepared, BadImage):
                 raise InputError(
-                    f"a picture of {self.name} cannot be read ({problem}); its SHA-256 is "
+                    f"a picture of {self.name} cannot be read ({prepared}); its SHA-256 is "
                     f"{picture}",
                     "Put it back as it was, or start a new run with another --output.",
-                ) from problem
-            pixels[row] = resize_to_square(decoded, size_px, "bicubic").transpose(2, 0, 1)
+                ) from prepared
+            pixels[row] = prepared.images[frame].transpose(2, 0, 1)
         return pixels
 
     def file(self, picture: str) -> tuple[str, bytes] | None:
         return self._path_by_id[picture], self._by_id[picture]()
+
+    def _decoded(
+        self, pictures: Sequence[str], wanted: Wanted
+    ) -> Generator[tuple[str, Prepared | BadImage], None, None]:
+        """What is wanted of pictures, in their order; decoded ahead, in other processes."""
+        waiting: deque[tuple[str, Future[Prepared] | BadImage]] = deque()
+
+        def first() -> tuple[str, Prepared | BadImage]:
+            picture, pending = waiting.popleft()
+            try:
+                return picture, pending if isinstance(pending, BadImage) else pending.result()
+            except BadImage as problem:
+                return picture, problem
+
+        with DecoderPool(min(self._n_workers, len(pictures)), _LIMITS) as pool:
+            for picture in pictures:
+                try:
+                    waiting.append((picture, pool.submit(self._by_id[picture](), wanted)))
+                except BadImage as problem:
+                    waiting.append((picture, problem))
+                if len(waiting) > _AHEAD:
+                    yield first()
+            while waiting:
+                yield first()
 
 
 def _class_of(path: str) -> str:
@@ -208,8 +257,9 @@ class _Arrays:
     def ids(self) -> Sequence[str]:
         return tuple(self._by_id)
 
-    def perceptual_hash(self, picture: str) -> int | None:
-        return perceptual_hash(self._pixels[self._by_id[picture]])
+    def perceptual_hashes(self, pictures: Iterable[str]) -> Generator[int | BadImage, None, None]:
+        for picture in pictures:
+            yield perceptual_hash(self._pixels[self._by_id[picture]])
 
     def labels(self, ids: Sequence[str]) -> tuple[str, ...] | None:
         if self._labels is None:
@@ -231,12 +281,12 @@ class _Arrays:
 
 
 def _folder_entries(folder: Path) -> list[tuple[str, _Entry]]:
-    def entry(path: str) -> _Entry:
-        return lambda: read_file(path, _LIMITS)
+    def entry(file: FoundFile) -> _Entry:
+        return lambda: read_file(file.path, _LIMITS, file.place)
 
     found = find_images([folder])
-    pictures = [file.path for file in found if Path(file.path).suffix.lower() in _ENDINGS]
-    return [(path, entry(path)) for path in pictures]
+    pictures = [file for file in found if Path(file.path).suffix.lower() in _ENDINGS]
+    return [(file.path, entry(file)) for file in pictures]
 
 
 def _zip_entries(path: Path) -> list[tuple[str, _Entry]]:

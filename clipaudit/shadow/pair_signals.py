@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from clipaudit.encoders.base import Encoder
     from clipaudit.encoders.text import TextTower
-    from clipaudit.features.signals import Embeddings
+    from clipaudit.features.embeddings import Embeddings
 
 _AT_ONCE = 250
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -10,8 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipaudit.errors import InputError
+from clipaudit.pictures.base import BadImage
 from clipaudit.pictures.near_duplicates import Seen
 from clipaudit.seeding import stream
+from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,29 +116,38 @@ def draw_groups(
     n_wanted = sum(counts.values())
     chosen: list[str] = []
     shown = Seen()
-    n_unreadable = n_near_duplicates = 0
-    for position in order:
-        if len(chosen) == n_wanted:
-            break
-        fingerprint = data.perceptual_hash(pool[position])
-        if fingerprint is None:
-            n_unreadable += 1
-        elif shown.add(fingerprint):
-            chosen.append(pool[position])
-        else:
-            n_near_duplicates += 1
+    reasons: Counter[str] = Counter()
+    n_near_duplicates = 0
+    pictures = [pool[position] for position in order]
+    with closing(data.perceptual_hashes(pictures)) as hashes:
+        for picture in pictures:
+            if len(chosen) == n_wanted:
+                break
+            phash = next(hashes)
+            if isinstance(phash, BadImage):
+                reasons[phash.reason.replace("_", " ")] += 1
+            elif shown.add(phash):
+                chosen.append(picture)
+            else:
+                n_near_duplicates += 1
+    n_unreadable = reasons.total()
+    if n_unreadable:
+        logger.warning(
+            "%s of %s cannot be decoded, passed over: %s",
+            count(n_unreadable, "file"),
+            data.name,
+            ", ".join(f"{n:,} {reason}" for reason, n in reasons.most_common()),
+        )
+    if n_near_duplicates:
+        logger.info("%d near-duplicates in %s, passed over", n_near_duplicates, data.name)
     if len(chosen) < n_wanted:
-        asked = " and ".join(f"{count} {name}" for name, count in counts.items())
+        asked = " and ".join(f"{n} {name}" for name, n in counts.items())
         raise InputError(
             f"{data.name} has {len(chosen)} different pictures that may be used, and {asked} were "
             "asked for",
             f"Ask for {len(chosen)} together at most (--members and --nonmembers of `train`, the "
             "split of a matrix of `lab`), or add pictures.",
         )
-    if n_unreadable:
-        logger.warning("%d files of %s cannot be decoded, passed over", n_unreadable, data.name)
-    if n_near_duplicates:
-        logger.info("%d near-duplicates in %s, passed over", n_near_duplicates, data.name)
     ends = np.cumsum(list(counts.values())).tolist()
     starts = [0, *ends[:-1]]
     return Groups(

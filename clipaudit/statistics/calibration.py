@@ -34,9 +34,11 @@ class ScoredBy:
         inferrer: Name of the inferrer.
         inferrer_sha256: SHA-256 of the weights of the inferrer.
         recipe: Name and version of the recipe of views.
-        n_views: Views per image.
+        n_views: Views per image; 0 for an inferrer that reads none.
         similarity: Similarity that the inferrer reads.
         references: Fingerprints of the reference encoders, if there are any.
+        bank: SHA-256 of the bank that captions were held against; empty where none are read.
+        text_tower: Fingerprint of the text tower, likewise.
     """
 
     encoder: str
@@ -46,6 +48,8 @@ class ScoredBy:
     n_views: int
     similarity: str
     references: tuple[str, ...] = ()
+    bank: str = ""
+    text_tower: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,17 @@ def needed(fpr: float) -> int:
     return fewest_for(fpr) - 1
 
 
+def fewest_picked(n_null: int, n_pictures: int, fdr: float) -> int:
+    """How many pictures of a folder must stand out together before any can be picked out.
+
+    No p-value is below 1 / (n_null + 1), and of k picked ones it must not be above fdr * k / n.
+
+    >>> fewest_picked(99, 200, 0.1), fewest_picked(1999, 200, 0.1)
+    (20, 1)
+    """
+    return max(1, math.ceil(round(n_pictures / (fdr * (n_null + 1)), 9)))
+
+
 def require_fit(calibration: Calibration, scored_by: ScoredBy) -> None:
     """Whether scores can be read with a calibration.
 
@@ -158,6 +173,8 @@ def require_fit(calibration: Calibration, scored_by: ScoredBy) -> None:
     """
     ours = calibration.scored_by
     for name, (word, advice) in _MUST_AGREE.items():
+        if name in _OF_VIEWS and not scored_by.n_views:
+            continue  # an earlier version wrote the run's, though the inferrer reads none
         was, now = getattr(ours, name), getattr(scored_by, name)
         if was != now:
             raise InferrerError(
@@ -176,7 +193,10 @@ _MUST_AGREE = {
     "recipe": ("recipe", "recipe {}"),
     "n_views": ("a number of views of", "{} views"),
     "similarity": ("similarity", "similarity {}"),
+    "text_tower": ("the text tower of fingerprint", "that text tower"),
+    "bank": ("the bank of captions of SHA-256", "--bank naming that one"),
 }
+_OF_VIEWS = ("recipe", "n_views", "similarity")
 
 
 def _as_text(value: object) -> str:

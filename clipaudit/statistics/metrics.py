@@ -62,8 +62,12 @@ class Evidence:
 class HeldOut:
     """What a threshold does that was chosen on one half of the non-members.
 
+    Source: Vovk, "Conditional Validity of Inductive Conformal Predictors" (2012): of n null scores
+    and one more, each is as likely to be the highest, so k / (n + 1) keeps what k / n does not.
+
     Attributes:
-        threshold: The lowest whose FPR on that half is not above the stated one.
+        threshold: The lowest at which the FPR of a further non-member is not above the stated one,
+            on average over such halves.
         tpr: Share of the members at or above it. They had no say in the choice, so all count.
         fpr: Share at or above it of the other half of the non-members: what the stated FPR
             came to on pictures that the threshold never met.
@@ -297,7 +301,7 @@ def at_fpr(
         return AtFpr(fpr, n_needed, None, None)
 
     allowed = most_within(fpr, len(others))
-    found = len(members) - np.searchsorted(members, _threshold(others, fpr))
+    found = len(members) - np.searchsorted(members, _threshold(others, allowed))
     # Of n resampled scores the highest but k is the floor(n * B)-th of the sorted ones, with B
     # the highest but k of n uniform numbers: Beta(n - k, k + 1). So none needs to be resampled.
     uniform = generator.beta(len(others) - allowed, allowed + 1, size=REPLICATES)
@@ -306,7 +310,7 @@ def at_fpr(
 
     halves = generator.permutation(others)
     chooser, others_held_out = halves[: len(halves) // 2], halves[len(halves) // 2 :]
-    threshold = _threshold(np.sort(chooser), fpr)
+    threshold = _threshold(np.sort(chooser), max(most_within(fpr, len(chooser) + 1) - 1, 0))
     n_held_out = len(members) - int(np.searchsorted(members, threshold))
     return AtFpr(
         fpr,
@@ -329,7 +333,7 @@ def found_at(fpr: float, scores: FloatArray, is_member: BoolArray) -> int:
         ValueError: A score is not finite.
     """
     members, others = _split(scores, is_member)
-    return int((members >= _threshold(np.sort(others), fpr)).sum())
+    return int((members >= _threshold(np.sort(others), most_within(fpr, len(others)))).sum())
 
 
 def roc(scores: FloatArray, is_member: BoolArray) -> Roc:
@@ -382,10 +386,9 @@ def _split(scores: FloatArray, is_member: BoolArray) -> tuple[FloatArray, FloatA
     return scores[is_member], scores[~is_member]
 
 
-def _threshold(others: FloatArray, fpr: float) -> float:
-    """The lowest number with at most a share of these sorted scores at or above it."""
-    highest_but_allowed = others[len(others) - 1 - most_within(fpr, len(others))]
-    return float(np.nextafter(highest_but_allowed, np.inf))
+def _threshold(others: FloatArray, n_above: int) -> float:
+    """The lowest number with at most so many of these sorted scores at or above it."""
+    return float(np.nextafter(others[len(others) - 1 - n_above], np.inf))
 
 
 def _redraw(

@@ -49,16 +49,19 @@ class Fits:
 
 def scored_by(run: Run, inferrer: InferrerFacts) -> ScoredBy:
     """All that the scores of one inferrer in a run depend on."""
+    captions = run.captions if inferrer.reads_captions else None
     return ScoredBy(
         encoder=run.encoder.fingerprint,
         inferrer=inferrer.name,
         inferrer_sha256=inferrer.sha256,
-        recipe=run.recipe,
-        n_views=run.n_views,
+        recipe=run.recipe if inferrer.reads_views else "none",
+        n_views=run.n_views if inferrer.reads_views else 0,
         similarity=inferrer.similarity,
         references=tuple(reference.fingerprint for reference in run.references)
         if inferrer.reads_reference
         else (),
+        bank=captions.bank.sha256 if captions else "",
+        text_tower=captions.tower.fingerprint if captions else "",
     )
 
 
@@ -100,7 +103,9 @@ def fits(run: Run, files: Iterable[CalibrationFile]) -> Fits:
                 ):
                     refusals.append(f"{inferrer.name}: {refusal}")
             else:
-                by_inferrer[inferrer.name] = file
+                is_exact = file.calibration.scored_by == wanted
+                if inferrer.name not in by_inferrer or is_exact:
+                    by_inferrer[inferrer.name] = file
                 if file.clipaudit_version != __version__:
                     notes.append(
                         f"{inferrer.name}: the calibration was made by clipaudit "

@@ -15,7 +15,7 @@ from clipaudit.verdicts.by_calibration import unique_scores
 from clipaudit.verdicts.sentences import comparison_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from clipaudit.blind.baseline import BlindCheck
     from clipaudit.results.audit import Audit
@@ -62,12 +62,15 @@ def against_control(
     for inferrer in suspects.run.inferrers:
         suspect_scores = unique_scores(suspects, inferrer.name)
         control_scores = unique_scores(control, inferrer.name)
+        _require_scores(inferrer.name, suspect_scores.keys() & pair.first, "suspects")
+        _require_scores(inferrer.name, control_scores.keys() & pair.second, "control")
+        has_all = suspect_scores.keys() >= pair.first.keys()
         comparison = compare_scores(
             inferrer.name,
             _column(suspect_scores, pair.first),
             _column(control_scores, pair.second),
             _column(control_scores, [couples[image_id] for image_id in pair.first])
-            if couples
+            if couples and has_all and control_scores.keys() >= set(couples.values())
             else None,
             (blind, captions),
             alpha,
@@ -172,5 +175,16 @@ def _inconclusive(comparison: Comparison, baseline: str, check: BlindCheck) -> s
     )
 
 
+def _require_scores(inferrer: str, scored: Collection[str], side: str) -> None:
+    """Raise where no picture of a side has a score by an inferrer, for want of captions."""
+    if not scored:
+        raise InputError(
+            f"no picture of the {side} has a score by {inferrer}, because none has a caption",
+            "Give both sets captions of the same kind, or pass --captions none to go by the "
+            "pictures alone; what was computed is kept.",
+        )
+
+
 def _column(scores: Mapping[str, float], image_ids: Iterable[str]) -> FloatArray:
-    return np.array([scores[image_id] for image_id in image_ids])
+    """The scores of those that have one: an inferrer may read captions that a picture lacks."""
+    return np.array([scores[image_id] for image_id in image_ids if image_id in scores])

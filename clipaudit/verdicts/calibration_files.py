@@ -79,7 +79,11 @@ class CalibrationFile:
     @property
     def name(self) -> str:
         """Short, and the same for calibrations that take each other's place."""
-        text = json.dumps(asdict(self.calibration.scored_by), sort_keys=True)
+        parts = asdict(self.calibration.scored_by)
+        for part in _ADDED:  # what has none of them keeps the name that it had before
+            if not parts[part]:
+                del parts[part]
+        text = json.dumps(parts, sort_keys=True)
         return blake2b(text.encode(), digest_size=6).hexdigest()
 
     def without(self, image_ids: Collection[str]) -> Calibration | None:
@@ -97,6 +101,9 @@ class CalibrationFile:
         document = {"format": FORMAT, **asdict(self)}
         return json.dumps(document, allow_nan=False, indent=1).encode() + b"\n"
 
+
+_ADDED = ("bank", "text_tower")
+"""Parts of what scores depend on that are empty where no captions are read."""
 
 _MOST = 1e30
 """No figure of how a picture looks is as large."""

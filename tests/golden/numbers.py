@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from clipaudit.features.signals import SIMILARITIES, Embeddings, Float32Array, measure, n_pairs
+from clipaudit.features.embeddings import Embeddings
+from clipaudit.features.signals import SIMILARITIES, Float32Array, measure, n_pairs
 from clipaudit.features.views import ENCODERMI, draw, make_views
 from clipaudit.inferrers import find_rule
 from clipaudit.inferrers.base import Kind

@@ -193,7 +193,7 @@ def plan_of(lab: Lab, into: Path | None = None, only: tuple[str, ...] = ()):
             splits[name, seed] = make_split(
                 split_folder(folder, name, scale.split, scale.size_px, seed),
                 name,
-                partial(open_data, sources[name], name, Path("nowhere")),
+                partial(open_data, sources[name], name, Path("nowhere"), 0),
                 scale.split,
                 scale.size_px,
                 seed,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from clipaudit.features.signals import Embeddings, measure
+from clipaudit.features.embeddings import Embeddings
+from clipaudit.features.signals import measure
 from clipaudit.features.stored_signals import FeatureKey
 
 KEY = FeatureKey("f" * 64, "paper/1", n_views=4, seed=0, encoder_name="ViT-B-32/openai")

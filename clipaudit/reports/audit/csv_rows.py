@@ -67,6 +67,9 @@ COLUMNS = (
     "control_n_suspects",
     "control_n_control",
     "control_sentence",
+    "captions",
+    "bank",
+    "bank_sha256",
 )
 """In this order; what there is nothing of is empty."""
 
@@ -143,6 +146,9 @@ def _facts(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "started_at": run.started_at,
         "interrupted": str(run.interrupted).lower(),
+        "captions": run.captions and run.captions.source,
+        "bank": run.captions and run.captions.bank.origin,
+        "bank_sha256": run.captions and run.captions.bank.sha256,
         "versions": "; ".join(f"{name} {version}" for name, version in run.versions.items()),
         "command": run.command,
     }

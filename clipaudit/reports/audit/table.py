@@ -14,11 +14,13 @@ from rich.text import Text
 from clipaudit.encoders.expectation import expectation_line
 from clipaudit.reports.tables import Facts, panel, plain_text, titled_table
 from clipaudit.reports.wording import (
+    captions_lines,
     control_lines,
     copies,
     meaning,
     uncalibrated_lines,
     verdict_facts,
+    views_lines,
 )
 from clipaudit.text.escaping import common_folder, shown
 
@@ -80,17 +82,19 @@ def show(audit: Audit, console: Console, n_shown: int = N_SHOWN) -> None:
 def _images(title: str, places: Sequence[Place], run: Run, folder: str, wide: bool) -> Table:
     table = titled_table(title, expand=True)
     table.add_column("file", ratio=1)
-    table.add_column(f"mean\n{run.similarity}", justify="right")
-    if run.references:
+    if run.n_views:
+        table.add_column(f"mean\n{run.similarity}", justify="right")
+    if run.n_views and run.references:
         table.add_column("of the\nreference", justify="right")
     for facts in run.inferrers:
         table.add_column(Text(shown(facts.name)))
     for _, row, n_copies in places:
-        means = [row.mean_similarity]
-        if run.references:
+        means = [row.mean_similarity] if run.n_views else []
+        if run.n_views and run.references:
             means.append(row.reference.mean_similarity if row.reference else None)
         similarities = ("" if mean is None else f"{mean:.4f}" for mean in means)
-        cells = (_verdict(finding, wide) for finding in row.findings)
+        findings = (row.finding(facts.name) for facts in run.inferrers)
+        cells = (_verdict(finding, wide) if finding else _NO_CAPTION for finding in findings)
         name = row.path.removeprefix(folder) + (f" (+ {copies(n_copies)})" if n_copies else "")
         table.add_row(_FileName(name), *similarities, *cells)
     return table
@@ -108,6 +112,7 @@ def _verdict(finding: Finding, wide: bool) -> Text:
     return Text(f"{finding.score:7.3f} {word}", style="bold yellow" if member else "dim")
 
 
+_NO_CAPTION = Text("no caption", style="dim")
 _SHORT = {"member": "member", "non-member": "non", "can't tell": "?"}
 
 
@@ -149,9 +154,10 @@ def _summary(audit: Audit) -> Panel:
     for name, encoder in run.named_encoders:
         facts.add(name, *_encoder(encoder))
     facts.add("To hope for", expectation_line(run.encoder.spec))
-    facts.add(
-        "Views", f"{run.n_views} an image by recipe {run.recipe}, {run.similarity}, seed {run.seed}"
-    )
+    facts.add("Views", *views_lines(run, run.similarity))
+    if run.captions:
+        facts.add("Captions", *captions_lines(run.captions))
+    facts.add("Note", *run.notes)
     training = {inferrer.trained_on for inferrer in run.inferrers}
     for inferrer in run.inferrers:
         trained_on = [] if len(training) == 1 else [f"trained on {inferrer.trained_on}"]
@@ -171,7 +177,7 @@ def _control(comparison: AgainstControl) -> Panel:
 
 
 def _predicted(audit: Audit, name: str) -> Text:
-    count, total = audit.n_predicted(name), len(audit.scored)
+    count, total = audit.n_predicted(name), audit.n_scored(name)
     share = f" ({100 * count / total:.1f} %)" if total else ""
     return Text.assemble((f"{count:,} of {total:,}", "bold"), f"{share} by {shown(name)}")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from clipaudit.results.evaluation import Evaluation, MethodFigures
+    from clipaudit.results.evaluation import Evaluation, Histogram, MethodFigures
 
 HISTOGRAM, ROC = "histogram.png", "roc.png"
 
@@ -25,7 +25,7 @@ _DASHES = ("-", "--", ":", "-.")
 
 
 def draw_all(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write `histogram.png` and `roc.png`.
+    """Write `roc.png` and, where the run made views, `histogram.png`.
 
     Args:
         evaluation: What to draw.
@@ -39,7 +39,10 @@ def draw_all(evaluation: Evaluation, folder: Path) -> list[Path]:
     """
     make_folder(folder)
     files = []
-    for name, figure in ((HISTOGRAM, histogram(evaluation)), (ROC, roc(evaluation))):
+    drawn = {ROC: roc(evaluation)}
+    if evaluation.similarity:
+        drawn = {HISTOGRAM: histogram(evaluation, evaluation.similarity), **drawn}
+    for name, figure in drawn.items():
         path = folder / name
         with replacing(path) as file:
             # No version of the program in it: the same numbers give the same file.
@@ -48,9 +51,8 @@ def draw_all(evaluation: Evaluation, folder: Path) -> list[Path]:
     return files
 
 
-def histogram(evaluation: Evaluation) -> Figure:
+def histogram(evaluation: Evaluation, found: Histogram) -> Figure:
     """How the mean similarity is spread among members and among non-members; on no screen."""
-    found = evaluation.similarity
     figure, ax = _figure(evaluation)
     for counts, name, n, colour in (
         (found.members, "members", evaluation.members.n, _MEMBERS),

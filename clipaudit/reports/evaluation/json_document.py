@@ -42,7 +42,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
             ],
         },
         "methods": [_method(method) for method in evaluation.methods],
-        "similarity": asdict(evaluation.similarity),
+        "similarity": evaluation.similarity and asdict(evaluation.similarity),
         "blind": None if evaluation.blind is None else _blind(evaluation.blind),
         "blind_missing": evaluation.blind_missing,
         "blind_captions": evaluation.blind_captions and _blind(evaluation.blind_captions),

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clipaudit.reports.tables import Facts, panel, plain_text, titled_table
+from clipaudit.reports.wording import captions_lines, views_lines
 from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import count
 
@@ -170,6 +171,8 @@ def _needs(evaluation: Evaluation) -> Iterator[str]:
 
 def _histogram(evaluation: Evaluation, width: int) -> Iterator[Text]:
     found = evaluation.similarity
+    if found is None:
+        return
     stretch = max(1, min(80, width - 14) // len(found.members))
     run = evaluation.run
     yield Text(
@@ -231,7 +234,10 @@ def _facts(evaluation: Evaluation) -> Panel:
             name,
             f"{encoder.spec}, output {encoder.output}, fingerprint {encoder.fingerprint[:12]}",
         )
-    facts.add("Views", f"{run.n_views} an image by recipe {run.recipe}, seed {run.seed}")
+    facts.add("Views", *views_lines(run))
+    if run.captions:
+        facts.add("Captions", *captions_lines(run.captions))
+    facts.add("Note", *run.notes)
     facts.add(
         "Inferrers",
         *(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from clipaudit.reports.wording import can_decide
+from clipaudit.statistics.calibration import fewest_picked
 from clipaudit.text.numbers import count, percent
 from clipaudit.verdicts.by_control import ALPHA
 
@@ -166,20 +167,28 @@ def _calibrated(audit: Audit, facts: CalibrationFacts, levels: Levels) -> Answer
     the_rest = (
         f"{counts['non-member']:,} are called non-members; of {counts[_UNKNOWN]:,} it can’t tell."
     )
+    badge = "Some stand out" if n_picked else "None stands out"
     picked = (
         "None can be picked out with the stated share of errors: what is called a member here may "
         "all be chance."
     )
+    k = counts["member"]
+    fewest = fewest_picked(facts.n_null, n, levels.fdr)
+    if not n_picked and fewest > k:
+        badge = "None can be picked out"
+        picked = (
+            f"With {facts.n_null:,} known non-members none of {n:,} can be picked out unless at "
+            f"least {fewest:,} stand out together: what is called a member here may all be chance."
+        )
     if n_picked:
         picked = (
             f"{n_picked:,} can be picked out such that on average at most {percent(levels.fdr)} of "
             "the picked ones were not used. The table at the end says which."
         )
-    k = counts["member"]
     called = f"{k:,} are called members" if k > 1 else f"{k or 'None'} is called a member"
     return Answer(
         f"{_BY_ITSELF}, by {facts.inferrer}",
-        "Some stand out" if n_picked else "None stands out",
+        badge,
         "evidence" if n_picked else "none",
         f"{called}, of {count(n, 'picture')}.",
         (by_chance, the_rest, picked, *_beside(audit, facts)),

@@ -8,13 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clipaudit.reports.wording import control_lines, meaning, uncalibrated_lines, verdict_facts
+from clipaudit.reports.wording import (
+    captions_lines,
+    control_lines,
+    meaning,
+    uncalibrated_lines,
+    verdict_facts,
+)
 from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clipaudit.results.audit import Audit, Run
+    from clipaudit.results.audit import Audit, CaptionsRead, Run
 
 Fact = tuple[str, tuple[str, ...]]
 """A name, and lines."""
@@ -42,6 +48,7 @@ def steps(audit: Audit) -> tuple[Step, ...]:
     return (
         _files(audit),
         _views(run),
+        *((_captions(run.captions),) if run.captions else ()),
         _encoder(run),
         _scores(run),
         *calibration,
@@ -62,12 +69,28 @@ def _files(audit: Audit) -> Step:
 
 
 def _views(run: Run) -> Step:
+    if not run.n_views:
+        text = "What scores them reads the picture alone, so no changed copies were made of it."
+        return Step("Each picture was taken as it is", text)
     text = (
         "Cut, mirrored, recoloured: such copies are called views. They depend on the file’s "
         "content and the seed, so anyone who repeats the run gets the same ones."
     )
-    line = f"{run.n_views} of each picture, recipe {run.recipe}, seed {run.seed}"
-    return Step("Each picture was changed at random, several times", text, (("Views", (line,)),))
+    lines = [f"{run.n_views} of each picture, recipe {run.recipe}, seed {run.seed}"]
+    if run.recipe_reason:
+        lines.append(f"this recipe because {run.recipe_reason}")
+    return Step(
+        "Each picture was changed at random, several times", text, (("Views", tuple(lines)),)
+    )
+
+
+def _captions(captions: CaptionsRead) -> Step:
+    text = (
+        "The encoder was trained on pictures with captions. It tends to know better which caption "
+        "belongs to a picture where it was trained on the two. The words stay out of this report."
+    )
+    facts = (("Captions", tuple(captions_lines(captions))),)
+    return Step("Each picture was held against its caption", text, facts)
 
 
 def _encoder(run: Run) -> Step:
@@ -90,7 +113,8 @@ def _encoder(run: Run) -> Step:
         )
         for name, encoder in run.named_encoders
     )
-    return Step("The encoder looked at every view", text, facts)
+    looked = "every view" if run.n_views else "every picture"
+    return Step(f"The encoder looked at {looked}", text, facts)
 
 
 def _scores(run: Run) -> Step:

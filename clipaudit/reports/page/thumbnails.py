@@ -241,6 +241,8 @@ def _encoder_frame(run: Run) -> Frame:
 def _frame_of_views(run: Run) -> tuple[Frame | None, str]:
     """What views are made from; or None, and why there are none."""
     frame = _encoder_frame(run)
+    if not run.n_views:
+        return None, ""
     if run.recipe not in RECIPES:
         return None, f"Its views are not shown: this version has no recipe {run.recipe}."
     if frame.size_px > _MOST_INPUT_PX:

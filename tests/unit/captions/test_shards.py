@@ -39,7 +39,10 @@ def test_captions_of_a_shard_are_those_of_the_same_key(tmp_path):
         "3.right.jpg": ("Two eyes",),
         "4.jpg": (),
     }
-    assert notes == ("Sidecar files: 1 file empty", "Sidecar files: 1 picture without one")
+    assert notes == (
+        "Sidecar files: 1 file without any text",
+        "Sidecar files: 1 picture without one",
+    )
 
 
 @pytest.mark.parametrize("named", ["folder", "shard"])

@@ -15,7 +15,7 @@ from clipaudit.features.caption_signals import (
     concatenate_captions,
     measure_captions,
 )
-from clipaudit.features.signals import Embeddings
+from clipaudit.features.embeddings import Embeddings
 
 DIM, N_VIEWS = 6, 3
 

@@ -10,7 +10,8 @@ from clipaudit.encoders.base import EncoderInfo, InputSpec
 from clipaudit.encoders.loaded import is_out_of_memory
 from clipaudit.errors import EncoderError
 from clipaudit.features.embedder import Embedder, ViewMaker, usable
-from clipaudit.features.signals import Embeddings, measure
+from clipaudit.features.embeddings import Embeddings
+from clipaudit.features.signals import measure
 from clipaudit.features.views import ENCODERMI, draw, make_views, to_unit_range
 
 SIDE, DIM, N_VIEWS = 16, 8, 4

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
+from clipaudit.features.embeddings import Embeddings
 from clipaudit.features.signals import (
     SIMILARITIES,
-    Embeddings,
     Signals,
     average,
     concatenate,

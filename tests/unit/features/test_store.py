@@ -179,7 +179,7 @@ def test_info_counts_pictures_and_encoders(store, path):
 
 
 def test_clear_forgets_everything_and_gives_the_space_back(store):
-    ids = [f"{i:064x}" for i in range(2000)]
+    ids = [f"{i:064x}" for i in range(5000)]
     store.put_many(KEY, signals_of(ids))
     before = store.info().size_bytes
     store.clear()

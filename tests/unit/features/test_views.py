@@ -14,7 +14,10 @@ from torchvision.transforms.v2 import functional
 
 from clipaudit.features.views import (
     CLIP,
+    DINO,
+    DINOV2,
     ENCODERMI,
+    MAE,
     OVERLAPS,
     RECIPES,
     Recipe,
@@ -229,13 +232,16 @@ def test_a_recipe_is_found_by_its_name_and_version():
     assert list(RECIPES) == [
         "encodermi@1",
         "clip@1",
+        "mae@1",
+        "dino@1",
+        "dinov2@1",
         "blur@1",
         "blur+gray@1",
         "blur+gray+crop@1",
         "blur+gray+crop+flip@1",
         "blur+gray+crop+flip+jitter@1",
     ]
-    assert tuple(RECIPES.values()) == (ENCODERMI, CLIP, *OVERLAPS)
+    assert tuple(RECIPES.values()) == (ENCODERMI, CLIP, MAE, DINO, DINOV2, *OVERLAPS)
 
 
 def by_hand(seed, image_id, recipe, n_views, size):
@@ -329,6 +335,9 @@ def test_parameters_are_distributed_as_torchvisions(recipe, size):
 ODDS = {  # flip, jitter, grayscale, blur
     "encodermi@1": (0.5, 0.8, 0.2, 0),
     "clip@1": (0, 0, 0, 0),
+    "mae@1": (0.5, 0, 0, 0),
+    "dino@1": (0.5, 0.8, 0.2, 1),
+    "dinov2@1": (0.5, 0.8, 0.2, 1),
     "blur@1": (0, 0, 0, 0.5),
     "blur+gray@1": (0, 0, 0.2, 0.5),
     "blur+gray+crop@1": (0, 0, 0.2, 0.5),

@@ -37,7 +37,7 @@ def draw(lab, pictures, seed=0, size_px=16, sizes=SIZES):
 
 
 def data_of(pictures):
-    return open_data(str(pictures), "drawn", Path("nowhere"))
+    return open_data(str(pictures), "drawn", Path("nowhere"), n_workers=0)
 
 
 @pytest.fixture

@@ -466,3 +466,18 @@ def test_numbers_that_make_no_sense_are_refused():
         Wanted((Frame(0, "bicubic"),))
     with pytest.raises(ValueError, match="twice"):
         Wanted((FRAME, FRAME))
+
+
+@LINUX
+def test_workers_have_no_keys_in_their_environment(monkeypatch):
+    secret = ("FLICKR_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY")
+    secret += ("OPENVERSE_CLIENT_SECRET", "CLIPAUDIT_PASSWORD", "brave_api_key", "APIKEY")
+    for name in secret:
+        monkeypatch.setenv(name, "hidden-value")
+    monkeypatch.setenv("KEYBOARD_TOKENS", "plain-value")
+    with DecoderPool(1, LIMITS) as pool:
+        pool.submit(JPEG, WANTED).result(timeout=60)
+        environment = Path(f"/proc/{pool.pids[0]}/environ").read_bytes()
+    assert b"hidden-value" not in environment
+    assert b"KEYBOARD_TOKENS=plain-value" in environment
+    assert b"PATH=" in environment

@@ -6,7 +6,7 @@ import pytest
 
 from clipaudit.errors import InputError
 from clipaudit.pictures.base import Limits
-from clipaudit.pictures.finding import find_images, read_path_list
+from clipaudit.pictures.finding import draw_files, find_images, read_path_list
 from clipaudit.pictures.reading import read_file
 from tests.made.present import present
 
@@ -169,3 +169,16 @@ def test_lists_of_paths():
     assert listed("\n".join(many).encode()) == many
     with pytest.raises(InputError, match="UTF-16"):
         listed("a.png\r\n".encode("utf-16"))
+
+
+def test_a_draw_depends_on_the_seed_alone_and_keeps_the_order(tmp_path):
+    tree(tmp_path, *(f"{number:03}.png" for number in range(200)))
+    found = [*find_images([tmp_path])]
+    drawn = [*draw_files(found, 20, 0)]
+    assert len(drawn) == 20
+    assert drawn == sorted(drawn, key=found.index)
+    assert drawn == [*draw_files(iter(found), 20, 0)]
+    assert drawn != [*draw_files(found, 20, 1)]
+    assert [*draw_files(found, None, 0)] == [*draw_files(found, 500, 0)] == found
+    times = [sum(one in draw_files(found, 20, seed) for seed in range(300)) for one in found[::40]]
+    assert all(10 < n < 60 for n in times), times  # 30 are expected, 5 either way are usual

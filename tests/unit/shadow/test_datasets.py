@@ -22,6 +22,7 @@ from PIL import Image, ImageEnhance
 from torchvision.datasets import CIFAR10, CIFAR100, STL10
 
 from clipaudit.errors import InputError, SourceError
+from clipaudit.pictures.base import Limits
 from clipaudit.seeding import stream
 from clipaudit.shadow import datasets
 from clipaudit.shadow.datasets import NAMED, open_data
@@ -45,6 +46,11 @@ FILES = {f"{number // 5}/{number:03}.png": png(number)[0] for number in range(20
 IDS = {hashlib.sha256(data).hexdigest() for data in FILES.values()}
 
 
+def hash_of(data, picture):
+    (phash,) = data.perceptual_hashes([picture])
+    return phash
+
+
 def folder_of(path, files=FILES):
     for name, data in files.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +66,7 @@ def zip_of(path, files=FILES, compression=zipfile.ZIP_DEFLATED):
 
 
 def data_of(path, name="pictures"):
-    return open_data(str(path), name, Path("nowhere"))
+    return open_data(str(path), name, Path("nowhere"), n_workers=0)
 
 
 @pytest.fixture(params=["folder", "zip", "stored zip", "lzma zip"])
@@ -83,7 +89,7 @@ def test_pixels_are_those_of_the_files_in_the_order_asked_for(source):
     for number in (7, 3):
         encoded, pixels = png(number)
         one = hashlib.sha256(encoded).hexdigest()
-        assert data.perceptual_hash(one) is not None
+        assert hash_of(data, one) is not None
         np.testing.assert_array_equal(data.pixels([one], 8)[0], pixels.transpose(2, 0, 1))
     ids = sorted(IDS)
     together = data.pixels(ids, 16)
@@ -742,7 +748,7 @@ def test_a_named_set_has_the_pixels_and_classes_that_were_published(
     assert data.labels(ids) == classes
     assert data.labels(ids[:0:-1]) == (classes and classes[:0:-1])
     for one, picture in zip(ids, pictures, strict=True):
-        assert data.perceptual_hash(one) == int(str(imagehash.phash(Image.fromarray(picture))), 16)
+        assert hash_of(data, one) == int(str(imagehash.phash(Image.fromarray(picture))), 16)
     n = len(pictures) // 2
     drawn = draw_groups(data, {"a": n, "b": n}, 0)
     assert len({*drawn.groups["a"], *drawn.groups["b"]} & set(ids)) == 2 * n
@@ -750,7 +756,7 @@ def test_a_named_set_has_the_pixels_and_classes_that_were_published(
 
 def test_tiny_imagenet_is_its_pictures_for_training(server, archives, tmp_path):
     serve(server, archives)
-    data = open_data("tiny-imagenet", "tiny", tmp_path)
+    data = open_data("tiny-imagenet", "tiny", tmp_path, n_workers=0)
     ids = [hashlib.sha256(one).hexdigest() for one in TINY[:4]]
     assert data.name == "tiny"
     assert set(data.ids) == set(ids)
@@ -785,7 +791,7 @@ def test_an_array_is_resized_as_a_file_is(server, archives, tmp_path, side):
     file_ids = [hashlib.sha256(one).hexdigest() for one in files.values()]
     np.testing.assert_array_equal(data.pixels(ids, side), same.pixels(file_ids, side))
     for one, other in zip(ids, file_ids, strict=True):
-        assert data.perceptual_hash(one) == same.perceptual_hash(other)
+        assert hash_of(data, one) == hash_of(same, other)
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -814,3 +820,29 @@ def test_cifar_from_its_zip(cifar_zip):
     classes = present(data.labels(data.ids))
     assert len(set(classes)) == 10
     assert {"airplane", "truck"} < set(classes)
+
+
+def endless():
+    """A JPEG of some megabytes whose last scan is repeated, so that decoding takes long."""
+    file = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((4000, 3000)).save(file, "JPEG", progressive=True, quality=30)
+    data = file.getvalue()
+    scan = data.rindex(b"\xff\xda")
+    return data[:-2] + 300 * data[scan:-2] + data[-2:]
+
+
+def test_a_picture_that_takes_too_long_is_passed_over_with_its_reason(
+    tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr(datasets, "_LIMITS", Limits(decode_timeout_s=1.0))
+    folder = folder_of(tmp_path, FILES | {"0/endless.jpg": endless(), "1/cut.png": png(1)[0][:-30]})
+    data = open_data(str(folder), "pictures", Path("nowhere"), n_workers=1)
+    in_process = data_of(folder_of(tmp_path / "fine"))
+    with pytest.raises(InputError, match="has 20 different pictures"):
+        draw_groups(data, {"a": 21}, 0)
+    assert "2 files of pictures cannot be decoded, passed over: " in caplog.text
+    assert "1 timeout" in caplog.text
+    ids = draw_groups(data, {"a": 20}, 0).groups["a"]
+    assert {*ids} == IDS
+    np.testing.assert_array_equal(data.pixels(ids, 16), in_process.pixels(ids, 16))
