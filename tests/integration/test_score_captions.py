@@ -1,6 +1,5 @@
 """`clipaudit score --captions`: an encoder that was trained on pictures with captions."""
 
-<<<<<<< HEAD
 import csv
 import io
 import json
@@ -8,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-=======
->>>>>>> main
 import numpy as np
 import pytest
 import torch
