@@ -24,6 +24,7 @@ from clipaudit.pipelines.score import Progress
 from clipaudit.pipelines.scoring_options import ScoringOptions, described_fields
 from clipaudit.results.audit import Audit
 from clipaudit.results.evaluation import Evaluation
+from clipaudit.verdicts.series import By
 
 Paths = AnyPath | Sequence[AnyPath]
 Names = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -163,6 +164,10 @@ class ScoreCall(ScoringCall):
         fnr: Share of the members that it may call non-members.
         fdr: Share of non-members, on average, among the pictures that are picked out of all.
         alpha: Level of the test against the control.
+        n_seeds: Seeds, from `seed` on, whose scores are averaged for that test; each takes as long
+            as the whole run.
+        series: How pictures are known to be of one series, which count together in that test:
+            `likeness`, `folder` or `none`.
     """
 
     paths: Paths = field(kw_only=False)
@@ -173,6 +178,8 @@ class ScoreCall(ScoringCall):
     fnr: float = _JUDGING.fnr
     fdr: float = _JUDGING.fdr
     alpha: float = _JUDGING.alpha
+    n_seeds: int = _JUDGING.n_seeds
+    series: By = _JUDGING.series
 
 
 @called_with(ScoreCall)
@@ -195,6 +202,8 @@ def score(call: ScoreCall, command: str) -> Audit:
         control=_several(call.control),
         allow_overlap=call.allow_overlap,
         alpha=call.alpha,
+        n_seeds=call.n_seeds,
+        series=call.series,
     )
     return audit(_several(call.paths), call.config(command), how, call.on_progress)
 

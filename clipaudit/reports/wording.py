@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clipaudit.results.evidence import CalibrationFacts, KnownSet
 from clipaudit.statistics.calibration import needed
+from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import count, percent
 
 if TYPE_CHECKING:
@@ -128,6 +129,12 @@ def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, 
         if result.paired is not None:
             lines += ["in pairs of one name: " + _test(result.paired), *_planning(result.paired)]
         yield f"By {result.inferrer}", tuple(lines)
+    if comparison.n_looks is not None and comparison.n_looks > 1:
+        looks = (
+            f"these suspects were compared in {comparison.n_looks:,} different ways on this "
+            "machine; the level holds for one that was fixed beforehand"
+        )
+        yield "Looks", (looks,)
     if len(comparison.by_inferrer) > 1:
         which = (
             f"the result is that of {comparison.by_inferrer[0].inferrer}, the first inferrer; the "
@@ -135,12 +142,30 @@ def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, 
             "is not to be picked afterwards"
         )
         yield "Which one", (which,)
+    is_lowered = comparison.grade in {"weak evidence", "no evidence"}
+    verdict = "that lowers what a finding is worth" if is_lowered else "this is no fair control"
     outcome = {
-        "different": "the two differ in what needs no encoder: this is no fair control",
+        "different": f"the two differ in what needs no encoder: {verdict}",
         "alike": "no difference was found that needs no encoder; there may be others",
         "too few": "whether the two differ in what needs no encoder could not be tried",
     }[comparison.blind.outcome]
-    yield "Fair control?", (f"{outcome}: {comparison.blind.text}",)
+    yield "Fair control?", (f"{outcome}: {comparison.blind.text}", *_by_reference(comparison))
+
+
+def _by_reference(comparison: AgainstControl) -> Iterator[str]:
+    negative = comparison.negative_control
+    if negative is None:
+        yield (
+            "no reference took part; one that saw neither (--reference) tells whether they differ "
+            "in what such encoders see"
+        )
+        return
+    who = " and ".join(map(shown, negative.references))
+    tells = "does not tell" if negative.outcome == "silent" else "tells"
+    yield (
+        f"{who}, which is to have seen neither, {tells} them apart: p = {negative.p:.3g}, in both "
+        f"directions, level {percent(negative.alpha)}"
+    )
 
 
 def copies(n: int) -> str:
@@ -178,7 +203,9 @@ def _set(known: KnownSet, n_used: int) -> str:
 
 def _test(test: Comparison) -> str:
     how = f"{test.n_resamples:,} permutations" if test.n_resamples else "exact"
-    name = "signed-rank" if test.paired else "Mann-Whitney"
+    name = "signed-rank" if test.paired else "largest rank sum"
+    if test.n_series is not None:
+        how += f" of {test.n_series[0]:,} and {test.n_series[1]:,} whole series"
     effect = ""
     if test.effect is not None:
         low, value, high = (percent(share) for share in _from_low_to_high(test.effect))

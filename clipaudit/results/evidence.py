@@ -96,8 +96,7 @@ class InferrerComparison:
     Attributes:
         inferrer: Name of the inferrer.
         outcome: Outcome of the unpaired test.
-        sentence: To quote; it claims no more than the data and the blind check allow.
-        unpaired: The Mann-Whitney test.
+        unpaired: The test of the two sets.
         paired: The signed-rank test, where every suspect has a namesake in the control; it stands
             beside the other and does not change the outcome.
         control_scores: Scores of the pictures of the control that counted, ascending.
@@ -105,10 +104,36 @@ class InferrerComparison:
 
     inferrer: str
     outcome: Outcome
-    sentence: str
     unpaired: Comparison
     paired: Comparison | None
     control_scores: tuple[float, ...] = ()
+
+
+Grade = Literal["evidence", "weak evidence", "no evidence", "no conclusion"]
+"""What the comparison with a control comes to. `evidence`: the suspects score higher, and nothing
+was found that tells the two apart without the encoder. `weak evidence`: they do, and something was
+found, but a reference encoder that saw neither set does not see it. `no evidence`: they were not
+shown to score higher, which says nothing of the contrary. `no conclusion`: too few pictures, or the
+two differ in more than membership."""
+
+
+@dataclass(frozen=True, slots=True)
+class NegativeControl:
+    """Whether reference encoders, which saw neither set, tell suspects from control.
+
+    Attributes:
+        outcome: `silent` where they do not; `speaks` where they do, so that the two differ in
+            content, and nothing follows from the target's scores.
+        p: Of the same test on what the references make of the pictures, the smaller one of both
+            directions, doubled.
+        alpha: Level at which they speak.
+        references: Specs of the references.
+    """
+
+    outcome: Literal["silent", "speaks"]
+    p: float
+    alpha: float
+    references: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +150,13 @@ class AgainstControl:
         blind: Whether the two folders differ in what no encoder is needed to see.
         by_inferrer: The tests, in the order of `Run.inferrers`. The first one is the result; to
             pick the best afterwards would be to test several times and tell of one.
+        grade: What the result comes to.
+        sentence: To quote; it claims no more than the data and the checks allow.
+        negative_control: Whether reference encoders tell the two apart; None without one. Where
+            there is one, what was tested is the part of the scores that it does not explain.
+        seeds: Seeds of the views; of several, scores were averaged.
+        n_looks: How often these very suspects were compared in different ways, this one included,
+            as far as the log in the cache folder knows; None where none was kept.
     """
 
     control: str
@@ -134,8 +166,8 @@ class AgainstControl:
     overlaps: tuple[Overlap, ...]
     blind: BlindCheck
     by_inferrer: tuple[InferrerComparison, ...]
-
-    @property
-    def sentence(self) -> str:
-        """The one to quote."""
-        return self.by_inferrer[0].sentence
+    grade: Grade
+    sentence: str
+    negative_control: NegativeControl | None = None
+    seeds: tuple[int, ...] = ()
+    n_looks: int | None = None

@@ -4,8 +4,9 @@ Both are permutation tests: the ranks at hand are dealt anew, in every way that 
 makes equally likely, and p is the share of ways whose sum is as high. All ways are counted as long
 as that takes less than about a second. Else ways are drawn at random, and p is
 (1 + hits) / (1 + draws), which keeps any level too.
-Source of the exact test in pairs: Streitberg and Röhmel, "Exact Distributions for Permutation and Rank Tests" (1986), the
-shift algorithm; Phipson and Smyth, "Permutation P-values Should Never Be Zero" (2010).
+Source of the exact test in pairs: Streitberg and Röhmel, "Exact Distributions for Permutation and
+Rank Tests" (1986), the shift algorithm; of what is drawn: Phipson and Smyth, "Permutation P-values
+Should Never Be Zero" (2010).
 """
 
 from __future__ import annotations

@@ -177,5 +177,5 @@ def controlled(audit, control=None, outcome="alike", hashes=None):
     blind = BlindCheck(outcome, "AUC 0.520 (0.440 to 0.600, n = 530)")
     named = (["/home/ana/pictures"], ["/home/ana/control"])
     pair = split(scored_paths(audit), scored_paths(control), hashes or {})
-    comparison = against_control(audit, control, pair, blind, named)
+    comparison = against_control([audit], [control], pair, blind, named)
     return replace(audit, comparison=comparison)

@@ -236,8 +236,8 @@ def test_series_give_no_more_false_alarms_than_the_level(sizes):
     for draw in range(400):
         first, second = (planted(numbers, 60, size) for size in sizes)
         series = tuple(series_of(60, size) for size in sizes)
-        for number, given in enumerate((None, series)):
-            alarms[draw, number] = largest_rank_sum(first, second, draw, 199, given).p <= 0.05
+        for number, dealt in enumerate((None, series)):
+            alarms[draw, number] = largest_rank_sum(first, second, draw, 199, dealt).p <= 0.05
     without, with_series = alarms.mean(axis=0)
     assert with_series <= 0.085  # 5 % and three standard deviations
     assert without > with_series
