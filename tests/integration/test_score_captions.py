@@ -322,3 +322,38 @@ def test_a_recipe_that_is_not_known_is_refused_and_the_nearest_is_offered(run):
     with pytest.raises(UsageError, match="--recipe clip@2 is not known") as refusal:
         run("mean", recipe="clip@2")
     assert "clip@1" in refusal.value.hint
+
+
+@pytest.fixture
+def leaking(made, tmp_path):
+    """A caption file in which the captions of members alone name a photographer."""
+    lines = (made[0] / "captions.csv").read_text().splitlines()
+    named = [f"{line} by Anna Keller" if line.startswith("members/") else line for line in lines]
+    path = tmp_path / "leaking.csv"
+    path.write_text("\n".join([named[0], *(f"{made[0]}/set/{line}" for line in named[1:])]))
+    return str(path)
+
+
+def test_captions_that_tell_suspects_from_control_allow_no_conclusion(run, made, leaking):
+    folder = made[0]
+    paths = {"paths": [folder / "set" / "members"], "control": [folder / "set" / "nonmembers"]}
+    fair, unfair = run("loss", **paths), run("loss", **paths, captions=leaking)
+    assert fair.comparison.captions.outcome == "alike"
+    assert unfair.comparison.captions.outcome == "different"
+    assert "a baseline that reads nothing but captions" in unfair.comparison.sentence
+    assert "allows no conclusion" in unfair.comparison.sentence
+    without = run("length", **paths, captions="none")
+    assert without.comparison.captions is None
+
+
+def test_captions_that_tell_the_sides_of_a_set_apart_confound_it(made, leaking):
+    folder, spec, _ = made
+    options = {"workers": 0, "device": "cpu", "backend": "torch", "encoder": spec}
+    options["inferrers"] = [folder / "loss", folder / "length"]
+    evaluation = clipaudit.evaluate(folder / "set", captions=leaking, **options)
+    assert evaluation.blind_captions.is_confounded
+    assert evaluation.is_confounded
+    assert "by captions alone" in render(evaluation, "table")
+    assert json.loads(render(evaluation, "json"))["blind_captions"]["auc"]["value"] > 0.9
+    fair = clipaudit.evaluate(folder / "set", captions=str(folder / "captions.csv"), **options)
+    assert not fair.blind_captions.is_confounded
