@@ -209,7 +209,7 @@ def test_where_there_are_captions_what_reads_them_comes_first_and_no_views_are_m
     assert [inferrer.card.name for inferrer in shipped_for(matched)] == ["clip-norm"]
     assert [inferrer.card.name for inferrer in shipped_for(READS)] == ["cifar10-t"]
     every = shipped_for(READS, has_captions=True, every_data_set=True)
-    assert {inferrer.card.name for inferrer in every} == {"cifar10-t", "clip-caption"}
+    assert {inferrer.card.name for inferrer in every} == {"cifar10-t", "clip-caption", "stl10-t"}
 
 
 @pytest.mark.parametrize("name", ["cifr10-t", "CIFAR10-T", "cifar10_t"])
