@@ -262,7 +262,7 @@ def test_the_control_is_held_against_the_same_bank(run, made, tmp_path):
     assert result.unpaired.effect.value > 0.9
     few = tmp_path / "few.csv"
     few.write_text(f"file_name,text\n{folder}/set/members/000.png,a red cat\n")
-    with pytest.raises(InputError, match="no picture of the control has a score by loss"):
+    with pytest.raises(InputError, match="loss gives no score to any picture of the control"):
         run("loss", **paths, captions=str(few))
 
 
