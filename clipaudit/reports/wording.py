@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from clipaudit.results.evidence import CalibrationFacts, KnownSet
-from clipaudit.statistics.calibration import needed
+from clipaudit.statistics.calibration import called_by_chance, needed
 from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import count, percent
 
@@ -69,11 +69,12 @@ def _rests_on(facts: CalibrationFacts, levels: Levels, n: int) -> Iterator[str]:
             "to calibrate again takes pictures like these that cannot have been used"
         )
     elif can_decide(facts, levels):
-        low, value, high = (f"{n * share:.1f}" for share in _from_low_to_high(facts.fpr))
+        chance = called_by_chance(facts.n_null, levels.fpr, n)
         yield (
-            f"FPR {percent(levels.fpr)}: if none of the {n:,} were a member, {value} would be "
-            f"called so by chance (95 % interval {low} to {high}), as far as the non-members are "
-            "of their kind"
+            f"FPR {percent(levels.fpr)}: if none of the {n:,} were a member, {chance.value:.1f} "
+            f"would be called so by chance (in 95 % of cases {chance.low:.0f} to "
+            f"{chance.high:.0f}; these very non-members may let {rate_range(facts.fpr)} through), "
+            "as far as the non-members are of their kind"
         )
         yield (
             f"FDR {percent(levels.fdr)}: at most that share of the picked ones are non-members, "
@@ -94,6 +95,14 @@ def _rests_on(facts: CalibrationFacts, levels: Levels, n: int) -> Iterator[str]:
             "no known members: how many it misses is not known, so no picture is called a "
             "non-member"
         )
+    if facts.share is not None and facts.share.value is not None:
+        yield (
+            f"share that was used: {percent(facts.share.value)} (95 % interval "
+            f"{percent(facts.share.low)} to {percent(facts.share.high)}, n = {facts.share.n:,}), "
+            "as far as known members and non-members are of their kind"
+        )
+    elif facts.members and not facts.is_of_another_kind:
+        yield "how much of them was used cannot be told from these scores"
     if facts.n_left_out:
         yield (
             f"{facts.n_left_out:,} known pictures are among these or look the same, and were left "
@@ -128,6 +137,11 @@ def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, 
         lines = [_test(result.unpaired), *_planning(result.unpaired)]
         if result.paired is not None:
             lines += ["in pairs of one name: " + _test(result.paired), *_planning(result.paired)]
+        if result.share is not None and comparison.grade in {"evidence", "weak evidence"}:
+            lines.append(
+                f"share of the suspects that was used: at least {percent(result.share.low)} (with "
+                "95 % confidence, as far as the control is a fair one)"
+            )
         yield f"By {result.inferrer}", tuple(lines)
     if comparison.n_looks is not None and comparison.n_looks > 1:
         looks = (
@@ -187,6 +201,11 @@ def rate(estimate: Estimate) -> str:
     """A share with its interval and n."""
     low, value, high = (percent(share) for share in _from_low_to_high(estimate))
     return f"{value} ({low} to {high}, n = {estimate.n:,})"
+
+
+def rate_range(estimate: Estimate) -> str:
+    """The interval of a share."""
+    return f"{percent(estimate.low)} to {percent(estimate.high)}"
 
 
 def _from_low_to_high(estimate: Estimate) -> tuple[float, float, float]:

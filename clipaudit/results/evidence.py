@@ -11,6 +11,7 @@ from typing import Literal
 # Not for the type checker alone: a saved audit is read by these types.
 from clipaudit.blind.baseline import BlindCheck
 from clipaudit.statistics.metrics import Estimate
+from clipaudit.statistics.share_used import ShareUsed
 from clipaudit.statistics.two_sets import Comparison, Outcome
 
 
@@ -51,6 +52,8 @@ class CalibrationFacts:
         null_scores: Scores of the non-members that had part in the verdicts, ascending.
         blind: Whether the pictures of the run differ from the non-members in what no encoder is
             needed to see; None in results that were saved before that was tried.
+        share: How much of the pictures of the run was used; None without known members, or where
+            it cannot be told.
     """
 
     inferrer: str
@@ -67,6 +70,7 @@ class CalibrationFacts:
     clipaudit_version: str
     null_scores: tuple[float, ...] = ()
     blind: BlindCheck | None = None
+    share: ShareUsed | None = None
 
     @property
     def is_of_another_kind(self) -> bool:
@@ -100,6 +104,8 @@ class InferrerComparison:
         paired: The signed-rank test, where every suspect has a namesake in the control; it stands
             beside the other and does not change the outcome.
         control_scores: Scores of the pictures of the control that counted, ascending.
+        share: How much of the suspects was used at least, as far as the control is a fair one;
+            None where they were not shown to score higher, or hang together in series.
     """
 
     inferrer: str
@@ -107,6 +113,7 @@ class InferrerComparison:
     unpaired: Comparison
     paired: Comparison | None
     control_scores: tuple[float, ...] = ()
+    share: ShareUsed | None = None
 
 
 Grade = Literal["evidence", "weak evidence", "no evidence", "no conclusion"]

@@ -18,6 +18,7 @@ from clipaudit.results.evidence import (
 )
 from clipaudit.statistics.rank_tests import IntArray, largest_rank_sum
 from clipaudit.statistics.residuals import residuals
+from clipaudit.statistics.share_used import share_at_least
 from clipaudit.statistics.two_sets import RESAMPLES, Comparison, compare, compare_pairs
 from clipaudit.verdicts.by_calibration import unique_scores
 from clipaudit.verdicts.sentences import Basis, verdict_sentence
@@ -164,7 +165,9 @@ def _compare_by(
         by_id = dict(zip(second, theirs, strict=True))
         own = np.array([by_id[couples[image_id]] for image_id in first])
         paired = compare_pairs(ours, own, alpha, seed)
-    return InferrerComparison(inferrer, unpaired.outcome, unpaired, paired, control_scores)
+    is_told = unpaired.outcome == "higher" and series is None
+    share = share_at_least(ours, theirs, seed) if is_told else None
+    return InferrerComparison(inferrer, unpaired.outcome, unpaired, paired, control_scores, share)
 
 
 def _negative_control(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from clipaudit.reports.wording import can_decide
+from clipaudit.statistics.calibration import called_by_chance
 from clipaudit.text.numbers import count, percent
 from clipaudit.verdicts.by_control import ALPHA
 
@@ -173,13 +174,11 @@ def _calibrated(audit: Audit, facts: CalibrationFacts, levels: Levels) -> Answer
         return Answer(_BY_ITSELF, "No verdict", "open", title, (how_many,))
     n, n_picked = len(audit.scored), audit.n_picked(facts.inferrer)
     counts = audit.n_verdicts(facts.inferrer)
-    low, value, high = (
-        f"{n * share:.1f}" for share in (facts.fpr.low, facts.fpr.value, facts.fpr.high)
-    )
+    chance = called_by_chance(facts.n_null, levels.fpr, n)
     by_chance = (
-        f"If none of them had been used, about {value} would be called members all the same "
-        f"(95 % interval {low} to {high}, by {facts.n_null:,} pictures that cannot have been "
-        "used), as far as those are of their kind."
+        f"If none of them had been used, about {chance.value:.1f} would be called members all the "
+        f"same (in 95 % of cases {chance.low:.0f} to {chance.high:.0f}, by {facts.n_null:,} "
+        "pictures that cannot have been used), as far as those are of their kind."
     )
     the_rest = (
         f"{counts['non-member']:,} are called non-members; of {counts[_UNKNOWN]:,} it can’t tell."
