@@ -84,8 +84,8 @@ def _rests_on(facts: CalibrationFacts, levels: Levels, n: int) -> Iterator[str]:
         yield (
             f"FPR {percent(levels.fpr)}: if none of the {n:,} were a member, {chance.value:.1f} "
             f"would be called so by chance (in 95 % of cases {chance.low:.0f} to "
-            f"{chance.high:.0f}; these non-members may let {rate_range(facts.fpr)} through), as "
-            "far as the non-members are of their kind"
+            f"{chance.high:.0f}; these very non-members may let {rate_range(facts.fpr)} through), "
+            "as far as the non-members are of their kind"
         )
         yield (
             f"FDR {percent(levels.fdr)}: at most that share of the picked ones are non-members, "
