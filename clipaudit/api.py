@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import wraps
@@ -30,6 +29,7 @@ from clipaudit.pipelines.config import EvaluateConfig, JudgeConfig, ScoreConfig
 from clipaudit.pipelines.evaluate import evaluate as run_evaluate
 from clipaudit.pipelines.lookup import LookupConfig
 from clipaudit.pipelines.lookup import lookup as run_lookup
+from clipaudit.pipelines.progress_bar import ProgressBar
 from clipaudit.pipelines.score import Progress
 from clipaudit.pipelines.scoring_options import ScoringOptions, described_fields
 from clipaudit.pipelines.train import TrainConfig, Trained
@@ -78,26 +78,6 @@ Result = TypeVar("Result")
 _JUDGING = JudgeConfig()
 
 
-class _Bar:
-    """A bar where somebody looks, in a notebook or on a terminal; it starts anew for each part."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __call__(self, progress: Progress) -> None:
-        from tqdm import tqdm
-
-        if self._bar is None:
-            is_terminal = sys.stderr is not None and sys.stderr.isatty()
-            is_seen = is_terminal or "ipykernel" in sys.modules
-            self._bar = tqdm(desc="scoring", unit=" images", disable=not is_seen)
-        self._bar.total = progress.total
-        self._bar.update(progress.done - self._bar.n)
-        if progress.done == progress.total:
-            self._bar.close()
-            self._bar = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringCall(ScoringOptions):
     """Keywords of every function here, which takes a lone name where a run holds several.
@@ -116,7 +96,7 @@ class ScoringCall(ScoringOptions):
     @property
     def progress(self) -> Callable[[Progress], None]:
         """What is called after every batch."""
-        return self.on_progress or _Bar()
+        return self.on_progress or ProgressBar()
 
     def config(self, command: str) -> ScoreConfig:
         """What the pipelines take."""
