@@ -212,7 +212,7 @@ def _check_shares(
     most, p = _largest_difference(is_of_kind.astype(np.float64), trial, seed)
     if p > _LEVEL:
         return None
-    shares = [is_of_kind[side, most].mean() for side in (trial.is_first, ~trial.is_first)]
+    shares = [float(is_of_kind[side, most].mean()) for side in (trial.is_first, ~trial.is_first)]
     n_first, words = int(trial.is_first.sum()), [*_KINDS.values()][most][0]
     return BlindCheck(
         "different",

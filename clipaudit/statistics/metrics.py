@@ -183,7 +183,9 @@ def auc(
     n_below = n_members - (ranks[n_members:] - stats.rankdata(others))  # members above each other
     area = float(n_above.sum() / (n_members * n_others))  # counts of halves: exact, in any order
     shares = (n_above / n_others, n_below / n_members)
-    sides = [None, None] if groups is None else [groups[is_member], groups[~is_member]]
+    sides: list[npt.NDArray[np.int64] | None] = [None, None]
+    if groups is not None:
+        sides = [groups[is_member], groups[~is_member]]
     variance = sum(_variance_of_mean(*side) for side in zip(shares, sides, strict=True))
     n_telling = min(int(((share > 0) & (share < 1)).sum()) for share in shares)
     usual = 1.0 if groups is None else len(groups) / len(np.unique(groups))

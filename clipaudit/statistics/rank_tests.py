@@ -205,7 +205,7 @@ def _deals(n: int, n_dealt: int, seed: int, n_resamples: int) -> Iterator[IntArr
     most = max(1, _MOST_CELLS // n)
     for start in range(0, n_resamples, most):
         keys = numbers.random((min(most, n_resamples - start), n), dtype=np.float32)
-        yield np.argpartition(keys, n_dealt - 1, axis=1)[:, :n_dealt]
+        yield np.argpartition(keys, n_dealt - 1, axis=1)[:, :n_dealt].astype(np.int64)
 
 
 def _whole_ranks(ranks: FloatArray, own: FloatArray) -> tuple[IntArray, int]:

@@ -82,8 +82,8 @@ def estimate_share(
         return None
     rates = [k / n for k, n in (called, false, true)]
     value = (rates[0] - rates[1]) / (rates[2] - rates[1])
-    low, value, high = (float(np.clip(share, 0, 1)) for share in (low, value, high))
-    return ShareUsed(value, min(low, value), max(high, value), len(scores))
+    least, found, most = (float(np.clip(end, 0, 1)) for end in (low, value, high))
+    return ShareUsed(found, min(least, found), max(most, found), len(scores))
 
 
 def share_at_least(scores: FloatArray, nonmembers: FloatArray, seed: int) -> ShareUsed:

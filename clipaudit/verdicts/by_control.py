@@ -241,7 +241,7 @@ def _numbers(image_ids: Sequence[str], series: Mapping[str, str]) -> IntArray:
     _, numbers = np.unique(
         [series.get(image_id, f"/{image_id}") for image_id in image_ids], return_inverse=True
     )
-    return numbers
+    return numbers.astype(np.int64)
 
 
 def find_namesakes(
