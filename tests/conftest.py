@@ -12,6 +12,30 @@ import pytest
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
+CORE = (
+    "contracts/test_every_card.py",
+    "contracts/test_every_encoder.py",
+    "contracts/test_every_report.py",
+    "unit/blind/",
+    "unit/cli/",
+    "unit/features/",
+    "unit/inferrers/",
+    "unit/listings/",
+    "unit/reports/",
+    "unit/results/",
+    "unit/statistics/",
+    "unit/test_api.py",
+)
+"""Tests that between them call every library: they are marked `core`, and run on the lowest
+versions of all."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        place = item.path.as_posix().rpartition("/tests/")[2]
+        if place.startswith(CORE):
+            item.add_marker(pytest.mark.core)
+
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was():

@@ -111,6 +111,6 @@ class InfoNCE(nn.Module):
 @torch.no_grad()
 def update_momentum(net: nn.Module, momentum_net: nn.Module, momentum: float) -> None:
     """Move the weights of one net towards those of another, by a share of 1 - `momentum`."""
-    weights = list(momentum_net.parameters())
+    weights: list[Tensor] = [*momentum_net.parameters()]
     torch._foreach_mul_(weights, momentum)
-    torch._foreach_add_(weights, list(net.parameters()), alpha=1.0 - momentum)
+    torch._foreach_add_(weights, [*net.parameters()], alpha=1.0 - momentum)

@@ -22,6 +22,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "benchmarks" / "README.md",
     *sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "cli.md"),
+    *sorted((ROOT / "docs" / "tutorials").glob("*.md")),
     ROOT / "docs" / "schemas" / "README.md",
 ]
 WRITTEN = [

@@ -85,3 +85,10 @@ def test_each_table_that_takes_a_line_has_a_page():
     assert pages == {"encoder", "experiment", "inferrer", "report", "source"}
     for page in pages:
         assert f"(docs/contributing/{page}.md)" in read("CONTRIBUTING.md")
+
+
+def test_every_page_of_the_site_is_there_and_every_page_is_on_the_site():
+    nav = re.findall(r"^ +- [^:]+: (\S+\.md)$", read("mkdocs.yml"), re.M)
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert set(nav) == pages
+    assert len(nav) == len(pages)
