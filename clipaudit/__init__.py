@@ -19,11 +19,57 @@ from clipaudit._version import __version__
 from clipaudit.errors import ClipAuditError
 
 if TYPE_CHECKING:
-    from clipaudit.api import calibrate, evaluate, score
+    from clipaudit.api import (
+        Audit,
+        BuildConfig,
+        Calibrated,
+        Calibration,
+        Evaluation,
+        Expectation,
+        Lookup,
+        PretrainConfig,
+        TrainConfig,
+        Trained,
+        build_eval,
+        calibrate,
+        doctor,
+        evaluate,
+        expect,
+        list_encoders,
+        list_inferrers,
+        lookup,
+        read,
+        score,
+        train,
+    )
 
 telemetry.switch_off()
 
-__all__ = ["ClipAuditError", "__version__", "calibrate", "evaluate", "score"]
+__all__ = [
+    "Audit",
+    "BuildConfig",
+    "Calibrated",
+    "Calibration",
+    "ClipAuditError",
+    "Evaluation",
+    "Expectation",
+    "Lookup",
+    "PretrainConfig",
+    "TrainConfig",
+    "Trained",
+    "__version__",
+    "build_eval",
+    "calibrate",
+    "doctor",
+    "evaluate",
+    "expect",
+    "list_encoders",
+    "list_inferrers",
+    "lookup",
+    "read",
+    "score",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:

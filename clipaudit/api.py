@@ -1,30 +1,73 @@
-"""What `import clipaudit` offers: `score`, `calibrate` and `evaluate`.
+"""What `import clipaudit` offers: a twin of every command that gives a result.
 
-Their keywords are the fields of `pipelines.scoring_options.ScoringOptions` and of the dataclass
-before each function; type checkers, `help()` and completion see all of them.
+Keywords of `score`, `calibrate` and `evaluate` are the fields of
+`pipelines.scoring_options.ScoringOptions` and of the dataclass before each function; type checkers,
+`help()` and completion see all of them.
 """
 
 from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_type_hints
 
+from clipaudit.encoders.expectation import Expectation
+from clipaudit.encoders.expectation import expect as run_expect
+from clipaudit.errors import extra_imports
 from clipaudit.evaluation_sets.reading import named_set
+from clipaudit.evaluation_sets.request import BuildConfig
 from clipaudit.pictures.base import AnyPath
+from clipaudit.pictures.near_duplicates import MOST_BITS
 from clipaudit.pipelines.audit import audit
 from clipaudit.pipelines.calibrate import Calibrated
 from clipaudit.pipelines.calibrate import calibrate as run_calibrate
 from clipaudit.pipelines.config import EvaluateConfig, JudgeConfig, ScoreConfig
 from clipaudit.pipelines.evaluate import evaluate as run_evaluate
+from clipaudit.pipelines.lookup import LookupConfig
+from clipaudit.pipelines.lookup import lookup as run_lookup
 from clipaudit.pipelines.score import Progress
 from clipaudit.pipelines.scoring_options import ScoringOptions, described_fields
+from clipaudit.pipelines.train import TrainConfig, Trained
+from clipaudit.pipelines.train import train as run_train
 from clipaudit.results.audit import Audit
 from clipaudit.results.evaluation import Evaluation
+from clipaudit.results.lookup import Lookup
+from clipaudit.shadow.config import PretrainConfig
+from clipaudit.statistics.calibration import Calibration
+from clipaudit.verdicts.series import By
+
+if TYPE_CHECKING:
+    from clipaudit.encoders.catalog import EncoderEntry
+    from clipaudit.inferrers.base import Card
+    from clipaudit.pipelines.build_eval import Built
+    from clipaudit.pipelines.doctor import Check
+
+__all__ = [
+    "Audit",
+    "BuildConfig",
+    "Calibrated",
+    "Calibration",
+    "Evaluation",
+    "Lookup",
+    "PretrainConfig",
+    "TrainConfig",
+    "Trained",
+    "build_eval",
+    "calibrate",
+    "doctor",
+    "evaluate",
+    "list_encoders",
+    "list_inferrers",
+    "lookup",
+    "read",
+    "score",
+    "train",
+]
 
 Paths = AnyPath | Sequence[AnyPath]
 Names = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -35,8 +78,24 @@ Result = TypeVar("Result")
 _JUDGING = JudgeConfig()
 
 
-def _ignore(progress: Progress) -> None:
-    """Do nothing after a batch."""
+class _Bar:
+    """A bar where somebody looks, in a notebook or on a terminal; it starts anew for each part."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __call__(self, progress: Progress) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            is_terminal = sys.stderr is not None and sys.stderr.isatty()
+            is_seen = is_terminal or "ipykernel" in sys.modules
+            self._bar = tqdm(desc="scoring", unit=" images", disable=not is_seen)
+        self._bar.total = progress.total
+        self._bar.update(progress.done - self._bar.n)
+        if progress.done == progress.total:
+            self._bar.close()
+            self._bar = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +105,18 @@ class ScoringCall(ScoringOptions):
     Attributes:
         references: See `ScoringOptions`.
         inferrers: See `ScoringOptions`.
-        on_progress: Called after every batch, from the calling thread.
+        on_progress: Called after every batch, from the calling thread; None draws a bar where
+            somebody looks, in a notebook or on a terminal.
     """
 
     references: str | Sequence[str] = ()  # type: ignore[assignment]  # a run holds a tuple
     inferrers: Names = ()  # type: ignore[assignment]  # a run holds a tuple of names
-    on_progress: Callable[[Progress], None] = _ignore
+    on_progress: Callable[[Progress], None] | None = None
+
+    @property
+    def progress(self) -> Callable[[Progress], None]:
+        """What is called after every batch."""
+        return self.on_progress or _Bar()
 
     def config(self, command: str) -> ScoreConfig:
         """What the pipelines take."""
@@ -108,7 +173,9 @@ def _documentation(function: Callable[..., object], keywords: type[ScoringCall])
     lines = [
         f"    {name}: {option.meaning or option.help}" for name, (_, option) in options.items()
     ]
-    lines.append("    on_progress: Called after every batch, from the calling thread.")
+    lines.append(
+        "    on_progress: Called after every batch; None draws a bar where somebody looks."
+    )
     return "\n".join((f"{summary}Args:", own, *lines, "", returns + rest))
 
 
@@ -166,6 +233,10 @@ class ScoreCall(ScoringCall):
         fnr: Share of the members that it may call non-members.
         fdr: Share of non-members, on average, among the pictures that are picked out of all.
         alpha: Level of the test against the control.
+        n_seeds: Seeds, from `seed` on, whose scores are averaged for that test; each takes as long
+            as the whole run.
+        series: How pictures are known to be of one series, which count together in that test:
+            `likeness`, `folder` or `none`.
     """
 
     paths: Paths = field(kw_only=False)
@@ -176,6 +247,8 @@ class ScoreCall(ScoringCall):
     fnr: float = _JUDGING.fnr
     fdr: float = _JUDGING.fdr
     alpha: float = _JUDGING.alpha
+    n_seeds: int = _JUDGING.n_seeds
+    series: By = _JUDGING.series
 
 
 @called_with(ScoreCall)
@@ -198,8 +271,10 @@ def score(call: ScoreCall, command: str) -> Audit:
         control=_several(call.control),
         allow_overlap=call.allow_overlap,
         alpha=call.alpha,
+        n_seeds=call.n_seeds,
+        series=call.series,
     )
-    return audit(_several(call.paths), call.config(command), how, call.on_progress)
+    return audit(_several(call.paths), call.config(command), how, call.progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +302,7 @@ def calibrate(call: CalibrateCall, command: str) -> Calibrated:
         TypeError: There is no such option.
     """
     nonmembers, members = _several(call.nonmembers), _several(call.members)
-    return run_calibrate(nonmembers, members, call.config(command), call.on_progress)
+    return run_calibrate(nonmembers, members, call.config(command), call.progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,4 +341,118 @@ def evaluate(call: EvaluateCall, command: str) -> Evaluation:
     """
     named = named_set(call.folder, _several(call.members), _several(call.nonmembers))
     config = EvaluateConfig(call.config(command), call.blind, call.allow_overlap)
-    return run_evaluate(named, config, call.on_progress)
+    return run_evaluate(named, config, call.progress)
+
+
+def expect(
+    encoder: str,
+    n_pictures: int | None = None,
+    *,
+    base: str | None = None,
+    n_pairs: int | None = None,
+) -> Expectation:
+    """What an audit of an encoder can be expected to find, before it is run; see `docs/expect.md`.
+
+    Args:
+        encoder: The encoder, as for `score`.
+        n_pictures: Pictures at hand.
+        base: What it was fine-tuned from, where its own files do not say.
+        n_pairs: Pictures or pairs that it was trained on, where nothing is published.
+
+    Returns:
+        The AUC to hope for, the pictures that a folder needs, and the ways to an answer.
+
+    Raises:
+        ClipAuditError: There is no such encoder.
+    """
+    return run_expect(encoder, n_pictures, base=base, n_pairs=n_pairs)
+
+
+def lookup(
+    paths: Paths = (),
+    *,
+    metadata: Paths,
+    urls: Sequence[str] = (),
+    domains: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+    phash_bits: int = MOST_BITS,
+    include_hidden: bool = False,
+) -> Lookup:
+    """Say whether pictures are in published lists of training pictures; `clipaudit lookup`.
+
+    Args:
+        paths: Pictures, folders of them, and web addresses, which are compared and never visited.
+        metadata: Lists: Parquet, TSV or CSV files, or folders of them.
+        urls: More web addresses.
+        domains: Sites whose rows are counted.
+        columns: Role → name of the column that has it, where that cannot be told.
+        phash_bits: Of the 64 bits of a perceptual hash, how many may differ.
+        include_hidden: Hidden files and folders too.
+
+    Raises:
+        ClipAuditError: As `clipaudit.pipelines.lookup.lookup`.
+    """
+    lists = tuple(Path(os.fsdecode(path)) for path in _several(metadata))
+    config = LookupConfig(
+        metadata=lists,
+        urls=tuple(urls),
+        domains=tuple(domains),
+        columns=columns or {},
+        phash_bits=phash_bits,
+        include_hidden=include_hidden,
+        command=f"clipaudit.lookup(…, metadata={[str(path) for path in lists]})",
+    )
+    return run_lookup([os.fsdecode(path) for path in _several(paths)], config)
+
+
+def train(config: TrainConfig) -> Trained:
+    """Train a shadow encoder, and inferrers of your own on it; `clipaudit train`.
+
+    Raises:
+        ClipAuditError: As `clipaudit.pipelines.train.train`.
+    """
+    return run_train(config)
+
+
+def build_eval(config: BuildConfig) -> Built:
+    """Build an evaluation set, or go on with one; `clipaudit build-eval`.
+
+    Raises:
+        MissingExtraError: The extra `crawl` is not installed.
+        ClipAuditError: As `clipaudit.pipelines.build_eval.build`.
+    """
+    with extra_imports("clipaudit.build_eval"):
+        from clipaudit.pipelines.build_eval import build
+    return build(config)
+
+
+def read(path: str | os.PathLike[str]) -> Audit:
+    """A result that was saved as .json or .jsonl; `clipaudit report` is `read(a).save(b)`.
+
+    Raises:
+        InputError: It is no saved result, or damaged.
+    """
+    from clipaudit.reports.audit import saved
+
+    return saved.read(Path(path))
+
+
+def list_encoders(search: str | None = None) -> list[EncoderEntry]:
+    """The encoders that can be audited by name; `clipaudit encoders`."""
+    from clipaudit.encoders import catalog
+
+    return catalog.list_encoders(search)
+
+
+def list_inferrers() -> list[Card]:
+    """Cards of the inferrers that come with the package; `clipaudit inferrers`."""
+    from clipaudit.inferrers import library
+
+    return list(library.list_inferrers())
+
+
+def doctor() -> tuple[Check, ...]:
+    """What was found on this machine, and what is wrong; `clipaudit doctor`."""
+    from clipaudit.pipelines.doctor import examine
+
+    return examine()

@@ -119,12 +119,14 @@ def find_beside(
     """
     pictures = _pictures_in(paths)
     tables: list[CaptionSource] = []
-    for file in _metadata_files(paths):
-        try:
-            tables.append(TableCaptions(file, pictures, columns))
-        except InputError as error:
-            # Many a metadata.csv has labels and no captions: what nobody named is no error.
-            logger.info("%s is not used: %s", shown(str(file)), error)
+    for files in _metadata_files(paths):
+        for file in files:
+            try:
+                tables.append(TableCaptions(file, pictures, columns))
+                break
+            except InputError as error:
+                # Many a metadata.csv has labels and no captions: what nobody named is no error.
+                logger.info("%s is not used: %s", shown(str(file)), error)
     if tables:
         return tables[0] if len(tables) == 1 else SeveralCaptions(tables)
     found = (file.path for file in find_images(paths) if file.problem is None)
@@ -137,19 +139,20 @@ def find_beside(
     return open_sidecars() if is_any else None
 
 
-def _metadata_files(paths: Sequence[AnyPath]) -> Iterator[Path]:
-    """The caption file of each folder that is scored, of those in it, and a manifest above it."""
+def _metadata_files(paths: Sequence[AnyPath]) -> Iterator[list[Path]]:
+    """What may be the caption file of each scored folder, of those in it, and a manifest above."""
+    names = (path for path in map(os.fsdecode, paths) if "\0" not in path)
+    folders = [*dict.fromkeys(map(_folder_of, names))]
     seen: set[Path] = set()
-    for folder in dict.fromkeys(_folder_of(path) for path in paths):
-        inner = islice(_subfolders(folder), _MOST_FOLDERS)
-        for place, names in [(folder, _METADATA), (folder / "..", _MANIFESTS)]:
-            yield from _first_of(place, names, seen)
-        for place in inner:
-            yield from _first_of(place, _METADATA, seen)
+    for folder in folders:
+        for place in (folder, *islice(_subfolders(folder), _MOST_FOLDERS)):
+            yield _files_in(place, _METADATA, seen)
+    for folder in folders:
+        yield _files_in(folder.absolute().parent, _MANIFESTS, seen)
 
 
-def _folder_of(path: AnyPath) -> Path:
-    place = Path(os.fsdecode(path))
+def _folder_of(path: str) -> Path:
+    place = Path(path)
     return place if place.is_dir() else place.parent
 
 
@@ -162,14 +165,12 @@ def _subfolders(folder: Path) -> list[Path]:
     return [folder / name for name in names if not name.startswith(".")]
 
 
-def _first_of(folder: Path, names: Sequence[str], seen: set[Path]) -> Iterator[Path]:
-    """The first of some files that is in a folder, and did not come before."""
-    for name in names:
-        path = folder / name
-        # A link may come with a folder from a stranger, and lead to anything of the user's.
-        if path.is_file() and not is_link(path):
-            real = path.resolve()
-            if real not in seen:
-                seen.add(real)
-                yield Path(os.path.normpath(path))
-            return
+def _files_in(folder: Path, names: Sequence[str], seen: set[Path]) -> list[Path]:
+    """Those of some files that are in a folder, unless it came before."""
+    real = folder.resolve()
+    if real in seen:
+        return []
+    seen.add(real)
+    paths = (folder / name for name in names)
+    # A link may come with a folder from a stranger, and lead to anything of the user's.
+    return [path for path in paths if path.is_file() and not is_link(path)]

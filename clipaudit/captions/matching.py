@@ -53,7 +53,8 @@ class PathMatcher:
 
         Of the rows with the name of its file (or that name without its ending, where they have
         none) the one that agrees in most folders above it is taken. It is not, where another row
-        or another picture agrees as well; nor where it is exactly that of another picture.
+        or another picture agrees as well; nor where it is exactly that of another picture, of
+        those that are scored or of any other that is there.
         """
         path = absolute(picture)
         if path in self._rows:
@@ -66,7 +67,7 @@ class PathMatcher:
         lengths = {
             row: _common_tail(split_loosely(row), wanted)
             for row in self._by_name.get(wanted[-1], ())
-            if row not in self._pictures
+            if row not in self._pictures and not _is_another_file(row, path)
         }
         if not lengths:
             return Match("none")
@@ -93,6 +94,14 @@ class PathMatcher:
     @cached_property
     def _pictures_by_name(self) -> dict[str, list[str]]:
         return _index(self._pictures)
+
+
+def _is_another_file(row: str, picture: str) -> bool:
+    """Whether a row names a file that is there, and is not the picture in another spelling."""
+    try:
+        return os.path.exists(row) and not os.path.samefile(row, picture)  # noqa: PTH110, PTH121
+    except (OSError, ValueError):
+        return False
 
 
 def absolute(path: str, folder: str = "") -> str:

@@ -23,6 +23,7 @@ from clipaudit.errors import InputError
 from clipaudit.listings.columns import FILE_NAMES, names_of
 from clipaudit.listings.delimited import START_BYTES, read_layout, unquoted
 from clipaudit.listings.urls import is_web, path_of
+from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
@@ -289,8 +290,9 @@ def _columns(
     if column is None or place is None:
         wanted = "captions" if column is None else "the names of pictures"
         known = rows.columns[:4] if column is None else (*FILE_NAMES[:4], "key")
+        there = shown(", ".join(filter(None, written))[:300])
         raise InputError(
-            f"{str(path)!r} has no column with {wanted}; it has {', '.join(filter(None, written))}",
+            f"{str(path)!r} has no column with {wanted}; it has {there}",
             f"Call it {', '.join(known[:-1])} or {known[-1]}.",
         )
     return place, column

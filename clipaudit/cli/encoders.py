@@ -50,8 +50,9 @@ def list_(search: Search = None) -> None:
     """List the encoders that can be audited; the same as without a command.
 
     These have published weights, which are downloaded when they are first used. Through a pipe
-    a line is the name, its default output, its training data and its cut-off, with tabs between:
-    the first day that is certainly not in the training data, where that is known.
+    a line is the name, its default output, its training data, its cut-off (the first day that is
+    certainly not in the training data, where that is known) and "captions" where the encoder has
+    a text tower that embeds them, with tabs between.
     """
     from clipaudit.encoders.catalog import list_encoders
 
@@ -66,17 +67,20 @@ def list_(search: Search = None) -> None:
         console.print(Text(f"none holds {shown(search)}; the nearest are:"), style="dim")
     if not sys.stdout.isatty():
         for entry in entries:
+            captions = "captions" if entry.has_text_tower else ""
             cells = (shown(entry.spec), entry.output, shown(entry.note), _day(entry.cutoff))
-            typer.echo("\t".join(cells))
+            typer.echo("\t".join((*cells, captions)))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
     table.add_column("encoder", overflow="fold")
     table.add_column("output")
+    table.add_column("captions")
     table.add_column("trained on", overflow="fold", style="dim")
     table.add_column("cut-off", style="dim", no_wrap=True)
     for entry in entries:
         name = Text(shown(entry.spec), style="bold")
-        table.add_row(name, entry.output, Text(shown(entry.note)), _day(entry.cutoff))
+        captions = "yes" if entry.has_text_tower else ""
+        table.add_row(name, entry.output, captions, Text(shown(entry.note)), _day(entry.cutoff))
     Console().print(table)
 
 
@@ -154,11 +158,16 @@ def references(
 
 
 def _facts(spec: str, facts: TrainingFacts) -> Iterator[tuple[str, str]]:
+    from clipaudit.encoders.text_towers import has_text_tower
     from clipaudit.encoders.training_length import training_length
 
     yield "encoder", spec
     if "-quickgelu/" in spec:
         yield "note", "trained with QuickGELU; `--encoder` takes the weights by this name"
+    if has_text_tower(spec):
+        yield "captions", "embedded too, by its text tower"
+    else:
+        yield "captions", "not embedded: it has no text tower"
     yield "trained on", facts.about or "unknown: nothing is published under this name"
     if facts.n_pairs is not None:
         yield "size", f"{facts.n_pairs:,} pictures or pairs in the data set"

@@ -21,6 +21,7 @@ class EncoderEntry:
         spec: What `load_encoder` takes.
         scheme: The library that it comes from, such as `open_clip`.
         output: The output that it gives unless another is asked for.
+        has_text_tower: Whether it embeds captions too.
         note: What it was trained on, as far as its name tells; may be empty.
         cutoff: First day that is certainly not in that data; None where that is not known.
     """
@@ -28,6 +29,7 @@ class EncoderEntry:
     spec: str
     scheme: str
     output: Output
+    has_text_tower: bool
     note: str
     cutoff: date | None
 
@@ -74,4 +76,4 @@ def _published(scheme: str) -> Iterator[EncoderEntry]:
     for name, output in resolve_name(row.published)():
         spec = name if scheme == DEFAULT_SCHEME else f"{scheme}:{name}"
         facts = training_facts(spec)
-        yield EncoderEntry(spec, scheme, output, facts.about, facts.cutoff)
+        yield EncoderEntry(spec, scheme, output, bool(row.text), facts.about, facts.cutoff)

@@ -94,8 +94,8 @@ def find_prefix(names: Collection[str], wanted: set[str], path: Path) -> str | N
     if not full and any(sign in name for name in names for sign in _TRANSFORMERS):
         raise EncoderError(
             f"{path} holds a model of transformers, whose tensors have other names",
-            "Export it to ONNX and use onnx:FILE, or take the weights that are published for "
-            "open_clip or timm: `clipaudit encoders --search WORD`.",
+            "Use transformers:FOLDER for CLIP and SigLIP, with the folder that save_pretrained "
+            "wrote; export another to ONNX and use onnx:FILE.",
         )
     trained = {prefix for prefix in full if not any(word in prefix for word in _MOMENTUM)} or full
     if len(trained) > 1:

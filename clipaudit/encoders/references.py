@@ -173,31 +173,31 @@ def _beside(scheme: str, name: str) -> Iterator[Reference]:
 
 def _earlier(scheme: str, name: str) -> Iterator[Reference]:
     """Checkpoints of a lower number beside a file or folder, the earliest first."""
+    prefix, path = f"{scheme}:", Path(name).expanduser()
     if scheme == DEFAULT_SCHEME:
-        model, _, file = name.partition("/")
         if not is_file(name):
             return
-        prefix = f"{model}/"
+        model, _, file = name.partition("/")
+        prefix, path = f"{model}/", Path(file).expanduser()
     elif SCHEMES[scheme].weights or not SCHEMES[scheme].takes:
         return
-    else:
-        prefix, file = f"{scheme}:", name
-    path = Path(file).expanduser()
     match = _NUMBER.fullmatch(path.name)
-    if match is None or not path.parent.is_dir():
+    head, number, tail = match.groups() if match else ("", "", "")
+    parent = path.parent
+    if scheme == "shadow" and not head.startswith("epoch"):  # the last one has no number
+        head, number, tail = "epoch-", "", ""
+        parent = path.parent if path.name == "encoder" else path
+    elif match is None:
         return
-    head, number, tail = match.groups()
     siblings = {}
-    for other in path.parent.iterdir():
+    for other in parent.iterdir() if parent.is_dir() else ():
         of_other = _NUMBER.fullmatch(other.name)
-        if of_other and of_other.group(1, 3) == (head, tail) and int(of_other[2]) < int(number):
+        if of_other and of_other.group(1, 3) == (head, tail):
             siblings[int(of_other[2])] = other
     for earlier, other in sorted(siblings.items()):
-        yield Reference(
-            f"{prefix}{other}",
-            f"an earlier checkpoint of the same run ({earlier} before {int(number)})",
-            (_FEWER_TIMES,),
-        )
+        if not number or earlier < int(number):
+            why = f"an earlier checkpoint of the same run, {other.name}"
+            yield Reference(f"{prefix}{other}", why, (_FEWER_TIMES,))
 
 
 # --- the same architecture on another list -------------------------------------------------------

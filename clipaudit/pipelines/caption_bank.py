@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from clipaudit.features.observers import Observer
     from clipaudit.features.optional_store import OptionalStore
     from clipaudit.features.signals import Float32Array
-    from clipaudit.pictures.base import UInt8Array
+    from clipaudit.pictures.base import Frame, UInt8Array
     from clipaudit.pipelines.config import ScoreConfig
 
 MOST = 500
@@ -186,12 +186,12 @@ def _read(
 
 def _decode(
     entries: BankEntries, observers: Sequence[Observer], config: ScoreConfig
-) -> dict[str, dict[object, UInt8Array]]:
+) -> dict[str, dict[Frame, UInt8Array]]:
     """The pictures that can be decoded, in the frames of all observers."""
     if not entries.pictures:
         return {}
     wanted = Wanted(tuple(dict.fromkeys(observer.frame for observer in observers)))
-    decoded: dict[str, dict[object, UInt8Array]] = {}
+    decoded: dict[str, dict[Frame, UInt8Array]] = {}
     with DecoderPool(config.n_workers, config.limits) as pool:
         futures = {}
         for image_id, path in entries.pictures.items():
@@ -199,12 +199,12 @@ def _decode(
                 futures[image_id] = pool.submit(read_file(path, config.limits), wanted)
         for image_id, future in futures.items():
             with suppress(BadImage):
-                decoded[image_id] = {**future.result().images}
+                decoded[image_id] = future.result().images
     return decoded
 
 
 def _embed(
-    observer: Observer, pixels: dict[str, dict[object, UInt8Array]]
+    observer: Observer, pixels: dict[str, dict[Frame, UInt8Array]]
 ) -> dict[str, Float32Array]:
     """Embeddings by image, of those that can be compared."""
     found: dict[str, Float32Array] = {}

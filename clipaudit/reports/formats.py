@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from io import BytesIO
+from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from clipaudit.errors import UsageError
@@ -85,6 +85,8 @@ LOOKUP = {
 }
 """Formats of a `Lookup` by name."""
 
+_IN_A_NOTEBOOK = '<pre style="line-height: 1.3; overflow-x: auto">{code}</pre>'
+
 _BY_RESULT = {"Audit": AUDIT, "Evaluation": EVALUATION, "Lookup": LOOKUP}
 
 
@@ -127,6 +129,26 @@ def show(result: Result, style: str, console: Console) -> bool:
     if screen:
         _function(screen)(result, console)
     return bool(screen)
+
+
+def render_html(result: Result) -> str:
+    """A result as a notebook displays it: what a terminal shows, in colour."""
+    from rich.console import Console
+
+    console = Console(file=StringIO(), record=True, width=100, force_jupyter=False)
+    show(result, "table", console)
+    return console.export_html(inline_styles=True, code_format=_IN_A_NOTEBOOK)
+
+
+def save(result: Result, path: Path, *, force: bool = False) -> None:
+    """Write a result into a file, in the format that its ending names.
+
+    Raises:
+        UsageError: See `check_destination`.
+        FileError: The disk is full, or the system says no for another reason.
+    """
+    check_destination(path, _BY_RESULT[type(result).__name__], force=force)
+    write(result, path)
 
 
 def write(

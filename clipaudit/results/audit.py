@@ -15,6 +15,7 @@ from clipaudit.encoders.base import EncoderInfo
 from clipaudit.encoders.text import TextInfo
 from clipaudit.errors import extra_imports
 from clipaudit.results.evidence import AgainstControl, CalibrationFacts
+from clipaudit.results.showable import Showable
 from clipaudit.statistics.conformal import Levels, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -252,7 +253,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(Showable):
     """Everything that a run found; `len()`, iteration and indexing go over its rows.
 
     Attributes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from clipaudit.results.showable import Showable
 from clipaudit.seeding import stream
 from clipaudit.statistics.metrics import figures, roc
 
@@ -126,7 +127,7 @@ class SharedPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(Showable):
     """How well inferrers tell members from non-members of one set, and what else could.
 
     Attributes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from clipaudit.listings.matching import WAYS, Way
+from clipaudit.results.showable import Showable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +160,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(Showable):
     """Everything that a lookup found; `len()`, iteration and indexing go over its answers.
 
     Attributes:

@@ -1,28 +1,38 @@
 """`clipaudit score --captions`: an encoder that was trained on pictures with captions."""
 
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import clipaudit
-from clipaudit.errors import EncoderError, InferrerError
+from clipaudit.errors import EncoderError, InferrerError, InputError, UsageError
 from clipaudit.inferrers import reads_of
 from clipaudit.inferrers.base import Inferrer
 from clipaudit.inferrers.caption import CaptionLossRule
 from clipaudit.inferrers.library import save
 from clipaudit.inferrers.norm import NormRule
 from clipaudit.inferrers.threshold import MeanRule
+from clipaudit.pictures.reading import content_id
 from clipaudit.reports.audit.saved import read
 from clipaudit.reports.formats import render, write
 from clipaudit.seeding import stream
 from clipaudit.shadow.procedural import draw_picture
 from clipaudit.statistics.metrics import auc
+from tests.made import lists
 from tests.made.inferrers import toy_card
 from tests.made.text_towers import open_clip_folder
 
 N = 24
 SIDE = 32
+GROUPS = ("members", "nonmembers")
 WORDS = ("red", "blue", "green", "small", "large", "round", "flat", "cat", "dog", "tree", "house")
 
 
@@ -70,7 +80,7 @@ def made(tmp_path_factory):
     import open_clip
 
     folder = tmp_path_factory.mktemp("captioned")
-    pixels = {group: draw_group(folder / "set", group) for group in ("members", "nonmembers")}
+    pixels = {group: draw_group(folder / "set", group) for group in GROUPS}
     rows = ["file_name,text"]
     for group in pixels:
         rows += [f"{group}/{n:03}.png,{text}" for n, text in enumerate(captions_of(group))]
@@ -182,6 +192,24 @@ def test_a_reference_reads_the_captions_too(run, made):
     assert auc_of(audit, "loss-reference") > 0.8
 
 
+def test_captions_of_the_list_that_pictures_are_found_in_are_read(run, made, tmp_path):
+    files = {group: sorted((made[0] / "set" / group).glob("*.png")) for group in GROUPS}
+    columns = {
+        "sha256": [content_id(file.read_bytes()) for group in GROUPS for file in files[group]],
+        "text": [text for group in GROUPS for text in captions_of(group)],
+    }
+    for column in columns.values():
+        column.pop()
+    listing = lists.write(tmp_path / "list.parquet", columns)
+    by_table = scores_by(run("loss"), "loss")
+    audit = run("loss", captions=f"lookup:{listing}")
+    assert scores_by(audit, "loss") == {path: by_table[path] for path in [*by_table][:-1]}
+    facts = audit.run.captions
+    assert facts.source == "the list list.parquet"
+    assert facts.notes == ("list.parquet: 1 picture not found",)
+    assert (facts.n_with, facts.n_without) == (2 * N - 1, 1)
+
+
 def test_no_word_of_a_caption_is_in_the_store_or_in_a_result(run, tmp_path):
     audit = run("loss")
     write(audit, tmp_path / "out.json")
@@ -199,3 +227,98 @@ def test_captions_for_an_encoder_without_a_text_tower_are_refused(run, known_tru
 def test_an_inferrer_that_reads_captions_needs_some(run):
     with pytest.raises(InferrerError, match="reads captions, and there are none"):
         run("loss", captions="none")
+
+
+def test_a_calibration_is_for_one_bank(run, made, tmp_path):
+    folder, spec, _ = made
+    options = {
+        "encoder": spec,
+        "inferrers": [folder / "loss"],
+        "captions": str(folder / "captions.csv"),
+        "workers": 0,
+        "device": "cpu",
+        "backend": "torch",
+    }
+    calibrated = clipaudit.calibrate([folder / "set" / "nonmembers"], **options)
+    made_by = calibrated.calibrations[0].calibration.scored_by
+    assert (made_by.n_views, made_by.recipe) == (0, "none")
+    members = [folder / "set" / "members"]
+    audit = run("loss", paths=members)
+    assert audit.calibrations
+    assert all(row.finding("loss").p_value is not None for row in audit)
+    words = tmp_path / "bank.txt"
+    words.write_text("a red ball\na blue hat\n")
+    other = run("loss", paths=members, bank=str(words))
+    assert not other.calibrations
+    assert "the bank of captions" in other.calibration_notes[0]
+    assert other.run.captions.bank.n_captions == 2
+
+
+def test_the_control_is_held_against_the_same_bank(run, made, tmp_path):
+    folder = made[0]
+    paths = {"paths": [folder / "set" / "members"], "control": [folder / "set" / "nonmembers"]}
+    audit = run("loss", **paths)
+    result = audit.comparison.by_inferrer[0]
+    assert result.unpaired.effect.value > 0.9
+    few = tmp_path / "few.csv"
+    few.write_text(f"file_name,text\n{folder}/set/members/000.png,a red cat\n")
+    with pytest.raises(InputError, match="no picture of the control has a score by loss"):
+        run("loss", **paths, captions=str(few))
+
+
+def test_a_bank_of_pictures_with_captions_works_in_both_directions(run, made):
+    folder = made[0]
+    bank = folder / "bank"
+    if not bank.exists():
+        draw_group(folder, "bank")
+        rows = [f"{n:03}.png,{text}" for n, text in enumerate(captions_of("bank"))]
+        (bank / "metadata.csv").write_text("\n".join(["file_name,text", *rows]))
+    audit = run("loss", bank=str(bank))
+    facts = audit.run.captions.bank
+    assert (facts.n_pictures, facts.n_captions) == (N, len(set(captions_of("bank"))))
+    assert auc_of(audit, "loss") > 0.9
+
+
+def test_evaluate_counts_pictures_with_captions_alone_where_they_are_read(made, tmp_path):
+    folder, spec, _ = made
+    lines = (folder / "captions.csv").read_text().splitlines()
+    few = tmp_path / "few.csv"
+    rows = [f"{folder}/set/{line}" for line in [*lines[1:13], *lines[-12:]]]
+    few.write_text("\n".join([lines[0], *rows]))
+    evaluation = clipaudit.evaluate(
+        folder / "set",
+        encoder=spec,
+        inferrers=[folder / "loss", folder / "length"],
+        captions=str(few),
+        workers=0,
+        device="cpu",
+        backend="torch",
+        blind=False,
+    )
+    by_name = {method.inferrer.name: method.figures for method in evaluation.methods}
+    assert by_name["loss"].auc.n == 24
+    assert by_name["length"].auc.n == 2 * N
+    assert by_name["loss"].auc.value > 0.9
+    assert evaluation.similarity is None
+    for style in ("table", "json"):
+        assert render(evaluation, style)
+
+
+def test_the_installed_command_says_what_it_read(made, tmp_path):
+    folder, spec, _ = made
+    clipaudit_command = Path(sys.executable).parent / "clipaudit"
+    command = [clipaudit_command, "score", folder / "set", "--encoder", spec, "--device", "cpu"]
+    command += ["--backend", "torch", "--captions", folder / "captions.csv", "--workers", "0"]
+    command += ["--inferrer", folder / "loss", "-f", "csv", "-o", tmp_path / "out.json"]
+    done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert len(rows) == 2 * N
+    assert {row["n_views"] for row in rows} == {"0"}
+    run = json.loads((tmp_path / "out.json").read_text())["run"]
+    assert run["captions"]["n_with"] == 2 * N
+
+
+def test_a_recipe_that_is_not_known_is_refused_and_the_nearest_is_offered(run):
+    with pytest.raises(UsageError, match="--recipe clip@2 is not known") as refusal:
+        run("mean", recipe="clip@2")
+    assert "clip@1" in refusal.value.hint

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from clipaudit.encoders.base import EncoderOptions
+from clipaudit.encoders.spec import load_encoder
 from clipaudit.encoders.text_towers import load_text_tower
 from tests.integration.test_hub import NO_SOCKETS, run
 from tests.made.encoders import seeded, untouched
@@ -19,34 +21,32 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="as tests of the
 
 TEXTS = ["a photo of a cat", "A CAT & a dog, café", "word " * 200]
 
-LOAD_TEXT = """
+LOAD = """
 import json, sys
 from clipaudit.encoders.base import EncoderOptions
-from clipaudit.encoders.text_towers import load_text_tower
-from clipaudit.errors import EncoderError
-try:
-    tower = load_text_tower(sys.argv[1], EncoderOptions(offline=OFFLINE))
-    found = tower.embed_texts(json.loads(sys.argv[2]))
-    info = tower.info
-    said = {"fingerprint": info.fingerprint, "loss": info.loss, "scale": info.scale,
-            "context": info.context_length, "vectors": found.vectors.tolist(),
-            "is_cut": found.is_cut.tolist()}
-except EncoderError as error:
-    said = {"error": str(error), "hint": error.hint}
-IMAGE
-print(json.dumps(said))
-"""
-
-LOAD_IMAGE = """
 from clipaudit.encoders.spec import load_encoder
+from clipaudit.encoders.text_towers import load_text_tower
 options = EncoderOptions(offline=OFFLINE, backend="torch")
-said["image_dim"] = load_encoder(sys.argv[1], options).info.dim
+tower = load_text_tower(sys.argv[1], options)
+found = tower.embed_texts(json.loads(sys.argv[2]))
+print(json.dumps({"text": tower.info.fingerprint, "vectors": found.vectors.tolist(),
+                  "image": load_encoder(sys.argv[1], options).info.fingerprint}))
 """
 
 
 @pytest.fixture
-def hub():
+def hub(tmp_path, monkeypatch):
+    """A hub that this process knows alone."""
+    from huggingface_hub import constants
+
     with serve() as made:
+        env = made.env(tmp_path / "home")
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(constants, "ENDPOINT", made.url)
+        address = f"{made.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
         yield made
 
 
@@ -54,14 +54,18 @@ def publish(hub, name, folder):
     hub.repositories[name] = {path.name: path for path in Path(folder).iterdir()}
 
 
-def load(spec, env):
-    program = LOAD_TEXT.replace("IMAGE", "")
-    return run(program, spec, json.dumps(TEXTS), env=env, timeout=240)
-
-
-def load_without_sockets(spec, env):
-    program = NO_SOCKETS + LOAD_TEXT.replace("IMAGE", "")
-    return run(program, spec, json.dumps(TEXTS), env=env, offline=True, timeout=240)
+def check_that_it_comes_once(spec, hub, home, expected):
+    """Load both halves from the hub, and then in another process without a socket."""
+    options = EncoderOptions(backend="torch")
+    tower = load_text_tower(spec, options)
+    found = tower.embed_texts(TEXTS)
+    assert found.is_cut.tolist() == [False, False, True]
+    np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
+    image = load_encoder(spec, options).info.fingerprint
+    program = NO_SOCKETS + LOAD
+    again = run(program, spec, json.dumps(TEXTS), env=hub.env(home), offline=True, timeout=240)
+    assert (again["text"], again["image"]) == (tower.info.fingerprint, image)
+    np.testing.assert_allclose(again["vectors"], found.vectors, atol=1e-6)
 
 
 def test_the_default_encoder_embeds_captions_as_open_clip_does_at_its_true_size():
@@ -85,11 +89,7 @@ def test_the_default_encoder_embeds_captions_as_open_clip_does_at_its_true_size(
 def test_a_text_tower_and_a_tokenizer_of_transformers_come_from_the_hub_once(hub, tmp_path):
     pytest.importorskip("transformers")
     expected = publish_roberta_pair(hub, tmp_path)
-    env = hub.env(tmp_path / "home")
-    found = load("hf-hub:someone/pair", env)
-    assert found["is_cut"] == [False, False, True]
-    assert load_without_sockets("hf-hub:someone/pair", env) == found
-    np.testing.assert_allclose(found["vectors"], expected, atol=1e-5)
+    check_that_it_comes_once("hf-hub:someone/pair", hub, tmp_path / "home", expected)
 
 
 def publish_roberta_pair(hub, scratch):
@@ -147,16 +147,6 @@ def test_a_model_of_transformers_comes_from_the_hub_once(hub, tmp_path):
 
     made = transformers_folder(tmp_path / "clip", untouched)
     publish(hub, "someone/clip", tmp_path / "clip")
-    env = hub.env(tmp_path / "home")
-    found = load("transformers:someone/clip", env)
     with torch.no_grad():
-        np.testing.assert_allclose(found["vectors"], made.encode_text(TEXTS), atol=1e-5)
-    again = run(
-        NO_SOCKETS + LOAD_TEXT.replace("IMAGE", LOAD_IMAGE),
-        "transformers:someone/clip",
-        json.dumps(TEXTS),
-        env=env,
-        offline=True,
-        timeout=240,
-    )
-    assert again == {**found, "image_dim": 16}
+        expected = made.encode_text(TEXTS).numpy()
+    check_that_it_comes_once("transformers:someone/clip", hub, tmp_path / "home", expected)

@@ -151,7 +151,7 @@ def transformers_folder(folder: Path, touch: Touch, kind: str = "clip") -> MadeP
             model.logit_bias.fill_(-10.0)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    said = {"size": {"height": SIDE, "width": SIDE}, "image_mean": INPUT.mean}
+    said: dict[str, object] = {"size": {"height": SIDE, "width": SIDE}, "image_mean": INPUT.mean}
     said |= {"image_std": INPUT.std, "resample": 3, "do_rescale": True, "do_normalize": True}
     (folder / "preprocessor_config.json").write_text(json.dumps(said))
 

@@ -102,5 +102,65 @@ def test_errors_can_be_caught_by_the_name_at_the_top():
     )
 
 
+def test_what_can_be_expected_needs_no_pictures():
+    assert clipaudit.expect("ViT-B-32/openai", 300).needed == 10_305
+
+
 def test_the_names_are_listed():
     assert set(clipaudit.__all__) <= set(dir(clipaudit))
+
+
+TWINS = {
+    "score": "score",
+    "calibrate": "calibrate",
+    "evaluate": "evaluate",
+    "lookup": "lookup",
+    "build-eval": "build_eval",
+    "train": "train",
+    "report": "read",
+    "encoders": "list_encoders",
+    "inferrers": "list_inferrers",
+    "doctor": "doctor",
+}
+
+
+def test_every_command_that_gives_a_result_has_a_twin():
+    from clipaudit.cli.app import COMMANDS
+
+    without = {"demo", "lab", "cache", "calibrations"}  # what they give is on the screen or on disk
+    assert TWINS.keys() == COMMANDS.keys() - without
+    for command, function in TWINS.items():
+        assert f"clipaudit {command}" in getattr(clipaudit, function).__doc__ or (
+            command == function
+        )
+
+
+def test_types_of_results_are_named_at_the_top():
+    from clipaudit.evaluation_sets.request import BuildConfig
+    from clipaudit.results.audit import Audit
+
+    assert clipaudit.Audit is Audit
+    assert clipaudit.BuildConfig is BuildConfig
+    for name in ("Calibration", "Evaluation", "Lookup", "Calibrated", "TrainConfig"):
+        assert isinstance(getattr(clipaudit, name), type)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_bar_is_drawn_where_somebody_looks(monkeypatch, is_terminal):
+    from io import StringIO
+
+    from clipaudit.pipelines.score import Progress
+
+    stream = StringIO()
+    stream.isatty = lambda: is_terminal  # type: ignore[method-assign]  # a terminal of the test
+    monkeypatch.setattr(sys, "stderr", stream)
+    advance = ScoringCall().progress
+    for done, total in ((1, None), (2, 4), (4, 4), (1, 2)):
+        advance(Progress(done, total, 0, 0))
+    assert ("4/4" in stream.getvalue()) == is_terminal
+    assert "scoring" in stream.getvalue() or not is_terminal
+
+
+def test_encoders_and_inferrers_are_listed():
+    assert "ViT-B-32/openai" in {entry.spec for entry in clipaudit.list_encoders("ViT-B-32/op")}
+    assert "cifar10-v" in {card.name for card in clipaudit.list_inferrers()}

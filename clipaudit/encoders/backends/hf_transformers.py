@@ -18,7 +18,7 @@ from clipaudit.encoders.base import LARGEST_PX, Encoder, EncoderOptions, InputSp
 from clipaudit.encoders.loaded_text import LONGEST_CONTEXT, PairHead, TextModule, Tokenizer
 from clipaudit.encoders.loaded_text import ready as ready_text
 from clipaudit.encoders.model_files import read_description
-from clipaudit.encoders.third_party import first_line, quiet
+from clipaudit.encoders.third_party import one_line, quiet
 from clipaudit.encoders.towers import Tower, no_trunk, ready, refuse_overrides
 from clipaudit.errors import EncoderError
 
@@ -37,7 +37,7 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _SPLIT = "model.safetensors.index.json"
 _HEAD = ("logit_scale", "logit_bias")
 _BY_PATH = "pass a folder with all of its files as transformers:FOLDER"
-_RESAMPLING: dict[object, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+_RESAMPLING: dict[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, which the library writes."""
 
 
@@ -96,8 +96,8 @@ def load_text(name: str, options: EncoderOptions) -> TextTower:
     """
     files = _find(name, options)
     context_length = _number(files, "text_config", "max_position_embeddings", LONGEST_CONTEXT)
-    tokenizer = _tokenizer(files, context_length, options)
     module = _TextHalf(_build(files, "text_config", "embedding"))
+    tokenizer = _tokenizer(files, context_length, options)
     tensors = _fill(module.model, files, "text_model.", "text_projection.")
     if "logit_scale" not in tensors:
         raise EncoderError(
@@ -205,17 +205,18 @@ def _build(files: _Files, part: str, output: Output) -> Any:
     }
     if part == "vision_config":
         _number(files, part, "image_size", LARGEST_PX)
-    configs = {"clip": transformers.CLIPConfig, "siglip": transformers.SiglipConfig}
+    config_class = {"clip": "CLIPConfig", "siglip": "SiglipConfig"}[files.kind]
     try:
         with quiet():
-            config = getattr(configs[files.kind].from_dict(_plain(files.config)), part)
+            whole = getattr(transformers, config_class).from_dict(_plain(files.config))
+            config = getattr(whole, part)
             if files.kind == "clip":
                 config.projection_dim = files.config.get("projection_dim", config.projection_dim)
             model = getattr(transformers, names[files.kind, part, output])(config)
             return model.float()
     except Exception as error:
         raise EncoderError(
-            f"transformers cannot build the model of {files.folder / _CONFIG}: {first_line(error)}",
+            f"transformers cannot build the model of {files.folder / _CONFIG}: {one_line(error)}",
             "Check it, or update the library: pip install -U transformers.",
         ) from error
 
@@ -288,8 +289,8 @@ def _input(files: _Files, options: EncoderOptions) -> InputSpec:
     size = _number(files, "vision_config", "image_size", LARGEST_PX)
     does_crop = document.get("do_center_crop", "crop_size" in document)
     given = document.get("crop_size" if does_crop else "size", size)
-    sides = set(given.values()) if isinstance(given, dict) else {given}
-    if sides != {size}:
+    sides = [*given.values()] if isinstance(given, dict) else [given]
+    if any(side != size for side in sides):
         raise EncoderError(
             f"{path} prepares pictures of {given!r:.80}, and the model takes {size} × {size}",
             "Take the one that the model was saved with.",
@@ -302,11 +303,12 @@ def _input(files: _Files, options: EncoderOptions) -> InputSpec:
     is_plain = document.get("do_normalize", True) is False
     mean, std = ([0, 0, 0], [1, 1, 1]) if is_plain else _mean_and_std(document, path)
     resample = document.get("resample", 3)  # the library's own, for both kinds
+    by_number = _RESAMPLING.get(resample) if isinstance(resample, int) else None
     return InputSpec(
         size_px=size,
         mean=sidecar.three_numbers(mean, "image_mean", path),
         std=sidecar.three_numbers(std, "image_std", path),
-        interpolation=_RESAMPLING.get(resample) or sidecar.interpolation(resample, str(path)),
+        interpolation=by_number or sidecar.interpolation(resample, str(path)),
     )
 
 

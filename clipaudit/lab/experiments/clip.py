@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from clipaudit.blind.baseline import MIN_OF_EACH
 from clipaudit.blind.captions import caption_baseline
 from clipaudit.features.views import CLIP
 from clipaudit.inferrers import RULES, find_rule, forms
@@ -127,7 +128,9 @@ class Clip(ExperimentKind):
             yield judge_scores(
                 cell, output, PAPERS_VIEWS, on_target.astype(float), truth(target), threshold
             )
-            yield judge_scores(cell, output, BLIND, _scores_of_captions(target), truth(target), 0.5)
+            if target.n_members >= MIN_OF_EACH:
+                scores = _scores_of_captions(target)
+                yield judge_scores(cell, output, BLIND, scores, truth(target), 0.5)
 
 
 def _scores_of_captions(unit: Unit) -> Scores:

@@ -66,7 +66,11 @@ COLUMNS = (
     "control_effect_high",
     "control_n_suspects",
     "control_n_control",
+    "control_grade",
     "control_sentence",
+    "captions",
+    "bank",
+    "bank_sha256",
 )
 """In this order; what there is nothing of is empty."""
 
@@ -124,7 +128,8 @@ def _evidence(audit: Audit, inferrer: str) -> dict[str, Any]:
                 "control_effect_high": test.effect and test.effect.high,
                 "control_n_suspects": test.n_suspects,
                 "control_n_control": test.n_control,
-                "control_sentence": result.sentence,
+                "control_grade": audit.comparison.grade,
+                "control_sentence": audit.comparison.sentence,
             }
     return cells
 
@@ -143,6 +148,9 @@ def _facts(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "started_at": run.started_at,
         "interrupted": str(run.interrupted).lower(),
+        "captions": run.captions and run.captions.source,
+        "bank": run.captions and run.captions.bank.origin,
+        "bank_sha256": run.captions and run.captions.bank.sha256,
         "versions": "; ".join(f"{name} {version}" for name, version in run.versions.items()),
         "command": run.command,
     }

@@ -30,6 +30,11 @@ def test_sidecars_are_taken_where_there_is_no_metadata(tmp_path):
     picture = put(tmp_path / "a.jpg")
     put(tmp_path / "metadata.csv", "file_name,label\na.jpg,3\n")  # labels, and no captions
     assert open_captions("auto", [tmp_path]) is None
+    put(tmp_path / "captions.csv", "file_name,text\na.jpg,a cat\n")
+    source = open_captions("auto", [tmp_path])
+    assert source is not None
+    assert source.facts.source == "captions.csv"
+    (tmp_path / "captions.csv").unlink()
     put(tmp_path / "a.txt", "a cat")
     for paths in ([tmp_path], [picture]):
         source = open_captions("auto", paths)
@@ -47,7 +52,7 @@ def test_a_link_or_a_broken_file_that_nobody_named_is_not_read(tmp_path):
 
 
 def test_folders_without_anything_and_paths_of_nothing_have_no_captions(tmp_path):
-    assert open_captions("auto", [tmp_path, tmp_path / "gone", b"\xff", "nul\0"]) is None
+    assert open_captions("auto", [tmp_path, tmp_path / "gone", b"\xff", "nul\0/a.jpg"]) is None
     assert open_captions("none", [tmp_path]) is None
 
 

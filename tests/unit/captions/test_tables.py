@@ -217,9 +217,9 @@ def test_fifty_megabytes_are_read_in_seconds(folder):
         out.writelines(f'{n:09}.jpg,"{filler}{n}"\n' for n in range(180_000))
         out.write("a.jpg,a cat\n")
     assert file.stat().st_size > 50_000_000
-    started = time.monotonic()
+    started = time.process_time()
     assert captions(file, folder) == {"a.jpg": ("a cat",)}
-    assert time.monotonic() - started < 60
+    assert time.process_time() - started < 60
 
 
 @pytest.mark.parametrize(

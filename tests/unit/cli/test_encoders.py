@@ -9,11 +9,14 @@ def test_a_pipe_gets_a_line_an_encoder(command, arguments):
     code, out, err = command("encoders", *arguments)
     assert (code, err) == (0, "")
     lines = [line.split("\t") for line in out.splitlines()]
-    assert {len(line) for line in lines} == {4}
+    assert {len(line) for line in lines} == {5}
     specs = [line[0] for line in lines]
     cutoffs = {line[0]: line[3] for line in lines}
     assert cutoffs["ViT-B-32/openai"] == "2021-02-01"
     assert cutoffs["ViT-B-16-SigLIP/webli"] == ""
+    captions = {line[0]: line[4] for line in lines}
+    assert captions["ViT-B-32/openai"] == "captions"
+    assert captions["torchvision:resnet50/IMAGENET1K_V2"] == ""
     assert "ViT-B-32/openai" in specs
     assert len(set(specs)) == len(specs) > 1000
 
@@ -55,6 +58,7 @@ def test_show_says_what_is_published_and_how_to_use_it(command):
     assert (code, err) == (0, "")
     found = facts(out)
     assert found["encoder"] == ["ViT-B-32/commonpool_s_s13m_b4k"]
+    assert found["captions"] == ["embedded too, by its text tower"]
     assert "datacomp_pools, small/*.parquet" in found["members"][0]
     assert "medium/*.parquet" in found["non-members"][0]
     assert found["cut-off"][0].startswith("2023-05-01: ")
@@ -78,6 +82,11 @@ def test_show_says_where_nothing_is_known(command, tmp_path):
     assert found["members"] == ["no list is published"]
     assert found["cut-off"][0].startswith("unknown: ")
     assert "try" not in found
+
+
+def test_show_says_where_an_encoder_reads_no_captions(command):
+    found = facts(command("encoders", "show", "torchvision:resnet50/IMAGENET1K_V2")[1])
+    assert found["captions"] == ["not embedded: it has no text tower"]
 
 
 def test_show_takes_a_slip_for_one(command):

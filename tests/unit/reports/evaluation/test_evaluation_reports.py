@@ -20,6 +20,7 @@ from clipaudit.reports.tables import plain_text
 from clipaudit.results.evaluation import SharedPicture
 from tests.made.audits import INFERRERS
 from tests.made.evaluations import blind_report, evaluation
+from tests.made.present import present
 from tests.made.schemas import strict
 
 
@@ -193,5 +194,6 @@ def test_the_roc_figure_has_a_log_axis_a_line_an_inferrer_and_intervals():
     assert list(np.asarray(lines[curves[0]].get_ydata())) == list(one.methods[0].curve.tpr)
     assert len(ax.containers) == 2 * len(INFERRERS)  # at 1 % and at 0.1 %
     assert "proves nothing" not in ax.get_title()
-    (ax,) = evaluation_figures.histogram(EVALUATIONS["confounded"]).axes
+    confounded = EVALUATIONS["confounded"]
+    (ax,) = evaluation_figures.histogram(confounded, present(confounded.similarity)).axes
     assert "prove nothing" in ax.get_title()
