@@ -39,6 +39,7 @@ from clipaudit.results.evaluation import Evaluation
 from clipaudit.results.lookup import Lookup
 from clipaudit.shadow.config import PretrainConfig
 from clipaudit.statistics.calibration import Calibration
+from clipaudit.verdicts.series import By
 
 if TYPE_CHECKING:
     from clipaudit.encoders.catalog import EncoderEntry
@@ -232,6 +233,10 @@ class ScoreCall(ScoringCall):
         fnr: Share of the members that it may call non-members.
         fdr: Share of non-members, on average, among the pictures that are picked out of all.
         alpha: Level of the test against the control.
+        n_seeds: Seeds, from `seed` on, whose scores are averaged for that test; each takes as long
+            as the whole run.
+        series: How pictures are known to be of one series, which count together in that test:
+            `likeness`, `folder` or `none`.
     """
 
     paths: Paths = field(kw_only=False)
@@ -242,6 +247,8 @@ class ScoreCall(ScoringCall):
     fnr: float = _JUDGING.fnr
     fdr: float = _JUDGING.fdr
     alpha: float = _JUDGING.alpha
+    n_seeds: int = _JUDGING.n_seeds
+    series: By = _JUDGING.series
 
 
 @called_with(ScoreCall)
@@ -264,6 +271,8 @@ def score(call: ScoreCall, command: str) -> Audit:
         control=_several(call.control),
         allow_overlap=call.allow_overlap,
         alpha=call.alpha,
+        n_seeds=call.n_seeds,
+        series=call.series,
     )
     return audit(_several(call.paths), call.config(command), how, call.progress)
 

@@ -67,6 +67,7 @@ EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "pandas": ("pandas",),
     "train": ("matplotlib",),
+    "transformers": ("sentencepiece", "transformers"),
 }
 """Extras of the package, and the modules that each brings."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from clipaudit.blind.baseline import MIN_OF_EACH, BlindCheck, blind_baseline
 from clipaudit.blind.cross_validation import groups_of_each, numbered
 from clipaudit.pictures.image_statistics import STATISTICS
 from clipaudit.seeding import stream
+from clipaudit.statistics.metrics import BoolArray, FloatArray
+from clipaudit.text.numbers import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     from clipaudit.blind.baseline import BlindReport
     from clipaudit.pictures.image_statistics import Statistic
     from clipaudit.pictures.preparing import Appearance
-    from clipaudit.statistics.metrics import BoolArray, FloatArray
 
 MOST_OF_EACH = 1_000
 """Pictures that are looked at on each side; of more, those whose SHA-256 comes first, which is as
@@ -35,6 +37,20 @@ _FACTS = (
 _LEVEL = 0.025
 """As often as the interval of an AUC lies above one half by chance."""
 _N_PERMUTATIONS = 9_999
+_MOST_CELLS = 4_000_000
+"""Numbers that are dealt at once."""
+
+_KINDS: dict[str, tuple[str, Callable[[FloatArray], BoolArray]]] = {
+    "border_sd": ("have a plain margin", lambda levels: levels <= math.log2(1 + 3)),
+    "grey_share": ("are grey", lambda share: share >= 0.999),
+    "is_jpeg": ("are JPEGs", lambda flag: flag > 0.5),
+    "is_png": ("are PNGs", lambda flag: flag > 0.5),
+    "is_webp": ("are WebPs", lambda flag: flag > 0.5),
+    "is_progressive": ("are progressive or interlaced", lambda flag: flag > 0.5),
+    "has_exif": ("have EXIF data", lambda flag: flag > 0.5),
+    "has_profile": ("have a colour profile", lambda flag: flag > 0.5),
+}
+"""Kinds of picture of which a set may hold a few: a statistic → words, and whether it is one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,12 +159,16 @@ def blind_check(
         return BlindCheck("too few", trial.reason)
     if trial.report is None:
         return _check_facts(trial, appearances, seed)
+    if not trial.report.is_confounded:
+        shares = _check_shares(trial, appearances, seed)
+        if shares:
+            return shares
     return check_of(trial.report)
 
 
 def _check_facts(trial: BlindTrial, appearances: Mapping[str, Appearance], seed: int) -> BlindCheck:
     facts = [number for number, known in enumerate(STATISTICS) if known.name in _FACTS]
-    values = np.stack([appearances[image_id].statistics[facts] for image_id in trial.image_ids])
+    values = _statistics(trial, appearances)[:, facts]
     statistics = [STATISTICS[number] for number in facts]
     return check_few(trial, values, statistics, "format, size, metadata and margins", seed)
 
@@ -168,20 +188,65 @@ def check_few(
     from scipy.stats import rankdata
 
     n_first, n = int(trial.is_first.sum()), len(trial.image_ids)
-    order = np.array(sorted(range(n), key=lambda i: trial.image_ids[i]))
-    ranks = rankdata(values[order], axis=0)
-    spread = ranks.std(axis=0)
-    ranks = (ranks - ranks.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    generator = stream(seed, "", "blind check: permutations")
-    dealt = generator.permuted(np.tile(trial.is_first[order], (_N_PERMUTATIONS, 1)), axis=1)
-    found = np.abs(trial.is_first[order] @ ranks)
-    chance = np.abs(dealt @ ranks).max(axis=1)
-    p = (1 + int((chance >= found.max() - 1e-9).sum())) / (1 + _N_PERMUTATIONS)
+    most, p = _largest_difference(rankdata(values, axis=0), trial, seed)
     sizes = f"n = {n_first:,} and {n - n_first:,}, too few for more"
     if p > _LEVEL:
         return BlindCheck("alike", f"of {of} alone, p = {p:.3f}, {sizes}")
-    words = statistics[int(found.argmax())].words
-    return BlindCheck("different", f"p = {p:.4f}, most of all by {words}, {sizes}")
+    return BlindCheck("different", f"p = {p:.4f}, most of all by {statistics[most].words}, {sizes}")
+
+
+def _check_shares(
+    trial: BlindTrial, appearances: Mapping[str, Appearance], seed: int
+) -> BlindCheck | None:
+    """A difference in how many pictures are of some kind; None where there is none.
+
+    Classifiers rank all pictures, and hardly see what is true of a few of one set alone: a margin
+    around 10 of 100 pictures, against 100 without, they found in none of 12 trials, and this test
+    in each of 100; around 10 of 50 in each of 100 too, around 6 of 30 in 46.
+    """
+    statistics = _statistics(trial, appearances)
+    names = [known.name for known in STATISTICS]
+    is_of_kind = np.stack(
+        [is_so(statistics[:, names.index(name)]) for name, (_, is_so) in _KINDS.items()], axis=1
+    )
+    most, p = _largest_difference(is_of_kind.astype(np.float64), trial, seed)
+    if p > _LEVEL:
+        return None
+    shares = [is_of_kind[side, most].mean() for side in (trial.is_first, ~trial.is_first)]
+    n_first, words = int(trial.is_first.sum()), [*_KINDS.values()][most][0]
+    return BlindCheck(
+        "different",
+        f"{percent(shares[0])} and {percent(shares[1])} of them {words}, p = {p:.4f}, "
+        f"n = {n_first:,} and {len(trial.image_ids) - n_first:,}",
+    )
+
+
+def _statistics(trial: BlindTrial, appearances: Mapping[str, Appearance]) -> FloatArray:
+    return np.stack([appearances[image_id].statistics for image_id in trial.image_ids])
+
+
+def _largest_difference(columns: FloatArray, trial: BlindTrial, seed: int) -> tuple[int, float]:
+    """The column whose mean differs most between the two sets, and how often chance does as much.
+
+    Args:
+        columns: Shape (n, n_columns); one of equal numbers never differs.
+        trial: The two sets.
+        seed: Seed of the permutations.
+    """
+    order = np.array(sorted(range(len(columns)), key=lambda i: trial.image_ids[i]))
+    columns = columns[order]
+    spread = columns.std(axis=0)
+    columns = (columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    is_first = trial.is_first[order]
+    generator = stream(seed, "", "blind check: permutations")
+    found = np.abs(is_first @ columns)
+    n_hits, n_left = 0, _N_PERMUTATIONS
+    while n_left:
+        n_now = min(n_left, max(1, _MOST_CELLS // len(columns)))
+        dealt = generator.permuted(np.tile(is_first, (n_now, 1)), axis=1)
+        n_hits += int((np.abs(dealt @ columns).max(axis=1) >= found.max() - 1e-9).sum())
+        n_left -= n_now
+    return int(found.argmax()), (1 + n_hits) / (1 + _N_PERMUTATIONS)
 
 
 def check_of(report: BlindReport) -> BlindCheck:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from clipaudit.cli.delivery import deliver
 from clipaudit.cli.words import command_line
 from clipaudit.errors import InputError, UsageError
 from clipaudit.listings.columns import parse_columns
+from clipaudit.pictures.base import Limits
 from clipaudit.pipelines.lookup import LookupConfig
 from clipaudit.pipelines.lookup import lookup as run
 from clipaudit.reports import formats as reports
@@ -66,6 +68,15 @@ def lookup(
     include_hidden: Annotated[
         bool, typer.Option("--include-hidden", help="Hidden files and folders too.")
     ] = DEFAULT.include_hidden,
+    max_megapixels: Annotated[
+        float,
+        typer.Option(
+            min=0.001,
+            max=100_000,
+            help="Larger pictures, and files of more than four bytes for each of so many pixels "
+            "(no less than 100 MB), are looked up by their hashes alone, and not decoded.",
+        ),
+    ] = round(DEFAULT.limits.max_pixels / 1e6, 1),
     metadata: Annotated[
         list[Path],
         typer.Option(
@@ -136,6 +147,7 @@ def lookup(
         phash_bits=phash_bits,
         memory_mb=memory,
         include_hidden=include_hidden,
+        limits=_limits(max_megapixels),
         command=command_line(ctx),
     )
     if not (paths or config.urls or config.domains):
@@ -154,6 +166,18 @@ def lookup(
             f"nothing that was asked for could be compared: {counts}",
             "The result says of each why. Name other pictures or addresses.",
         )
+
+
+def _limits(max_megapixels: float) -> Limits:
+    """The default, to the pixel, where the option was left at what the help shows for it."""
+    if max_megapixels == round(DEFAULT.limits.max_pixels / 1e6, 1):
+        return DEFAULT.limits
+    if not math.isfinite(max_megapixels):
+        raise UsageError(
+            f"--max-megapixels must be a number, got {max_megapixels:g}",
+            "Pass millions of pixels, such as --max-megapixels 400.",
+        )
+    return Limits(max_pixels=int(max_megapixels * 1e6))
 
 
 def _addresses(path: Path) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
 from clipaudit.pipelines.score import StoppedError
 from clipaudit.reports import formats as reports
 from clipaudit.text.escaping import shown
+from clipaudit.verdicts.series import By
 
 if TYPE_CHECKING:
     from clipaudit.results.audit import Audit
@@ -107,6 +108,22 @@ def score(
         float,
         typer.Option(help="Level of the test against the control.", rich_help_panel=_VERDICTS),
     ] = JUDGING.alpha,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            help="Seeds, from --seed on, whose scores are averaged for the test against the "
+            "control; each takes as long as the whole run.",
+            rich_help_panel=_VERDICTS,
+        ),
+    ] = JUDGING.n_seeds,
+    series: Annotated[
+        By,
+        typer.Option(
+            help="How pictures are known to be of one series, which count together in that test: "
+            "they look alike, they are in one folder, or none are.",
+            rich_help_panel=_VERDICTS,
+        ),
+    ] = JUDGING.series,
     style: Annotated[
         Style,
         typer.Option("--format", "-f", help="What is printed.", rich_help_panel=options.RESULT),
@@ -141,6 +158,8 @@ def score(
         control=tuple(control or ()),
         allow_overlap=allow_overlap,
         alpha=alpha,
+        n_seeds=seeds,
+        series=series,
     )
     options.refuse_addresses([*(paths or ()), *(control or ())])
     named = _named(paths or [], from_file)

@@ -7,6 +7,7 @@ The library downloads by itself, so it is only ever given folders: what they lac
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,7 @@ from clipaudit.encoders import hub
 from clipaudit.encoders.base import EncoderOptions
 from clipaudit.encoders.model_files import read_description
 from clipaudit.encoders.third_party import first_line, quiet
-from clipaudit.errors import EncoderError
-
-INSTALL = "In the checkout, run `pip install '.[transformers]'`."
+from clipaudit.errors import ClipAuditError, EncoderError, MissingExtraError, extra_imports
 
 _VOCABULARIES = (
     "tokenizer.json",
@@ -35,23 +34,23 @@ _BESIDE = (
 )
 
 
-def load_library(what: str) -> None:
+def load_library(purpose: str) -> None:
     """Import the transformers library, before what it says while it works is silenced.
 
     Args:
-        what: What needs it, for the message.
+        purpose: What needs it, as the beginning of a sentence.
 
     Raises:
-        EncoderError: It is not installed, or does not load.
+        MissingExtraError: It is not installed.
+        EncoderError: It does not load.
     """
     try:
-        importlib.import_module("transformers")
-    except ImportError as error:
-        is_missing = isinstance(error, ModuleNotFoundError) and error.name == "transformers"
+        with extra_imports(purpose):
+            importlib.import_module("transformers")
+    except (ImportError, RuntimeError) as error:
         raise EncoderError(
-            f"{what} needs the package transformers, which "
-            f"{'is missing' if is_missing else f'does not load: {first_line(error)}'}",
-            INSTALL,
+            f"{purpose} needs transformers, which does not load: {first_line(error)}",
+            "Install it again: pip install --force-reinstall transformers.",
         ) from error
 
 
@@ -70,7 +69,7 @@ def find_tokenizer(
     Raises:
         EncoderError: The library is missing, or the tokenizer cannot be had.
     """
-    load_library(f"the tokenizer of {spec}")
+    load_library(f"The tokenizer of {spec}")
     if folder is not None and any((folder / name).is_file() for name in _VOCABULARIES):
         return folder
     if folder is not None and not repository:
@@ -103,28 +102,30 @@ def load_tokenizer(folder: Path, spec: str) -> tuple[Any, dict[str, int]]:
         raise cannot_load(spec, folder, error) from error
 
 
-def cannot_load(spec: str, folder: Path, error: Exception) -> EncoderError:
+def cannot_load(spec: str, folder: Path, error: Exception) -> ClipAuditError:
     """The error of a tokenizer that does not load."""
-    reason = first_line(error)
-    if "sentencepiece" in str(error).lower():
-        return EncoderError(
-            f"the tokenizer of {spec} needs the package sentencepiece, which is missing", INSTALL
+    if "sentencepiece" in str(error).lower() and find_spec("sentencepiece") is None:
+        return MissingExtraError(
+            f"The tokenizer of {spec} needs sentencepiece, which is not installed",
+            "pip install '.[transformers]' in the checkout adds it.",
         )
-    return EncoderError(f"cannot load the tokenizer of {spec}: {reason}", f"Check {folder}.")
+    return EncoderError(
+        f"cannot load the tokenizer of {spec}: {first_line(error)}", f"Check {folder}."
+    )
 
 
-def find_config(repository: str, what: str, options: EncoderOptions) -> Path:
+def find_config(repository: str, purpose: str, options: EncoderOptions) -> Path:
     """The folder of a model's configuration.
 
     Args:
         repository: Where it is published.
-        what: What needs it, for messages.
+        purpose: What needs it, as the beginning of a sentence.
         options: With `offline`.
 
     Raises:
         EncoderError: The library is missing, the file cannot be had, or needs code of its own.
     """
-    load_library(what)
+    load_library(purpose)
     by_path = "run it where that file is in the cache"
     path = hub.download(repository, ["config.json"], by_path, offline=options.offline)
     refuse_code(path)

@@ -23,6 +23,8 @@ from clipaudit.pipelines.score import Progress, StoppedError, score
 from clipaudit.verdicts.by_calibration import fits, judge, require_use, unique_scores
 from clipaudit.verdicts.by_control import against_control
 from clipaudit.verdicts.calibration_files import load, read_calibrations
+from clipaudit.verdicts.looks import count_look
+from clipaudit.verdicts.series import find_series
 from clipaudit.verdicts.shared_pictures import (
     different,
     require_apart,
@@ -31,7 +33,7 @@ from clipaudit.verdicts.shared_pictures import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from clipaudit.features.optional_store import OptionalStore
     from clipaudit.pictures.base import AnyPath, Frame
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from clipaudit.reports.page.thumbnails import Gallery
     from clipaudit.results.audit import Audit
     from clipaudit.verdicts.calibration_files import CalibrationFile
+    from clipaudit.verdicts.series import By
+    from clipaudit.verdicts.shared_pictures import Pair
 
 
 def audit(
@@ -126,17 +130,14 @@ def _with_control(
         inferrers=config.inferrers or tuple(facts.name for facts in same.inferrers),
         references=tuple(reference.spec for reference in same.references),
     )
-    if same.captions and open_captions(config.captions, how.control) is None:
+    is_auto = config.captions == "auto"  # what is named is there, or is an error
+    if same.captions and is_auto and open_captions(config.captions, how.control) is None:
         raise InputError(
             "the suspects were scored with their captions, and the control has none",
             "Give the control captions of the same kind, or pass --captions none to go by the "
             "pictures alone; what was computed is kept.",
         )
-    try:
-        control = score(how.control, config, on_progress, known_control)
-    except StoppedError as stop:
-        stop.audit = replace(suspects, run=replace(suspects.run, interrupted=True))
-        raise
+    control = _score_beside(suspects, how.control, config, known_control, on_progress)
     if control.run.interrupted:
         return replace(suspects, run=replace(suspects.run, interrupted=True))
     hashes = {**hashes, **known_control.hashes(scored_paths(control))}
@@ -153,20 +154,61 @@ def _with_control(
         **known.appearances({key: pair.first[key] for key in looked_at(pair.first)}),
         **known_control.appearances({key: pair.second[key] for key in looked_at(pair.second)}),
     }
-    blind = blind_check(pair.first, pair.second, appearances, config.seed)
     captions = {**known.captions, **known_control.captions}
+    by_seed = ([suspects], [control])
+    for number in range(1, how.n_seeds):
+        again = replace(config, seed=config.seed + number)
+        for audits, named, facts in zip(
+            by_seed, (paths, how.control), (known, known_control), strict=True
+        ):
+            audits.append(_score_beside(suspects, named, again, facts, on_progress))
+            if audits[-1].run.interrupted:
+                return replace(suspects, run=replace(suspects.run, interrupted=True))
     comparison = against_control(
-        suspects,
-        control,
+        *by_seed,
         pair,
-        blind,
+        blind_check(pair.first, pair.second, appearances, config.seed),
         (_texts(paths), _texts(how.control)),
         how.alpha,
         caption_check(pair.first, pair.second, captions, config.seed) if captions else None,
+        _series(pair, hashes, how.series),
+        _count_look(suspects, pair, how) if config.use_store else None,
     )
-    seconds = suspects.run.seconds + control.run.seconds
+    seconds = sum(audit.run.seconds for audits in by_seed for audit in audits)
     run = replace(suspects.run, seconds=seconds)
     return replace(suspects, run=run, comparison=comparison)
+
+
+def _score_beside(
+    suspects: Audit,
+    paths: Sequence[AnyPath],
+    config: ScoreConfig,
+    known: KnownPictures,
+    on_progress: Callable[[Progress], None],
+) -> Audit:
+    """Scores of more pictures; where the encoder fails, the error has the suspects' rows."""
+    try:
+        return score(paths, config, on_progress, known)
+    except StoppedError as stop:
+        stop.audit = replace(suspects, run=replace(suspects.run, interrupted=True))
+        raise
+
+
+def _series(pair: Pair, hashes: Mapping[str, int], by: By) -> dict[str, str] | None:
+    """Series of either side; a series is never of both."""
+    found = [find_series(side, hashes, by) for side in (pair.first, pair.second)]
+    return None if found == [None, None] else {**(found[0] or {}), **(found[1] or {})}
+
+
+def _count_look(suspects: Audit, pair: Pair, how: JudgeConfig) -> int | None:
+    run = suspects.run
+    way = (
+        *(info.fingerprint for _, info in run.named_encoders),
+        *((inferrer.name, inferrer.sha256) for inferrer in run.inferrers[:1]),
+        *(run.recipe, run.n_views, run.similarity, run.seed, how.n_seeds),
+        *(sorted(pair.second), how.series),
+    )
+    return count_look(scored_paths(suspects), way)
 
 
 def _require_files(control: Sequence[AnyPath], config: ScoreConfig) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from clipaudit.captions.choosing import open_captions
 from clipaudit.encoders.text_towers import has_text_tower, load_text_tower
 from clipaudit.errors import EncoderError
 from clipaudit.features.caption_meter import CaptionMeter, TextReader
 from clipaudit.pipelines.caption_bank import embed_bank, read_bank
+from clipaudit.pipelines.lookup_captions import captions_for
 from clipaudit.results.audit import BankFacts, CaptionsRead
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ class CaptionPlan:
         is_asked = config.captions != "auto"
         if is_asked:
             require_text_tower(config)
-        source = open_captions(config.captions, paths)
+        source = captions_for(
+            config.captions, paths, limits=config.limits, include_hidden=config.include_hidden
+        )
         if source is None or is_asked:
             return cls(source)
         if not has_text_tower(config.encoder):

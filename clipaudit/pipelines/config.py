@@ -11,6 +11,7 @@ from clipaudit.errors import UsageError
 from clipaudit.pipelines.scoring_options import ScoringOptions
 from clipaudit.statistics.conformal import SMALLEST_LEVEL, Levels
 from clipaudit.verdicts.by_control import ALPHA
+from clipaudit.verdicts.series import WAYS, By
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +62,9 @@ class JudgeConfig:
         allow_overlap: Leave pictures out of the control that are among the suspects, where they
             are an error otherwise.
         alpha: Level of the test against the control, at most 0.05.
+        n_seeds: Seeds whose scores are averaged for the test against the control, from `seed` on.
+            Each takes as long as the whole run.
+        series: How pictures are known to be of one series, which count together in that test.
     """
 
     fpr: float = _LEVELS.fpr
@@ -70,8 +74,18 @@ class JudgeConfig:
     control: tuple[AnyPath, ...] = ()
     allow_overlap: bool = False
     alpha: float = ALPHA
+    n_seeds: int = 1
+    series: By = "likeness"
 
     def __post_init__(self) -> None:
+        if self.n_seeds < 1:
+            raise UsageError(
+                f"--seeds must be at least 1, got {self.n_seeds}", "Pass a number such as 3."
+            )
+        if self.series not in WAYS:
+            raise UsageError(
+                f"--series must be one of {', '.join(WAYS)}, got {self.series}", "Pass one of them."
+            )
         for name, most in (("fpr", 1), ("fnr", 1), ("fdr", 1), ("alpha", 1)):
             value = getattr(self, name)
             if 0 < value < SMALLEST_LEVEL:

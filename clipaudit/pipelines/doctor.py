@@ -37,7 +37,11 @@ _NEEDED = (
     "timm",
     "torchvision",
 )
-_NEEDED_BY = {"crawl": "build-eval needs", "train": "the figures of lab and evaluate need"}
+_NEEDED_BY = {
+    "crawl": "build-eval needs",
+    "train": "the figures of lab and evaluate need",
+    "transformers": "encoders of that library and SigLIP's captions need",
+}
 _CODECS = {
     "jpg": "JPEG",
     "zlib": "PNG",
@@ -105,10 +109,10 @@ def _packages() -> Iterator[Check]:
 
 def _extras() -> Iterator[Check]:
     """Extras that no other check speaks of."""
-    for extra in ("crawl", "train"):
+    for extra, need in _NEEDED_BY.items():
         missing = [module for module in EXTRAS[extra] if find_spec(module) is None]
         if missing:
-            found = f"no {', '.join(missing)}, which {_NEEDED_BY[extra]}"
+            found = f"no {', '.join(missing)}, which {need}"
             yield Check("extras", "note", found, f"pip install '.[{extra}]' in the checkout")
 
 

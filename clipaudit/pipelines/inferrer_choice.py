@@ -141,8 +141,11 @@ def _choose_recipe(
         return ENCODERMI.id, f"the paper's: {known.about}"
     for output in _outputs(config):
         with suppress(InferrerError):
-            _shipped(replace(config, recipe=known.recipe), output, has_captions=has_captions)
-            return known.recipe, f"{known.about} ({known.source})"
+            matched = replace(config, recipe=known.recipe)
+            found = _shipped(matched, output, has_captions=has_captions)
+            reads = [inferrer.card.reads for inferrer in found]
+            if any(one.reads_views or one.reads_captions for one in reads):
+                return known.recipe, f"{known.about} ({known.source})"
     why = f"no shipped inferrer reads {known.recipe}, though {known.about}"
     return ENCODERMI.id, f"the paper's: {why}"
 

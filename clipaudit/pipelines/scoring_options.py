@@ -169,8 +169,9 @@ class ScoringOptions:
         str,
         Option(
             "Captions of the pictures: a CSV, TSV, JSON lines or Parquet file with path and text, "
-            "or auto, none, sidecar, embedded, names, folder-names. Only an encoder that was "
-            "trained with captions reads them.",
+            "or auto, none, sidecar, embedded, names, folder-names, or lookup:LIST for the row of "
+            "a published list that a picture is found in. Only an encoder that was trained with "
+            "captions reads them.",
             VIEWS,
         ),
     ] = "auto"

@@ -6,7 +6,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from clipaudit.results.evidence import CalibrationFacts, KnownSet
-from clipaudit.statistics.calibration import fewest_picked, needed
+from clipaudit.statistics.calibration import called_by_chance, fewest_picked, needed
+from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import count, percent
 
 if TYPE_CHECKING:
@@ -79,11 +80,12 @@ def _rests_on(facts: CalibrationFacts, levels: Levels, n: int) -> Iterator[str]:
             "to calibrate again takes pictures like these that cannot have been used"
         )
     elif can_decide(facts, levels):
-        low, value, high = (f"{n * share:.1f}" for share in _from_low_to_high(facts.fpr))
+        chance = called_by_chance(facts.n_null, levels.fpr, n)
         yield (
-            f"FPR {percent(levels.fpr)}: if none of the {n:,} were a member, {value} would be "
-            f"called so by chance (95 % interval {low} to {high}), as far as the non-members are "
-            "of their kind"
+            f"FPR {percent(levels.fpr)}: if none of the {n:,} were a member, {chance.value:.1f} "
+            f"would be called so by chance (in 95 % of cases {chance.low:.0f} to "
+            f"{chance.high:.0f}; these very non-members may let {rate_range(facts.fpr)} through), "
+            "as far as the non-members are of their kind"
         )
         yield (
             f"FDR {percent(levels.fdr)}: at most that share of the picked ones are non-members, "
@@ -104,6 +106,14 @@ def _rests_on(facts: CalibrationFacts, levels: Levels, n: int) -> Iterator[str]:
             "no known members: how many it misses is not known, so no picture is called a "
             "non-member"
         )
+    if facts.share is not None and facts.share.value is not None:
+        yield (
+            f"share that was used: {percent(facts.share.value)} (95 % interval "
+            f"{percent(facts.share.low)} to {percent(facts.share.high)}, n = {facts.share.n:,}), "
+            "as far as known members and non-members are of their kind"
+        )
+    elif facts.members and not facts.is_of_another_kind:
+        yield "how much of them was used cannot be told from these scores"
     if facts.n_left_out:
         yield (
             f"{facts.n_left_out:,} known pictures are among these or look the same, and were left "
@@ -173,7 +183,18 @@ def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, 
         lines = [_test(result.unpaired), *_planning(result.unpaired)]
         if result.paired is not None:
             lines += ["in pairs of one name: " + _test(result.paired), *_planning(result.paired)]
+        if result.share is not None and comparison.grade in {"evidence", "weak evidence"}:
+            lines.append(
+                f"share of the suspects that was used: at least {percent(result.share.low)} (with "
+                "95 % confidence, as far as the control is a fair one)"
+            )
         yield f"By {result.inferrer}", tuple(lines)
+    if comparison.n_looks is not None and comparison.n_looks > 1:
+        looks = (
+            f"these suspects were compared in {comparison.n_looks:,} different ways on this "
+            "machine; the level holds for one that was fixed beforehand"
+        )
+        yield "Looks", (looks,)
     if len(comparison.by_inferrer) > 1:
         which = (
             f"the result is that of {comparison.by_inferrer[0].inferrer}, the first inferrer; the "
@@ -181,23 +202,41 @@ def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, 
             "is not to be picked afterwards"
         )
         yield "Which one", (which,)
-    checks = [f"{_FAIR[comparison.blind.outcome]}: {comparison.blind.text}"]
+    is_lowered = comparison.grade in {"weak evidence", "no evidence"}
+    verdict = "that lowers what a finding is worth" if is_lowered else "this is no fair control"
+    outcome = {
+        "different": f"the two differ in what needs no encoder: {verdict}",
+        "alike": "no difference was found that needs no encoder; there may be others",
+        "too few": "whether the two differ in what needs no encoder could not be tried",
+    }[comparison.blind.outcome]
+    checks = [f"{outcome}: {comparison.blind.text}"]
     if comparison.captions is not None:
         found = _FAIR_CAPTIONS[comparison.captions.outcome]
         checks.append(f"{found}: {comparison.captions.text}")
-    yield "Fair control?", tuple(checks)
+    yield "Fair control?", (*checks, *_by_reference(comparison))
 
 
-_FAIR = {
-    "different": "the two differ in what needs no encoder: this is no fair control",
-    "alike": "no difference was found that needs no encoder; there may be others",
-    "too few": "whether the two differ in what needs no encoder could not be tried",
-}
 _FAIR_CAPTIONS = {
     "different": "the captions alone tell the two apart: this is no fair control",
     "alike": "no difference was found between the captions; there may be others",
     "too few": "whether the captions tell the two apart could not be tried",
 }
+
+
+def _by_reference(comparison: AgainstControl) -> Iterator[str]:
+    negative = comparison.negative_control
+    if negative is None:
+        yield (
+            "no reference took part; one that saw neither (--reference) tells whether they differ "
+            "in what such encoders see"
+        )
+        return
+    who = " and ".join(map(shown, negative.references))
+    tells = "does not tell" if negative.outcome == "silent" else "tells"
+    yield (
+        f"{who}, which is to have seen neither, {tells} them apart: p = {negative.p:.3g}, in both "
+        f"directions, level {percent(negative.alpha)}"
+    )
 
 
 def copies(n: int) -> str:
@@ -221,6 +260,11 @@ def rate(estimate: Estimate) -> str:
     return f"{value} ({low} to {high}, n = {estimate.n:,})"
 
 
+def rate_range(estimate: Estimate) -> str:
+    """The interval of a share."""
+    return f"{percent(estimate.low)} to {percent(estimate.high)}"
+
+
 def _from_low_to_high(estimate: Estimate) -> tuple[float, float, float]:
     return estimate.low, estimate.value, estimate.high
 
@@ -235,7 +279,9 @@ def _set(known: KnownSet, n_used: int) -> str:
 
 def _test(test: Comparison) -> str:
     how = f"{test.n_resamples:,} permutations" if test.n_resamples else "exact"
-    name = "signed-rank" if test.paired else "Mann-Whitney"
+    name = "signed-rank" if test.paired else "largest rank sum"
+    if test.n_series is not None:
+        how += f" of {test.n_series[0]:,} and {test.n_series[1]:,} whole series"
     effect = ""
     if test.effect is not None:
         low, value, high = (percent(share) for share in _from_low_to_high(test.effect))

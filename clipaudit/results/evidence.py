@@ -11,6 +11,7 @@ from typing import Literal
 # Not for the type checker alone: a saved audit is read by these types.
 from clipaudit.blind.baseline import BlindCheck, CheckOutcome
 from clipaudit.statistics.metrics import Estimate
+from clipaudit.statistics.share_used import ShareUsed
 from clipaudit.statistics.two_sets import Comparison, Outcome
 
 
@@ -51,6 +52,8 @@ class CalibrationFacts:
         null_scores: Scores of the non-members that had part in the verdicts, ascending.
         blind: Whether the pictures of the run differ from the non-members in what no encoder is
             needed to see; None in results that were saved before that was tried.
+        share: How much of the pictures of the run was used; None without known members, or where
+            it cannot be told.
     """
 
     inferrer: str
@@ -67,6 +70,7 @@ class CalibrationFacts:
     clipaudit_version: str
     null_scores: tuple[float, ...] = ()
     blind: BlindCheck | None = None
+    share: ShareUsed | None = None
 
     @property
     def is_of_another_kind(self) -> bool:
@@ -96,19 +100,47 @@ class InferrerComparison:
     Attributes:
         inferrer: Name of the inferrer.
         outcome: Outcome of the unpaired test.
-        sentence: To quote; it claims no more than the data and the blind check allow.
-        unpaired: The Mann-Whitney test.
+        unpaired: The test of the two sets.
         paired: The signed-rank test, where every suspect has a namesake in the control; it stands
             beside the other and does not change the outcome.
         control_scores: Scores of the pictures of the control that counted, ascending.
+        share: How much of the suspects was used at least, as far as the control is a fair one;
+            None where they were not shown to score higher, or hang together in series.
     """
 
     inferrer: str
     outcome: Outcome
-    sentence: str
     unpaired: Comparison
     paired: Comparison | None
     control_scores: tuple[float, ...] = ()
+    share: ShareUsed | None = None
+
+
+Grade = Literal["evidence", "weak evidence", "no evidence", "no conclusion"]
+"""What the comparison with a control comes to. `evidence`: the suspects score higher, and nothing
+was found that tells the two apart without the encoder. `weak evidence`: they do, and something was
+found, but a reference encoder that saw neither set does not see it. `no evidence`: they were not
+shown to score higher, which says nothing of the contrary. `no conclusion`: too few pictures, or the
+two differ in more than membership."""
+
+
+@dataclass(frozen=True, slots=True)
+class NegativeControl:
+    """Whether reference encoders, which saw neither set, tell suspects from control.
+
+    Attributes:
+        outcome: `silent` where they do not; `speaks` where they do, so that the two differ in
+            content, and nothing follows from the target's scores.
+        p: Of the same test on what the references make of the pictures, the smaller one of both
+            directions, doubled.
+        alpha: Level at which they speak.
+        references: Specs of the references.
+    """
+
+    outcome: Literal["silent", "speaks"]
+    p: float
+    alpha: float
+    references: tuple[str, ...]
 
 
 _WORST_FIRST: tuple[CheckOutcome, ...] = ("different", "too few", "alike")
@@ -129,6 +161,13 @@ class AgainstControl:
         captions: Whether their captions alone tell them apart; None where no captions were read.
         by_inferrer: The tests, in the order of `Run.inferrers`. The first one is the result; to
             pick the best afterwards would be to test several times and tell of one.
+        grade: What the result comes to.
+        sentence: To quote; it claims no more than the data and the checks allow.
+        negative_control: Whether reference encoders tell the two apart; None without one. Where
+            there is one, what was tested is the part of the scores that it does not explain.
+        seeds: Seeds of the views; of several, scores were averaged.
+        n_looks: How often these very suspects were compared in different ways, this one included,
+            as far as the log in the cache folder knows; None where none was kept.
     """
 
     control: str
@@ -138,15 +177,15 @@ class AgainstControl:
     overlaps: tuple[Overlap, ...]
     blind: BlindCheck
     by_inferrer: tuple[InferrerComparison, ...]
+    grade: Grade
+    sentence: str
     captions: BlindCheck | None = None
+    negative_control: NegativeControl | None = None
+    seeds: tuple[int, ...] = ()
+    n_looks: int | None = None
 
     @property
     def fairness(self) -> CheckOutcome:
         """Whether the control is a fair one, by pictures and captions together."""
         outcomes = [check.outcome for check in (self.blind, self.captions) if check]
         return min(outcomes, key=_WORST_FIRST.index)
-
-    @property
-    def sentence(self) -> str:
-        """The one to quote."""
-        return self.by_inferrer[0].sentence

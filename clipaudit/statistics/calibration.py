@@ -136,6 +136,25 @@ class Calibration:
         return Estimate(k / (m + 1), float(low), float(high), m)
 
 
+def called_by_chance(n_null: int, fpr: float, n: int) -> Estimate:
+    """How many of n non-members are called members by so many known ones, and how many it may be.
+
+    Both the null sample and the pictures have their luck: the count is beta-binomial.
+    Source: Vovk (2012), as in `Calibration.fpr`; given its share, the count is binomial.
+
+    >>> called = called_by_chance(199, 0.01, 500)
+    >>> (called.value, called.low, called.high)
+    (5.0, 0.0, 15.0)
+    """
+    from scipy import stats
+
+    k = most_within(fpr, n_null + 1)
+    if not k:
+        return Estimate(0.0, 0.0, 0.0, n)
+    low, high = stats.betabinom.ppf([0.025, 0.975], n, k, n_null + 1 - k)
+    return Estimate(n * k / (n_null + 1), float(low), float(high), n)
+
+
 def needed(fpr: float) -> int:
     """How many non-members a calibration needs before any picture can be called a member.
 

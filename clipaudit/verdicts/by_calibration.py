@@ -21,6 +21,7 @@ from clipaudit.results.evidence import CalibrationFacts
 from clipaudit.statistics.calibration import Calibration, ScoredBy, require_fit
 from clipaudit.statistics.conformal import Decision, Levels, decide, p_values
 from clipaudit.statistics.metrics import proportion
+from clipaudit.statistics.share_used import estimate_share
 from clipaudit.verdicts.calibration_files import unpack_appearances
 
 if TYPE_CHECKING:
@@ -186,7 +187,15 @@ def judge(
             decisions[inferrer.name, decision.image_id] = (
                 _undecided(decision, reason) if reason else decision
             )
-        facts.append(_facts(inferrer.name, file, calibration, len(same), levels, checks[ids]))
+        others = np.array([score for key, score in scores.items() if key not in same])
+        share = None
+        if calibration.members is not None and len(others) and not is_of_another_kind:
+            null, members = (
+                np.array(known.scores) for known in (calibration.null, calibration.members)
+            )
+            share = estimate_share(others, null, members, calibration.seed)
+        made = _facts(inferrer.name, file, calibration, len(same), levels, checks[ids])
+        facts.append(replace(made, share=share))
     rows = tuple(
         replace(
             row,

@@ -124,7 +124,7 @@ def test_a_control_shows_that_the_set_was_used_and_shows_nothing_where_it_was_no
     used = score(known.folder / "members", control=known.folder / "nonmembers").comparison
     (result,) = used.by_inferrer
     assert result.outcome == "higher"
-    assert result.unpaired.p < 1e-6
+    assert result.unpaired.p <= 1e-4  # one of 10,000 permutations
     assert result.unpaired.effect.low > 0.7
     assert result.paired is not None  # the files are called alike
     assert used.blind.outcome == "alike"
@@ -146,7 +146,20 @@ def test_a_control_of_another_kind_is_found_out_without_the_encoder(truth, score
     comparison = score(known.folder / "members", control=tmp_path).comparison
     assert comparison.blind.outcome == "different"
     assert comparison.sentence.startswith("This comparison allows no conclusion")
+    assert comparison.grade == "no conclusion"
     del folder
+
+
+def test_a_reference_serves_as_negative_control_and_hides_no_trace(truth, score):
+    known, folder = truth
+    against = {"control": known.folder / "nonmembers", "references": known.stranger}
+    used = score(known.folder / "members", **against).comparison
+    assert used.grade == "evidence"
+    assert used.negative_control.outcome == "silent"
+    assert used.by_inferrer[0].share.low > 0.3
+    assert f"less what {known.stranger} explains of them" in used.sentence
+    unused = score(folder / "fresh", **against).comparison
+    assert unused.grade in {"no evidence", "no conclusion"}
 
 
 def drawing(number):

@@ -97,6 +97,11 @@ def test_doctor_notes_what_is_missing_and_how_to_get_it(without):
 NEEDING = [
     ("crawl", ("build-eval", "-k", "otter", "--dry-run"), "clipaudit build-eval"),
     ("onnx", ("score", "pictures", "--encoder", "onnx:a.onnx"), "An ONNX encoder"),
+    (
+        "transformers",
+        ("score", "pictures", "--encoder", "transformers:pictures"),
+        "transformers:pictures",
+    ),
     ("train", ("evaluate", "set", "--figures", "drawn"), "--figures"),
     ("train", ("lab", "show", str(ROOT / "docs" / "lab-cpu")), "Drawing figures"),
 ]

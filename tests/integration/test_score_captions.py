@@ -20,16 +20,19 @@ from clipaudit.inferrers.caption import CaptionLossRule
 from clipaudit.inferrers.library import save
 from clipaudit.inferrers.norm import NormRule
 from clipaudit.inferrers.threshold import MeanRule
+from clipaudit.pictures.reading import content_id
 from clipaudit.reports.audit.saved import read
 from clipaudit.reports.formats import render, write
 from clipaudit.seeding import stream
 from clipaudit.shadow.procedural import draw_picture
 from clipaudit.statistics.metrics import auc
+from tests.made import lists
 from tests.made.inferrers import toy_card
 from tests.made.text_towers import open_clip_folder
 
 N = 24
 SIDE = 32
+GROUPS = ("members", "nonmembers")
 WORDS = ("red", "blue", "green", "small", "large", "round", "flat", "cat", "dog", "tree", "house")
 
 
@@ -77,7 +80,7 @@ def made(tmp_path_factory):
     import open_clip
 
     folder = tmp_path_factory.mktemp("captioned")
-    pixels = {group: draw_group(folder / "set", group) for group in ("members", "nonmembers")}
+    pixels = {group: draw_group(folder / "set", group) for group in GROUPS}
     rows = ["file_name,text"]
     for group in pixels:
         rows += [f"{group}/{n:03}.png,{text}" for n, text in enumerate(captions_of(group))]
@@ -189,6 +192,24 @@ def test_a_reference_reads_the_captions_too(run, made):
     assert auc_of(audit, "loss-reference") > 0.8
 
 
+def test_captions_of_the_list_that_pictures_are_found_in_are_read(run, made, tmp_path):
+    files = {group: sorted((made[0] / "set" / group).glob("*.png")) for group in GROUPS}
+    columns = {
+        "sha256": [content_id(file.read_bytes()) for group in GROUPS for file in files[group]],
+        "text": [text for group in GROUPS for text in captions_of(group)],
+    }
+    for column in columns.values():
+        column.pop()
+    listing = lists.write(tmp_path / "list.parquet", columns)
+    by_table = scores_by(run("loss"), "loss")
+    audit = run("loss", captions=f"lookup:{listing}")
+    assert scores_by(audit, "loss") == {path: by_table[path] for path in [*by_table][:-1]}
+    facts = audit.run.captions
+    assert facts.source == "the list list.parquet"
+    assert facts.notes == ("list.parquet: 1 picture not found",)
+    assert (facts.n_with, facts.n_without) == (2 * N - 1, 1)
+
+
 def test_no_word_of_a_caption_is_in_the_store_or_in_a_result(run, tmp_path):
     audit = run("loss")
     write(audit, tmp_path / "out.json")
@@ -241,7 +262,7 @@ def test_the_control_is_held_against_the_same_bank(run, made, tmp_path):
     assert result.unpaired.effect.value > 0.9
     few = tmp_path / "few.csv"
     few.write_text(f"file_name,text\n{folder}/set/members/000.png,a red cat\n")
-    with pytest.raises(InputError, match="no picture of the control has a score by loss"):
+    with pytest.raises(InputError, match="loss gives no score to any picture of the control"):
         run("loss", **paths, captions=str(few))
 
 
@@ -301,3 +322,38 @@ def test_a_recipe_that_is_not_known_is_refused_and_the_nearest_is_offered(run):
     with pytest.raises(UsageError, match="--recipe clip@2 is not known") as refusal:
         run("mean", recipe="clip@2")
     assert "clip@1" in refusal.value.hint
+
+
+@pytest.fixture
+def leaking(made, tmp_path):
+    """A caption file in which the captions of members alone name a photographer."""
+    lines = (made[0] / "captions.csv").read_text().splitlines()
+    named = [f"{line} by Anna Keller" if line.startswith("members/") else line for line in lines]
+    path = tmp_path / "leaking.csv"
+    path.write_text("\n".join([named[0], *(f"{made[0]}/set/{line}" for line in named[1:])]))
+    return str(path)
+
+
+def test_captions_that_tell_suspects_from_control_allow_no_conclusion(run, made, leaking):
+    folder = made[0]
+    paths = {"paths": [folder / "set" / "members"], "control": [folder / "set" / "nonmembers"]}
+    fair, unfair = run("loss", **paths), run("loss", **paths, captions=leaking)
+    assert fair.comparison.captions.outcome == "alike"
+    assert unfair.comparison.captions.outcome == "different"
+    assert "a baseline that reads nothing but captions" in unfair.comparison.sentence
+    assert "allows no conclusion" in unfair.comparison.sentence
+    without = run("length", **paths, captions="none")
+    assert without.comparison.captions is None
+
+
+def test_captions_that_tell_the_sides_of_a_set_apart_confound_it(made, leaking):
+    folder, spec, _ = made
+    options = {"workers": 0, "device": "cpu", "backend": "torch", "encoder": spec}
+    options["inferrers"] = [folder / "loss", folder / "length"]
+    evaluation = clipaudit.evaluate(folder / "set", captions=leaking, **options)
+    assert evaluation.blind_captions.is_confounded
+    assert evaluation.is_confounded
+    assert "by captions alone" in render(evaluation, "table")
+    assert json.loads(render(evaluation, "json"))["blind_captions"]["auc"]["value"] > 0.9
+    fair = clipaudit.evaluate(folder / "set", captions=str(folder / "captions.csv"), **options)
+    assert not fair.blind_captions.is_confounded

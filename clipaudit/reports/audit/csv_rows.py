@@ -66,6 +66,7 @@ COLUMNS = (
     "control_effect_high",
     "control_n_suspects",
     "control_n_control",
+    "control_grade",
     "control_sentence",
     "captions",
     "bank",
@@ -127,7 +128,8 @@ def _evidence(audit: Audit, inferrer: str) -> dict[str, Any]:
                 "control_effect_high": test.effect and test.effect.high,
                 "control_n_suspects": test.n_suspects,
                 "control_n_control": test.n_control,
-                "control_sentence": result.sentence,
+                "control_grade": audit.comparison.grade,
+                "control_sentence": audit.comparison.sentence,
             }
     return cells
 

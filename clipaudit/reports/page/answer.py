@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from clipaudit.reports.wording import can_decide
-from clipaudit.statistics.calibration import fewest_picked
+from clipaudit.statistics.calibration import called_by_chance, fewest_picked
 from clipaudit.text.numbers import count, percent
 from clipaudit.verdicts.by_control import ALPHA
 
@@ -71,40 +71,65 @@ def notices(audit: Audit) -> tuple[str, ...]:
 
 
 def _as_a_set(comparison: AgainstControl) -> Answer:
-    of, quote = "All pictures, as a set", comparison.sentence
-    outcome, blind = comparison.by_inferrer[0].outcome, comparison.fairness
-    if outcome == "too few":
-        title = "There are too few pictures for an answer."
-        return Answer(of, "No conclusion", "open", title, (), quote)
-    if blind == "different":
-        title = "The control is no fair one, so nothing follows from the comparison."
-        differ = "in their kind, their size or how they were saved"
-        if comparison.captions and comparison.captions.outcome == "different":
-            differ = "in what their captions say, or how they are written"
-        why = (
-            f"The two sets differ in what can be seen without the encoder: {differ}. Compare with "
-            "pictures that differ in nothing but that they cannot have been used."
-        )
-        return Answer(of, "No conclusion", "open", title, (why,), quote)
-    if outcome == "not shown":
+    of, quote, grade = "All pictures, as a set", comparison.sentence, comparison.grade
+    test = comparison.by_inferrer[0].unpaired
+    if grade == "no conclusion":
+        badge, title, lines = _why_no_conclusion(comparison)
+        return Answer(of, badge, "open", title, lines, quote)
+    if grade == "no evidence":
         title = "As a set, they were not shown to score higher than unused pictures."
         faint = (
             "That is no evidence that they were used, and none that they were not: a faint trace "
             "escapes a test of this size."
         )
         return Answer(of, "No evidence", "none", title, (faint,), quote)
-    if comparison.by_inferrer[0].unpaired.p > ALPHA:  # a result that we would not write
+    if test.p > ALPHA:  # a result that we would not write
         title = "They score higher, but chance alone would do as much too often."
         return Answer(of, "No evidence", "none", title, (), quote)
-    if blind == "too few":
-        title = "They score higher, but whether the control is a fair one could not be tried."
-        return Answer(of, "Cannot be said", "open", title, (), quote)
     title = "As a set, they score higher than pictures that cannot have been used."
+    if grade == "weak evidence":
+        differs = (
+            "The two sets also differ in what can be seen without the encoder. An encoder that saw "
+            "neither does not see that difference, so it is not likely to be what was found; but "
+            "compare with pictures that do not differ, if you can."
+        )
+        return Answer(of, "Weak evidence", "evidence", title, (differs,), quote)
     other = (
         "Chance alone is a poor explanation. Another one remains, which numbers cannot rule out: "
         "that these pictures differ from the control in more than having been used."
     )
     return Answer(of, "Evidence", "evidence", title, (other,), quote)
+
+
+def _why_no_conclusion(comparison: AgainstControl) -> tuple[str, str, tuple[str, ...]]:
+    """The answer in two words and in a line, and what it means."""
+    negative, blind = comparison.negative_control, comparison.blind.outcome
+    unfair = "The control is no fair one, so nothing follows from the comparison."
+    if comparison.by_inferrer[0].outcome == "too few":
+        return "No conclusion", "There are too few pictures for an answer.", ()
+    if negative is not None and negative.outcome == "speaks":
+        why = (
+            "An encoder that saw neither set tells the two apart: they differ in their content. "
+            "Compare with pictures that differ in nothing but that they cannot have been used."
+        )
+        return "No conclusion", unfair, (why,)
+    if comparison.captions and comparison.captions.outcome == "different":
+        why = (
+            "The two sets differ in what their captions say, or how they are written. Compare with "
+            "pictures whose captions differ in nothing else, or go by the pictures alone "
+            "(--captions none)."
+        )
+        return "No conclusion", unfair, (why,)
+    if blind == "different":
+        why = (
+            "The two sets differ in what can be seen without the encoder: in their kind, their "
+            "size or how they were saved. Compare with pictures that differ in nothing but that "
+            "they cannot have been used; or name an encoder that saw neither with --reference, "
+            "which tells whether the difference reaches the scores."
+        )
+        return "No conclusion", unfair, (why,)
+    untried = "They score higher, but whether the control is a fair one could not be tried."
+    return "Cannot be said", untried, ()
 
 
 def _one_by_one(audit: Audit) -> Answer:
@@ -156,13 +181,11 @@ def _calibrated(audit: Audit, facts: CalibrationFacts, levels: Levels) -> Answer
         return Answer(_BY_ITSELF, "No verdict", "open", title, (how_many,))
     n, n_picked = len(audit.scored), audit.n_picked(facts.inferrer)
     counts = audit.n_verdicts(facts.inferrer)
-    low, value, high = (
-        f"{n * share:.1f}" for share in (facts.fpr.low, facts.fpr.value, facts.fpr.high)
-    )
+    chance = called_by_chance(facts.n_null, levels.fpr, n)
     by_chance = (
-        f"If none of them had been used, about {value} would be called members all the same "
-        f"(95 % interval {low} to {high}, by {facts.n_null:,} pictures that cannot have been "
-        "used), as far as those are of their kind."
+        f"If none of them had been used, about {chance.value:.1f} would be called members all the "
+        f"same (in 95 % of cases {chance.low:.0f} to {chance.high:.0f}, by {facts.n_null:,} "
+        "pictures that cannot have been used), as far as those are of their kind."
     )
     the_rest = (
         f"{counts['non-member']:,} are called non-members; of {counts[_UNKNOWN]:,} it can’t tell."
@@ -216,8 +239,7 @@ def _beside(audit: Audit, facts: CalibrationFacts) -> tuple[str, ...]:
     comparison = audit.comparison
     is_at_odds = (
         comparison is not None
-        and comparison.by_inferrer[0].outcome == "not shown"
-        and comparison.fairness != "different"
+        and comparison.grade == "no evidence"
         and audit.n_picked(facts.inferrer) > 0
     )
     return (*([unlike] if is_at_odds else []), *([same_views] if others else []))

@@ -335,3 +335,18 @@ def test_a_file_is_written_beside_what_is_printed(command, tmp_path):
     )
     assert code == 0
     assert (tmp_path / "out.csv").read_bytes().decode() == out
+
+
+def test_a_picture_of_too_many_pixels_is_looked_up_by_its_bytes_and_the_option_is_named(
+    ask, command, photos, tmp_path
+):
+    listed = with_photos(tmp_path / "list.parquet", photos, sha256=(lists.sha256, digest))
+    (small,) = ask(photos / "0.jpg", "-m", listed, "--max-megapixels", "0.1")["answers"]
+    assert (small["status"], small["phash"]) == ("listed", None)
+    assert small["error"].startswith("too_many_pixels: ")
+    assert "--max-megapixels raises it" in small["error"]
+    (whole,) = ask(photos / "0.jpg", "-m", listed, "--max-megapixels", "0.2")["answers"]
+    assert (whole["status"], whole["error"]) == ("listed", None)
+    assert whole["phash"]
+    code, _, _ = command("lookup", photos / "0.jpg", "-m", listed, "--max-megapixels", "nan")
+    assert code == 2

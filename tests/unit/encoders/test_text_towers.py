@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from clipaudit.encoders.base import EncoderOptions
 from clipaudit.encoders.text_towers import has_text_tower, load_text_tower
-from clipaudit.errors import EncoderError
+from clipaudit.errors import EncoderError, MissingExtraError
 from tests.made.encoders import conv_net, describe, untouched
 from tests.made.text_towers import from_folder, from_folder_of_parts
 
@@ -144,8 +144,10 @@ def test_a_bias_makes_the_loss_sigmoid_wherever_it_stands(tmp_path):
 def test_a_tokenizer_of_a_library_that_is_missing_names_the_command(folder, monkeypatch):
     change_config(folder, hf_tokenizer_name="org/tokenizer")
     monkeypatch.setitem(sys.modules, "transformers", None)
-    error = error_of(folder, offline=True)
-    assert "needs the package transformers, which is missing" in str(error)
+    with pytest.raises(MissingExtraError) as caught:
+        load_text_tower(f"local-dir:{folder}", EncoderOptions(offline=True))
+    error = caught.value
+    assert "needs transformers, which is not installed" in str(error)
     assert "pip install '.[transformers]'" in error.hint
 
 

@@ -1,4 +1,5 @@
 import ctypes
+import dataclasses
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from clipaudit.features import database
 from clipaudit.features.database import StoreBusy, StoreUnavailable
 from clipaudit.features.signals import Signals
 from clipaudit.features.store import FeatureStore, clear, default_path
+from clipaudit.features.stored_captions import CaptionKey, StoredCaptions, captions_id
 from clipaudit.features.stored_signals import FeatureKey, stack_signals
 from clipaudit.pictures.image_statistics import STATISTICS
 from clipaudit.pictures.preparing import Appearance, PictureFacts
@@ -176,6 +178,50 @@ def test_info_counts_pictures_and_encoders(store, path):
         ("RN50/openai", "e" * 64, 3),
         ("ViT-B-32/openai", "f" * 64, 2),
     ]
+
+
+CAPTION_KEY = CaptionKey("f" * 64, "t" * 64, "b" * 64, "ViT-B-32/openai")
+ROW = StoredCaptions(np.arange(6, dtype=np.float32), n_cut=2)
+
+
+def test_caption_signals_are_known_by_the_picture_its_captions_and_the_bank(store):
+    captions = {"a": captions_id(["a red ball", "a toy"]), "b": captions_id(["a hat"])}
+    store.put_captions(CAPTION_KEY, {"a": ROW, "b": ROW}, captions)
+    again = {"a": captions_id(["a toy", "a red ball"]), "b": captions_id(["a cap"])}
+    found = store.get_captions(CAPTION_KEY, again)
+    assert list(found) == ["a"]
+    np.testing.assert_array_equal(found["a"].values, ROW.values)
+    assert found["a"].n_cut == 2
+    for other in ({"bank": "c" * 64}, {"tower": "u" * 64}, {"encoder": "e" * 64}):
+        assert store.get_captions(dataclasses.replace(CAPTION_KEY, **other), captions) == {}
+
+
+def test_a_damaged_row_of_captions_is_as_good_as_absent(store):
+    captions = {"a": captions_id(["a red ball"])}
+    store.put_captions(CAPTION_KEY, {"a": ROW}, captions)
+    store.connection.execute("UPDATE caption_signals SET measured = x'00'")
+    assert store.get_captions(CAPTION_KEY, captions) == {}
+
+
+def test_a_store_of_before_gets_the_tables_that_were_added(path):
+    with FeatureStore(path) as store:
+        store.put_many(KEY, signals_of(["a"]))
+        for table in ("caption_signals", "caption_sets", "texts"):
+            store.connection.execute(f"DROP TABLE {table}")
+    with FeatureStore(path) as store:
+        assert "a" in store.get_many(KEY, ["a"])
+        store.put_captions(CAPTION_KEY, {"a": ROW}, {"a": captions_id(["a hat"])})
+
+
+def test_rows_with_views_serve_a_run_without(store):
+    signals = signals_of(["a", "b"])
+    store.put_many(KEY, signals, [("first of 2 frames",), ()])
+    plain = FeatureKey(KEY.encoder, "none", 0, 0)
+    found = store.get_many(plain, ["a", "b", "c"])
+    assert [*found] == ["a", "b"]
+    assert found["a"].plain_norm == signals.plain_norm[0]
+    assert found["a"].notes == ("first of 2 frames",)
+    assert stack_signals(["a"], found).cosine.shape == (1, 0)
 
 
 def test_clear_forgets_everything_and_gives_the_space_back(store):

@@ -20,7 +20,7 @@ from clipaudit.inferrers.library import (
     shipped_for,
 )
 from clipaudit.inferrers.threshold import MeanRule
-from tests.made.inferrers import EVIDENCE, READS, SHADOW, card, features
+from tests.made.inferrers import EVIDENCE, READS, SHADOW, card, features, reads_of
 
 
 @pytest.fixture
@@ -191,6 +191,25 @@ def test_of_several_data_sets_the_one_with_most_kinds_is_taken(shipped, kind):
     save(Inferrer(shipped_card(kind, name, 0.5), rule), shipped / name)
     names = [one.card.name for one in shipped_for(READS)]
     assert names == [f"stl10-{one.lower()}" for one in "VST" if one in (kind, "T")]
+
+
+def ship(folder, kind, reads, name):
+    given, is_member = features(0, 20, 20, 1.0, reads=reads)
+    rule = find_rule(kind).train(given.values, is_member, 0)
+    save(Inferrer(card(kind, reads=reads, name=name), rule), folder / name)
+
+
+def test_where_there_are_captions_what_reads_them_comes_first_and_no_views_are_made(shipped):
+    ship(shipped, "caption", reads_of("caption"), "clip-caption")
+    ship(shipped, "norm", dataclasses.replace(reads_of("norm"), recipe="clip@1"), "clip-norm")
+    ship(shipped, "fine-tune", reads_of("fine-tune", has_reference=True), "clip-fine-tune")
+    matched = dataclasses.replace(READS, recipe="clip@1")
+    found = shipped_for(matched, has_captions=True)
+    assert [inferrer.card.name for inferrer in found] == ["clip-caption", "clip-norm"]
+    assert [inferrer.card.name for inferrer in shipped_for(matched)] == ["clip-norm"]
+    assert [inferrer.card.name for inferrer in shipped_for(READS)] == ["cifar10-t"]
+    every = shipped_for(READS, has_captions=True, every_data_set=True)
+    assert {inferrer.card.name for inferrer in every} == {"cifar10-t", "clip-caption", "stl10-t"}
 
 
 @pytest.mark.parametrize("name", ["cifr10-t", "CIFAR10-T", "cifar10_t"])

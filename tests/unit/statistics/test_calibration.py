@@ -12,6 +12,7 @@ from clipaudit.statistics.calibration import (
     Calibration,
     KnownScores,
     ScoredBy,
+    called_by_chance,
     needed,
     require_fit,
 )
@@ -146,3 +147,17 @@ def test_no_reference_is_called_none():
     alone = dataclasses.replace(BY, references=())
     with pytest.raises(InferrerError, match="reference encoders none, and the scores with a"):
         require_fit(dataclasses.replace(WHOLE, scored_by=alone), BY)
+
+
+@pytest.mark.parametrize(("n_null", "n"), [(99, 20), (199, 500), (999, 100)])
+def test_the_range_of_the_count_by_chance_holds_the_luck_of_both(n_null, n):
+    numbers = np.random.default_rng([n_null, n])
+    expected = called_by_chance(n_null, 0.05, n)
+    counts = []
+    for _ in range(500):
+        null = np.sort(numbers.normal(size=n_null))[::-1]
+        most = int(0.05 * (n_null + 1) + 1e-9)  # p = (1 + those at or above) / (1 + n_null)
+        counts.append(int((numbers.normal(size=n) > null[most - 1]).sum()))
+    held = np.mean([expected.low <= count <= expected.high for count in counts])
+    assert held > 0.93
+    assert np.mean(counts) == pytest.approx(expected.value, rel=0.15)

@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clipaudit.blind.baseline import BlindCheck
+from clipaudit.results.evidence import NegativeControl
 from clipaudit.statistics.metrics import Estimate
 from clipaudit.statistics.two_sets import compare, compare_pairs
-from clipaudit.verdicts.sentences import comparison_sentence
+from clipaudit.verdicts.sentences import Basis, comparison_sentence, verdict_sentence
+from tests.made.audits import run
 
 SCORES = st.lists(st.integers(-4, 4).map(float), min_size=2, max_size=9).map(np.array)
 
@@ -31,9 +34,10 @@ def test_a_significant_result_in_one_sentence():
         "As a set, the 40 suspect pictures got higher membership scores than the 50 control "
         "pictures: in 71.2 % of all pairs of a suspect and a control picture the suspect scored "
         "higher, ties counting half (95 % interval 60.1 % to 82.3 %; 50 % is no difference), and "
-        "chance alone would rank the suspects as high or higher with p = 0.00042 (one-sided "
-        "Mann-Whitney test, exact, level 5 %), which is evidence that pictures of this set were "
-        "used to train the encoder, provided that the control differs from it in nothing else, "
+        "chance alone would rank the suspects, or the highest of them, as high or higher with "
+        "p = 0.00042 (one-sided test of the largest rank sum, 9,999 permutations, level 5 %), "
+        "which is evidence that pictures of this set were used to train the encoder, provided that "
+        "the control differs from it in nothing else, "
         "and no proof that any one picture was."
     )
 
@@ -44,9 +48,10 @@ def test_a_result_that_shows_nothing_in_one_sentence():
         "As a set, the 40 suspect pictures were not shown to get higher membership scores than "
         "the 1,200 control pictures: in 71.2 % of all pairs of a suspect and a control picture "
         "the suspect scored higher, ties counting half (95 % interval 60.1 % to 82.3 %; 50 % is "
-        "no difference), and chance alone would rank the suspects as high or higher with p = 0.3 "
-        "(one-sided Mann-Whitney test, 9,999 permutations, level 5 %), which is no evidence that "
-        "pictures of this set were used to train the encoder, nor that they were not (sets of "
+        "no difference), and chance alone would rank the suspects, or the highest of them, as "
+        "high or higher with p = 0.3 (one-sided test of the largest rank sum, 9,999 permutations, "
+        "level 5 %), which is no evidence that pictures of this set were used to train the "
+        "encoder, nor that they were not (sets of "
         "these sizes would find a true share of 64.4 % in four of five comparisons, and a smaller "
         "one less often), and tells nothing of any one picture."
     )
@@ -85,6 +90,72 @@ def test_sentences_of_pairs_name_their_own_test():
     assert "a suspect and its own control picture" in comparison_sentence(result)
     assert "one-sided Wilcoxon signed-rank test, exact" in comparison_sentence(result)
     assert "four of five" not in comparison_sentence(dataclasses.replace(result, p=0.5))
+
+
+def test_series_are_named_with_their_number():
+    result = dataclasses.replace(PLAIN, n_series=(12, 31))
+    assert "9,999 permutations of whole series, 12 and 31 of them, level 5 %" in (
+        comparison_sentence(result)
+    )
+    few = compare(normal(1, 4), normal(2, 40), 0.05, 0, series=(np.zeros(4, int), np.arange(40)))
+    assert comparison_sentence(few).endswith("takes at least 3 series in each set.")
+
+
+# With what it rests on
+
+ALIKE = BlindCheck("alike", "AUC 0.51, n = 40 and 50")
+DIFFERENT = BlindCheck("different", "AUC 0.81, most of all by the sharpness")
+SILENT = NegativeControl("silent", 0.4321, 0.1, ("RN50/openai",))
+SPEAKS = NegativeControl("speaks", 0.0321, 0.1, ("RN50/openai", "other"))
+
+
+def basis(**changes):
+    facts = {"run": run(), "inferrer": "cifar10-v", "seeds": (0,), "blind": ALIKE}
+    return Basis(**{**facts, **changes})
+
+
+def test_the_verdict_names_encoder_method_seed_level_and_the_checks():
+    assert verdict_sentence(PLAIN, "evidence", basis(negative=SILENT)).endswith(
+        "which is evidence that pictures of this set were used to train ViT-B-32/openai, provided "
+        "that the control differs from it in nothing else, and no proof that any one picture was. "
+        "Compared were the scores of cifar10-v, less what RN50/openai explains of them (10 views "
+        "by recipe paper/1, seed 0, level 5 %). No difference was found that needs no encoder "
+        "(AUC 0.51, n = 40 and 50). RN50/openai, which is to have seen neither set, does not tell "
+        "them apart (p = 0.433, level 10 %)."
+    )
+
+
+def test_it_says_over_which_seeds_scores_were_averaged_and_how_often_somebody_looked():
+    sentence = verdict_sentence(PLAIN, "evidence", basis(seeds=(3, 4, 5), n_looks=4))
+    assert "the mean over seeds 3, 4, 5" in sentence
+    assert sentence.endswith(
+        "These suspects were compared in 4 different ways on this machine, this one included; the "
+        "level holds for one that was fixed beforehand."
+    )
+    assert "different ways" not in verdict_sentence(PLAIN, "evidence", basis(n_looks=1))
+
+
+def test_a_difference_that_the_reference_does_not_see_makes_the_evidence_weak():
+    sentence = verdict_sentence(PLAIN, "weak evidence", basis(blind=DIFFERENT, negative=SILENT))
+    assert "which is weak evidence that pictures of this set" in sentence
+    assert (
+        "weak, because the two also differ in what needs no encoder (AUC 0.81, most of all by the "
+        "sharpness), though a reference encoder that saw neither does not see it."
+    ) in sentence
+
+
+@pytest.mark.parametrize(
+    ("blind", "negative", "reason"),
+    [
+        (DIFFERENT, None, "a baseline that never saw the encoder tells the 40 suspect pictures"),
+        (ALIKE, SPEAKS, "RN50/openai and other, which is to have seen neither, tells the 40"),
+    ],
+)
+def test_without_a_conclusion_it_claims_no_evidence(blind, negative, reason):
+    sentence = verdict_sentence(PLAIN, "no conclusion", basis(blind=blind, negative=negative))
+    assert sentence.startswith("This comparison allows no conclusion on whether")
+    assert reason in sentence
+    assert "evidence" not in sentence
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def _build(
 
     if text_config.get("hf_model_name"):
         folder = transformers_files.find_config(
-            str(text_config["hf_model_name"]), f"the text tower of {found.spec}", options
+            str(text_config["hf_model_name"]), f"The text tower of {found.spec}", options
         )
         text_config = text_config | {"hf_model_name": str(folder), "hf_model_pretrained": False}
     more = {"multimodal_cfg": _NO_ANSWER} if captions else {}

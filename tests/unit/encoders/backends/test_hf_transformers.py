@@ -14,7 +14,7 @@ from clipaudit.encoders.base import EncoderOptions, InputOverrides
 from clipaudit.encoders.loaded_text import LoadedTextTower
 from clipaudit.encoders.spec import load_encoder
 from clipaudit.encoders.text_towers import load_text_tower
-from clipaudit.errors import EncoderError
+from clipaudit.errors import EncoderError, MissingExtraError
 from tests.made.encoders import untouched
 from tests.made.text_towers import transformers_folder
 
@@ -90,9 +90,9 @@ def test_a_file_that_is_missing_is_named(folder):
 def test_the_package_that_is_missing_is_named_with_its_command(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     for load in (load_encoder, load_text_tower):
-        error = error_of(folder, load)
-        assert "needs the package transformers, which is missing" in str(error)
-        assert "pip install '.[transformers]'" in error.hint
+        with pytest.raises(MissingExtraError, match="needs transformers, which is not") as caught:
+            load(f"transformers:{folder}", TORCH)
+        assert "pip install '.[transformers]'" in caught.value.hint
 
 
 @pytest.mark.parametrize("kind", ["blip", None, 3, ["clip"]])

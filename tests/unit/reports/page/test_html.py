@@ -17,6 +17,7 @@ from clipaudit.pictures.reading import content_id
 from clipaudit.reports import formats as reports
 from clipaudit.reports.page.html import dump
 from clipaudit.results.audit import ReferenceSignals
+from clipaudit.statistics.calibration import called_by_chance
 from tests.made.audits import ENCODER, audit_of, calibrated, controlled, realistic, scored, skipped
 from tests.made.nasty_audits import HOSTILE, hostile, nasty_audit
 
@@ -210,10 +211,10 @@ def test_with_a_calibration_it_counts_verdicts_and_what_chance_alone_would_give(
     audit = calibrated(realistic(300))
     text = page(audit).text
     k = audit.n_verdicts("cifar10-v")["member"]
-    fpr = audit.calibrations[0].fpr
+    chance = called_by_chance(150, 0.01, 300)
     assert f"{k} are called members, of 300 pictures." in text
-    assert f"about {300 * fpr.value:.1f} would be called members all the same" in text
-    assert f"interval {300 * fpr.low:.1f} to {300 * fpr.high:.1f}, by 150 pictures" in text
+    assert f"about {chance.value:.1f} would be called members all the same" in text
+    assert f"in 95 % of cases {chance.low:.0f} to {chance.high:.0f}, by 150 pictures" in text
     assert f"{audit.n_picked('cifar10-v')} can be picked out" in text
     assert "Predictions are not calibrated (cifar10-t)." in text
 
