@@ -194,7 +194,7 @@ def _export(
         command=config.command,
         created=datetime.now(UTC).date().isoformat(),
         clipaudit_version=__version__,
-        n_targets=len({cell.target for cell in cells}),
+        n_targets=len(cells),
     )
     return save(Inferrer(card, rule), config.into / card.name)
 

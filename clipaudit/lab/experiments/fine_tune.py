@@ -42,10 +42,16 @@ class FineTune(ExperimentKind):
         return "" if scale.pairs and scale.pairs.fine_tunes else "pairs.fine_tunes"
 
     def exported(self, cells: Sequence[Cell], plan: Plan) -> list[Cell]:
-        """Those of a middling number of pictures; see `ExperimentKind.exported`."""
-        sizes = sorted({plan.units[cell.target].n_members for cell in cells})
-        middling = sizes[len(sizes) // 2] if sizes else 0
-        return [cell for cell in cells if plan.units[cell.target].n_members == middling]
+        """Those of a middling number of pictures and the lowest rate; see the base class."""
+
+        def strength(cell: Cell) -> tuple[int, float]:
+            target = plan.units[cell.target]
+            return target.n_members, target.pretrain.learning_rate
+
+        sizes = sorted({strength(cell)[0] for cell in cells})
+        rates = sorted({strength(cell)[1] for cell in cells})
+        wanted = [(sizes[len(sizes) // 2], rates[0])] if cells else []
+        return [cell for cell in cells if strength(cell) in wanted]
 
     def cells(self, repetition: Repetition) -> Iterator[Cell]:
         """See `ExperimentKind.cells`."""

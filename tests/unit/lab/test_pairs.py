@@ -184,5 +184,5 @@ def test_inferrers_are_made_of_a_lab_with_captions(lab, tmp_path, capsys):
     }
     card = cards["drawn-reference-fine-tune"]
     assert (card.reads.recipe, card.shadow.algorithm) == ("clip@1", "clip")
-    assert card.n_targets == 1
+    assert card.n_targets == 1  # it is looked at after one epoch alone
     assert "fine-tuned" in (tmp_path / card.name / "card.md").read_text()
