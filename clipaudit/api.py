@@ -32,8 +32,9 @@ from clipaudit.pipelines.lookup import lookup as run_lookup
 from clipaudit.pipelines.progress_bar import ProgressBar
 from clipaudit.pipelines.score import Progress
 from clipaudit.pipelines.scoring_options import ScoringOptions, described_fields
-from clipaudit.pipelines.train import TrainConfig, Trained
+from clipaudit.pipelines.train import Trained
 from clipaudit.pipelines.train import train as run_train
+from clipaudit.pipelines.train_config import TrainConfig
 from clipaudit.results.audit import Audit
 from clipaudit.results.evaluation import Evaluation
 from clipaudit.results.lookup import Lookup
@@ -53,6 +54,7 @@ __all__ = [
     "Calibrated",
     "Calibration",
     "Evaluation",
+    "Expectation",
     "Lookup",
     "PretrainConfig",
     "TrainConfig",
@@ -61,6 +63,7 @@ __all__ = [
     "calibrate",
     "doctor",
     "evaluate",
+    "expect",
     "list_encoders",
     "list_inferrers",
     "lookup",

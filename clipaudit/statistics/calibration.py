@@ -151,8 +151,8 @@ def called_by_chance(n_null: int, fpr: float, n: int) -> Estimate:
     k = most_within(fpr, n_null + 1)
     if not k:
         return Estimate(0.0, 0.0, 0.0, n)
-    low, high = stats.betabinom.ppf([0.025, 0.975], n, k, n_null + 1 - k)
-    return Estimate(n * k / (n_null + 1), float(low), float(high), n)
+    count = stats.betabinom(n, k, n_null + 1 - k)
+    return Estimate(n * k / (n_null + 1), float(count.ppf(0.025)), float(count.ppf(0.975)), n)
 
 
 def needed(fpr: float) -> int:

@@ -197,9 +197,9 @@ def _variance_of_mean(shares: FloatArray, groups: npt.NDArray[np.int64] | None) 
     """Variance of the mean of shares, of which those of a group are one."""
     if groups is not None:
         _, numbers = np.unique(groups, return_inverse=True)
-        shares = np.bincount(numbers, weights=shares - shares.mean())
+        sums = np.bincount(numbers, weights=shares - shares.mean())
         n = len(groups)
-        return float(np.square(shares).sum() / n**2 * len(shares) / max(len(shares) - 1, 1))
+        return float(np.square(sums).sum() / n**2 * len(sums) / max(len(sums) - 1, 1))
     return float(shares.var(ddof=1) / len(shares))
 
 

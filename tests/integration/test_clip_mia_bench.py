@@ -77,13 +77,15 @@ def bench(tmp_path_factory):
             path = folder / "clip-mia-bench-data" / "data" / side / f"{shard:08}.tar"
             write_shard(path, samples(map(jpeg, pictures), captions))
     known = [pair for shard in range(1, 4) for pair in pairs("member", shard)]
-    pictures, captions = map(list, zip(*known, strict=True))
+    all_pictures, all_captions = map(list, zip(*known, strict=True))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for size, steps in STEPS.items():
-            open_clip_folder(
-                folder / size, lambda model, n=steps: train(model, pictures, captions, n)
-            )
+
+            def fill(model: torch.nn.Module, n_steps: int = steps) -> None:
+                train(model, all_pictures, all_captions, n_steps)
+
+            open_clip_folder(folder / size, fill)
     for name, kind, rule in (
         ("loss", "caption-loss", CaptionLossRule()),
         ("norm", "norm", NormRule()),

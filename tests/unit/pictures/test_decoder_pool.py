@@ -470,8 +470,10 @@ def test_numbers_that_make_no_sense_are_refused():
 
 @LINUX
 def test_workers_have_no_keys_in_their_environment(monkeypatch):
-    secret = ("FLICKR_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY")
-    secret += ("OPENVERSE_CLIENT_SECRET", "CLIPAUDIT_PASSWORD", "brave_api_key", "APIKEY")
+    secret = (
+        *("FLICKR_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY"),
+        *("OPENVERSE_CLIENT_SECRET", "CLIPAUDIT_PASSWORD", "brave_api_key", "APIKEY"),
+    )
     for name in secret:
         monkeypatch.setenv(name, "hidden-value")
     monkeypatch.setenv("KEYBOARD_TOKENS", "plain-value")

@@ -24,7 +24,7 @@ def slow_largest_rank_sum(first, second):
         lambda rank: sum(1 / (n - j) for j in range(rank)),
         lambda rank: math.comb(rank - 1, 9),
     ):
-        places = {value: [] for value in together}
+        places: dict[float, list[float]] = {value: [] for value in together}
         for rank, value in enumerate(sorted(together), 1):
             places[value].append(score(rank))
         row = np.array([np.mean(places[value]) for value in together])
@@ -74,7 +74,8 @@ def test_so_it_is_where_far_ranks_weigh_most(n_first, n_second):
         )
         tested = largest_rank_sum(first, second, 0, 1)
         p, smallest = slow_largest_rank_sum(first, second)
-        assert tested == (pytest.approx(p), pytest.approx(smallest), 0)
+        wanted: tuple[object, ...] = (pytest.approx(p), pytest.approx(smallest), 0)
+        assert tuple(tested) == wanted
 
 
 @settings(deadline=None)

@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
 
+from clipaudit.statistics.metrics import FloatArray
 from clipaudit.statistics.share_used import estimate_share, share_at_least
 from tests.made.present import present
 
 
-def sample(numbers, share, n=100, n_nonmembers=200, n_members=100, gap=2.5):
+def sample(
+    numbers, share, n=100, n_nonmembers=200, n_members=100, gap=2.5
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Scores of a folder of which a share was used, of known non-members and of known members."""
     scores = numbers.normal(size=n)
     scores[: round(share * n)] += gap
@@ -15,7 +18,7 @@ def sample(numbers, share, n=100, n_nonmembers=200, n_members=100, gap=2.5):
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 1.0])
 def test_the_interval_holds_the_share_about_as_often_as_it_says(share):
     numbers = np.random.default_rng(int(100 * share))
-    found = [estimate_share(*sample(numbers, share), seed) for seed in range(150)]
+    found = [estimate_share(*sample(numbers, share), seed=seed) for seed in range(150)]
     told = [one for one in found if one is not None]
     assert len(told) >= 138
     assert np.mean([one.low <= share <= one.high for one in told]) > 0.89
@@ -27,7 +30,7 @@ def test_the_interval_holds_the_share_about_as_often_as_it_says(share):
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 1.0])
 def test_so_it_is_in_five_hundred_samples(share, n):
     numbers = np.random.default_rng([n, int(100 * share)])
-    found = [estimate_share(*sample(numbers, share, n, gap=2), seed) for seed in range(500)]
+    found = [estimate_share(*sample(numbers, share, n, gap=2), seed=seed) for seed in range(500)]
     held = np.mean([one.low <= share <= one.high for one in found if one is not None])
     assert 0.91 < held < 0.985
 
@@ -54,9 +57,9 @@ def test_all_of_a_folder_that_stands_out_was_used():
 
 def test_where_members_do_not_score_higher_no_share_can_be_told():
     numbers = np.random.default_rng(1)
-    assert estimate_share(*sample(numbers, 0.5, gap=0.0), 0) is None
+    assert estimate_share(*sample(numbers, 0.5, gap=0.0), seed=0) is None
     of_another_kind = numbers.normal(-9, size=400), *sample(numbers, 0, n_nonmembers=2000)[1:]
-    assert estimate_share(*of_another_kind, 0) is None
+    assert estimate_share(*of_another_kind, seed=0) is None
 
 
 def test_equal_scores_say_nothing():

@@ -199,7 +199,8 @@ def test_a_difference_that_does_not_reach_the_reference_lowers_the_grade_and_doe
     got = compared(suspects, control, blind=DIFFERENT)
     assert got.grade == "weak evidence"
     assert "is weak evidence that pictures" in got.sentence
-    nothing = compared(*with_content(1.0, 0.0), blind=DIFFERENT)
+    suspects, control = with_content(1.0, 0.0)
+    nothing = compared(suspects, control, blind=DIFFERENT)
     assert nothing.grade == "no evidence"
 
 
