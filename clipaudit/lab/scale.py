@@ -219,9 +219,9 @@ class Scale(Strict):
     views: Views = 10
     draws: Count = 4
     references: Annotated[int, Field(ge=0)] = 0
-    known: Choice = Choice(architecture="resnet-tiny", algorithm="simclr")
-    unknown: Choice = Choice(architecture="vgg-tiny", algorithm="mocov2")
-    pretrain: PretrainOptions = PretrainOptions()
+    known: Choice
+    unknown: Choice
+    pretrain: PretrainOptions
     algorithm: dict[Algorithm, PretrainOptions] = {}
     architecture: dict[Architecture, PretrainOptions] = {}
     sweeps: Sweeps = Sweeps()

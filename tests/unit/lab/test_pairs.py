@@ -63,6 +63,10 @@ members = 20
 split = { target = 20, shadow = 20, probe = 20, probe_test = 10 }
 views = 2
 references = 1
+known = { architecture = "resnet-tiny", algorithm = "simclr" }
+unknown = { architecture = "vgg-tiny", algorithm = "mocov2" }
+
+[scale.cpu.pretrain]
 
 [scale.cpu.pairs]
 architectures = ["clip-vit-tiny"]
