@@ -8,6 +8,7 @@ from scipy import stats
 
 from clipaudit.blind.adjust import adjusted_auc
 from clipaudit.statistics.metrics import auc
+from tests.made.delong import delong_variance
 from tests.made.present import present
 
 
@@ -52,9 +53,8 @@ def test_where_the_blind_score_is_one_for_all_nothing_is_adjusted():
     found = adjusted_auc(scores, np.full(200, 0.4), is_member)
     plain = auc(scores, is_member)
     assert present(found.adjusted).value == pytest.approx(plain.value)
-    wider = stats.t.ppf(0.975, 99) / stats.norm.ppf(0.975)
     assert present(found.adjusted).high - present(found.adjusted).value == pytest.approx(
-        wider * (plain.high - plain.value)
+        stats.t.ppf(0.975, 99) * math.sqrt(delong_variance(scores, is_member))
     )
     assert (found.n_matched, found.n_members, present(found.adjusted).n) == (100, 100, 200)
 
