@@ -121,5 +121,5 @@ def test_it_opens_no_connection():
 
 def test_inferrers_are_counted_and_not_listed():
     (check,) = doctor._inferrers()
-    assert check.found.endswith(", trained on cifar10, tiny-imagenet")
+    assert check.found.endswith(", trained on cifar10, openclipart, tiny-imagenet")
     assert len(check.found) < 60

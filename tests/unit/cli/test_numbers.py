@@ -18,6 +18,7 @@ NOWHERE = {
     "demo": ["--keep", "."],  # which is not empty
     "lab run": ["nowhere.toml"],
     "lab export": ["nowhere.toml", "--data-set", "x", "--into", "y"],
+    "expect": ["-e", "nowhere:at-all"],
 }
 """Arguments with which each command ends at once, and not for want of arguments."""
 
