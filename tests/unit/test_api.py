@@ -121,6 +121,7 @@ TWINS = {
     "encoders": "list_encoders",
     "inferrers": "list_inferrers",
     "doctor": "doctor",
+    "expect": "expect",
 }
 
 

@@ -362,7 +362,8 @@ def test_a_saved_result_at_a_higher_level_carries_no_badge_of_evidence():
     audit = controlled(realistic(40))
     (first, *others) = audit.comparison.by_inferrer
     first = replace(first, outcome="higher", unpaired=replace(first.unpaired, alpha=0.3, p=0.292))
-    text = page(replace(audit, comparison=replace(audit.comparison, by_inferrer=(first, *others))))
+    comparison = replace(audit.comparison, by_inferrer=(first, *others), grade="evidence")
+    text = page(replace(audit, comparison=comparison))
     assert "chance alone would do as much too often" in text.text
     assert "Chance alone is a poor explanation" not in text.text
 
