@@ -166,7 +166,7 @@ def test_every_encoder_that_a_command_names_is_published():
         typed, _ = ours(found.values[0])
         specs = [typed[at + 1] for at, word in enumerate(typed) if word == "--encoder"]
         for spec in specs:
-            by_file = spec.startswith(("onnx:", "transformers:"))
+            by_file = spec.startswith(("onnx:", "transformers:", "local-dir:"))
             named_elsewhere = spec == "SPEC" or by_file or "random" in spec
             assert named_elsewhere or spec in names_at_release(), spec
 
