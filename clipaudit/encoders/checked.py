@@ -14,6 +14,7 @@ from clipaudit.encoders.loaded import SlowEncoderError, crashed, is_out_of_memor
 from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.encoders.time_limit import OutOfTimeError, PatientThread
 from clipaudit.errors import ClipAuditError, EncoderError
+from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -78,7 +79,7 @@ class CheckedEncoder:
             if is_out_of_memory(error):
                 raise
             raise EncoderError(
-                f"{spec} failed with {len(views)} views: {type(error).__name__}: "
+                f"{spec} failed with {count(len(views), 'view')}: {type(error).__name__}: "
                 f"{first_line(error)}",
                 "An encoder must take any number of views of its size: shape (n, 3, "
                 f"{self.info.input.size_px}, {self.info.input.size_px}). Mend it, or ask its "
@@ -99,8 +100,8 @@ class CheckedEncoder:
         else:
             return answer.detach().to(torch.float32)
         raise EncoderError(
-            f"{self.info.spec} gives {given} for {n_views} views, not ({n_views}, {dim}) of "
-            "floating-point numbers",
+            f"{self.info.spec} gives {given} for {count(n_views, 'view')}, not "
+            f"({n_views}, {dim}) of floating-point numbers",
             "It must give one vector a view, of one length in every batch.",
         )
 

@@ -11,6 +11,7 @@ from clipaudit.encoders.crashes import CrashError
 from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.encoders.time_limit import OutOfTimeError, PatientThread
 from clipaudit.errors import EncoderError
+from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +40,7 @@ class SlowEncoderError(EncoderError):
     def of(cls, spec: str, n_views: int, timeout_s: float) -> SlowEncoderError:
         """The error of one that was given so many views and so many seconds."""
         return cls(
-            f"{spec} gave no answer for {n_views} views within {timeout_s:g} s",
+            f"{spec} gave no answer for {count(n_views, 'view')} within {timeout_s:g} s",
             "If it is only slow, pass a larger --batch-timeout or a smaller --batch-size; a model "
             "with a loop that does not end would hang for ever.",
         )
@@ -251,8 +252,8 @@ def probe(
         ) from error
     if embeddings.ndim != 2 or len(embeddings) != n_views:
         raise EncoderError(
-            f"{name} gives an array of shape {tuple(embeddings.shape)} for {n_views} views, "
-            f"not ({n_views}, dim)",
+            f"{name} gives an array of shape {tuple(embeddings.shape)} for "
+            f"{count(n_views, 'view')}, not ({n_views}, dim)",
             "It must give one vector a view: pool the features before you save the model.",
         )
     if not torch.isfinite(embeddings).all():
@@ -266,7 +267,7 @@ def probe(
 def crashed(spec: str, n_views: int, error: CrashError) -> EncoderError:
     """The error of an encoder whose compiled code crashed."""
     return EncoderError(
-        f"{spec} crashed with {n_views} views ({error})",
+        f"{spec} crashed with {count(n_views, 'view')} ({error})",
         "It is broken, or does not suit this machine: try --device cpu, or another --backend or "
         "version of what runs it.",
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from clipaudit.encoders.model_files import check_is_file
 from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.errors import EncoderError
+from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -196,9 +197,11 @@ def fit(module: Any, tensors: Mapping[str, Tensor], path: Path, architecture: st
     if missing or extra or other_shape:
         faults = []
         if missing:
-            faults.append(f"{len(missing)} tensors are missing, such as {missing[0]}")
+            verb = "is" if len(missing) == 1 else "are"
+            faults.append(f"{count(len(missing), 'tensor')} {verb} missing, such as {missing[0]}")
         if extra:
-            faults.append(f"{len(extra)} are unknown, such as {extra[0]}")
+            verb = "is" if len(extra) == 1 else "are"
+            faults.append(f"{len(extra)} {verb} unknown, such as {extra[0]}")
         faults += [
             f"{len(other_shape)} have another shape, such as {name}: "
             f"{tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}"

@@ -13,6 +13,7 @@ from rich.text import Text
 from clipaudit._version import SCHEMA_VERSION
 from clipaudit.reports.tables import Facts, panel
 from clipaudit.text.escaping import shown
+from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,4 +66,4 @@ def _facts(expectation: Expectation) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "Fine-tuned from", (expectation.base,)
     yield "To hope for", (expectation.hope.words, expectation.hope.source)
     if expectation.n_pictures is not None:
-        yield "At hand", (f"{expectation.n_pictures:,} pictures",)
+        yield "At hand", (count(expectation.n_pictures, "picture"),)

@@ -116,8 +116,8 @@ def _rests_on(facts: CalibrationFacts, levels: Levels, n: int) -> Iterator[str]:
         yield "how much of them was used cannot be told from these scores"
     if facts.n_left_out:
         yield (
-            f"{facts.n_left_out:,} known pictures are among these or look the same, and were left "
-            "out of the calibration"
+            f"{count(facts.n_left_out, 'known picture')} among these, or much the same as one, "
+            "left out of the calibration"
         )
 
 

@@ -256,7 +256,8 @@ def _left_out(evaluation: Evaluation) -> Iterator[str]:
     if n_shared := len(evaluation.shared):
         first = evaluation.shared[0]
         yield (
-            f"{n_shared:,} pairs of pictures are on both sides and count on neither, such as "
+            f"{count(n_shared, 'pair')} of pictures {'is' if n_shared == 1 else 'are'} on both "
+            "sides and count on neither, such as "
             f"{first.member} and {first.nonmember}"
         )
     if evaluation.skipped:
