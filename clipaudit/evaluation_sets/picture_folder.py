@@ -26,7 +26,6 @@ from clipaudit_crawlers.sources.services import refuse_unknown
 from clipaudit.errors import InputError
 from clipaudit.evaluation_sets.keywords import spelling
 from clipaudit.evaluation_sets.sources import local_path
-from clipaudit.pictures.archives import is_named_as_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -50,6 +49,7 @@ class PictureFolder:
         Raises:
             InputError: It is neither, cannot be read, or holds nothing.
         """
+        from clipaudit.pictures.archives import is_named_as_archive
         from clipaudit.pictures.finding import find_images
 
         if not path.is_dir() and not (path.is_file() and is_named_as_archive(path.name)):

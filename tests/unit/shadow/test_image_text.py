@@ -161,9 +161,9 @@ def test_of_several_captions_each_comes_up():
     for _ in range(10):
         learner.step(np.array([0, 1]), torch.zeros(2, 1, 3, 32, 32), generator)
     moved = (net.token_embedding.weight != before).any(dim=1)
-    assert set(moved.nonzero().flatten().tolist()) == set(
-        tokenize(["owl bird jug"]).flatten().tolist()
-    )
+    padding = 0  # after the end, where no attention reaches
+    tokens = set(tokenize(["owl bird jug"]).flatten().tolist()) - {padding}
+    assert set(moved.nonzero().flatten().tolist()) == tokens
 
 
 def test_a_long_caption_is_cut_and_the_step_size_rises_first():
