@@ -99,6 +99,13 @@ def _more_cautions(reads: Reads) -> str:
             " The numbers of each encoder have a scale of their own, so with an encoder of another "
             "construction the threshold says nothing: only the order of the pictures does."
         )
+    if reads.reads_captions:
+        text += (
+            " Its figures were taken against a bank of pictures and captions of the same data set. "
+            "With another bank, such as the neutral captions that a run takes unless told "
+            "otherwise, members still stand out, but the threshold lies elsewhere and accuses far "
+            "more unused pictures: calibrate with the bank that you score with."
+        )
     if reads.has_reference:
         text += (
             " And it takes a reference that is like the encoder and was trained on other pictures: "
