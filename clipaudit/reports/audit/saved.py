@@ -91,8 +91,10 @@ def _of_usual_size(document: Any) -> Any:
 def _contradictions(audit: Audit) -> Iterator[str]:
     """What a run does not write, and a report could not show."""
     names = [facts.name for facts in audit.run.inferrers]
-    if audit.run.n_views < 0:
-        yield "run.n_views: there are none at least"
+    n_views = audit.run.n_views
+    has_pairs = any(row.mean_similarity is not None for row in audit.scored)
+    if n_views < 0 or (n_views < 2 and has_pairs):
+        yield f"run.n_views: with {n_views} of them no picture has a mean_similarity"
     if len(set(names)) < len(names):
         yield "run.inferrers: two have one name"
     may_lack = {facts.name for facts in audit.run.inferrers if facts.reads_captions}
@@ -101,7 +103,7 @@ def _contradictions(audit: Audit) -> Iterator[str]:
             yield f"rows.{number}.sha256: it is no SHA-256 in hex"
         if row.status == "skipped":
             continue
-        if row.sha256 is None or (row.mean_similarity is None and audit.run.n_views):
+        if row.sha256 is None or (row.mean_similarity is None and n_views):
             yield f"rows.{number}: a scored picture has a sha256 and a mean_similarity"
         given = [finding.inferrer for finding in row.findings]
         if given != [name for name in names if name in given or name not in may_lack]:
