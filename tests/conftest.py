@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,12 @@ CORE = (
 )
 """Tests that between them call every library: they are marked `core`, and run on the lowest
 versions of all."""
+
+
+def pytest_configure():
+    """Ctrl-C works in every command that is started, though a shell's background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

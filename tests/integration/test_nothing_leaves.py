@@ -206,10 +206,11 @@ def test_nothing_leaves_a_score_of_an_onnx_file(watched, world, onnx_path, offli
     ("make", "options"),
     [
         (from_folder, ("--backend=torch",)),
+        (from_folder, ("--backend=onnx", "--offline")),
         (from_state_dict, ("--architecture=torchvision:resnet18", "--workers=1")),
         (from_moco, ("--architecture=timm:resnet10t", "--offline")),
     ],
-    ids=["open_clip", "torchvision", "timm"],
+    ids=["open_clip", "an export to ONNX", "torchvision", "timm"],
 )
 def test_nothing_leaves_a_score_of_weights_that_are_here(watched, world, tmp_path, make, options):
     made = make(tmp_path, untouched)
