@@ -82,8 +82,7 @@ def caption_baseline(
     style = np.stack([caption_statistics(captions) for captions in texts])
     attempts = [
         *_of_words(["\n".join(clipped(captions)) for captions in texts]),
-        Attempt("style, linear", linear, style),
-        Attempt("style, boosted trees", boosted_trees, style),
+        *_of_style(style),
     ]
     tried = try_classifiers(attempts, truth, grouping, seed)
     scores = np.empty(len(truth))
@@ -147,6 +146,53 @@ def caption_check(
     texts = [captions.get(image_id, ()) for image_id in trial.image_ids]
     style = np.stack([caption_statistics(each) for each in texts])
     return check_few(trial, *_with_words(texts, style), "style and words", seed)
+
+
+def style_check(
+    suspects: Iterable[str],
+    known: Iterable[str],
+    styles: Mapping[str, FloatArray],
+    seed: int,
+) -> BlindCheck:
+    """Whether two sets differ in how their captions are written, where no word of one is known.
+
+    Args:
+        suspects: SHA-256 of pictures, different ones all.
+        known: SHA-256 of others.
+        styles: `caption_statistics` by SHA-256; a picture without an entry is passed over.
+        seed: Seed of the folds.
+    """
+    first, second = (
+        [key for key in looked_at(side) if key in styles] for side in (suspects, known)
+    )
+    trial, _ = start_trial(first, second)
+    if trial.is_too_small:
+        return BlindCheck("too few", trial.reason)
+    style = np.stack([styles[image_id] for image_id in trial.image_ids])
+    if trial.reason:
+        return check_few(trial, style, CAPTION_STATISTICS, "how captions are written", seed)
+    order = canonical_order([row.tobytes() for row in style], trial.is_first)
+    style, truth = style[order], trial.is_first[order]
+    tried = try_classifiers(_of_style(style), truth, np.arange(len(order)), seed)
+    return check_of(
+        BlindReport(
+            overall=tried.overall,
+            by_classifier=tried.by_classifier,
+            telling=find_telling(style, CAPTION_STATISTICS, truth),
+            scores=tried.scores,
+            between=("suspects", "known non-members"),
+            n=(int(truth.sum()), int((~truth).sum())),
+            basis="captions",
+        )
+    )
+
+
+def _of_style(style: FloatArray) -> tuple[Attempt, Attempt]:
+    """The classifiers that read how captions are written."""
+    return (
+        Attempt("style, linear", linear, style),
+        Attempt("style, boosted trees", boosted_trees, style),
+    )
 
 
 def _with_words(

@@ -88,7 +88,7 @@ def _audit(
     calibrations = read_calibrations() if named is None else named
     is_looked_at = bool(how.control) or any(file.encoder == config.encoder for file in calibrations)
     also = (gallery.frame,) if gallery else ()
-    known = _known_pictures(config, store, also, is_looked_at, keeps_captions=bool(how.control))
+    known = _known_pictures(config, store, also, is_looked_at, keeps_captions=is_looked_at)
     on_decoded = gallery.offer if gallery else lambda row, picture: None
     suspects = score(paths, config, on_progress, known, on_decoded)
     for inferrer in suspects.run.inferrers:
@@ -105,7 +105,8 @@ def _audit(
         if fitting.by_inferrer:
             pictures = different(scored_paths(suspects), hashes)
             appearances = known.appearances({key: pictures[key] for key in looked_at(pictures)})
-        audited = judge(suspects, fitting, how.levels, hashes, appearances)
+        texts = {key: known.captions[key] for key in appearances if key in known.captions}
+        audited = judge(suspects, fitting, how.levels, hashes, appearances, texts)
         if how.control and audited.scored and not audited.run.interrupted:
             return _with_control(audited, paths, hashes, known, config, how, on_progress)
     except KeyboardInterrupt:

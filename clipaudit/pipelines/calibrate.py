@@ -19,7 +19,12 @@ from clipaudit.pipelines.score import Progress, score
 from clipaudit.statistics.calibration import Calibration, KnownScores
 from clipaudit.verdicts import calibration_files
 from clipaudit.verdicts.by_calibration import scored_by, unique_scores
-from clipaudit.verdicts.calibration_files import CalibrationFile, known_set, pack_appearances
+from clipaudit.verdicts.calibration_files import (
+    CalibrationFile,
+    known_set,
+    pack_appearances,
+    pack_styles,
+)
 from clipaudit.verdicts.shared_pictures import require_apart, scored_paths, split
 
 if TYPE_CHECKING:
@@ -75,7 +80,9 @@ def calibrate(
     with open_store(is_wanted=config.use_store) as store:
         known = KnownPictures(config.limits, config.n_workers, store)
         looked_at_all = FirstByHash(MOST_OF_EACH)
-        known_null = KnownPictures(config.limits, config.n_workers, store, looked_at_all)
+        known_null = KnownPictures(
+            config.limits, config.n_workers, store, looked_at_all, keeps_captions=True
+        )
         null_audit = _score(nonmembers, "non-members", config, on_progress, known_null)
         member_audit = _score(members, "members", config, on_progress, known) if members else None
         rows = [*null_audit, *(member_audit or ())]
@@ -91,6 +98,8 @@ def calibrate(
         )
         seen = {image_id: pair.second[image_id] for image_id in looked_at(pair.second)}
         looks = pack_appearances(known_null.appearances(seen))
+        captions = known_null.captions
+        styles = pack_styles({key: captions[key] for key in seen if key in captions})
     used = {*pair.first, *pair.second}
     calibrations = [
         CalibrationFile(
@@ -109,6 +118,9 @@ def calibrate(
             looks=_looks_of(looks, null_audit, inferrer.name),
             created=datetime.now(UTC).date().isoformat(),
             clipaudit_version=__version__,
+            caption_styles=_looks_of(styles, null_audit, inferrer.name)
+            if inferrer.reads_captions
+            else {},
         )
         for inferrer in null_audit.run.inferrers
     ]
@@ -156,7 +168,7 @@ def _known_scores(
 
 
 def _looks_of(looks: dict[str, str], audit: Audit, inferrer: str) -> dict[str, str]:
-    """How those non-members look that the inferrer gave a score."""
+    """What is known of those non-members that the inferrer gave a score."""
     scored = unique_scores(audit, inferrer)
     return {image_id: look for image_id, look in looks.items() if image_id in scored}
 

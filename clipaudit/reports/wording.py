@@ -30,7 +30,10 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
         counts = audit.n_verdicts(facts.inferrer)
         lines = [", ".join(f"{k:,} {word}" for word, k in counts.items()) + f", of {n:,}"]
         if facts.is_of_another_kind:
-            lines = ["none: these pictures are of another kind than the known non-members"]
+            what = "these pictures"
+            if facts.captions and facts.captions.outcome == "different":
+                what = "these pictures' captions"
+            lines = [f"none: {what} are of another kind than the known non-members"]
         elif can_decide(facts, levels):
             lines.append(_picked(audit.n_picked(facts.inferrer), facts, levels, n))
         if facts.tpr:
@@ -62,6 +65,13 @@ _SAME_KIND = {
 }
 
 
+_SAME_STYLE = {
+    "different": "their captions are written in another way than those of the known non-members",
+    "alike": "no difference was found in how their captions are written",
+    "too few": "whether their captions are written as those of the non-members could not be tried",
+}
+
+
 def can_decide(facts: CalibrationFacts, levels: Levels) -> bool:
     """Whether there are enough non-members to call any picture a member."""
     return facts.n_null >= needed(levels.fpr)
@@ -74,6 +84,8 @@ def _rests_on(facts: CalibrationFacts, levels: Levels, n: int) -> Iterator[str]:
     )
     if facts.blind is not None:
         yield f"{_SAME_KIND[facts.blind.outcome]}: {facts.blind.text}"
+    if facts.captions is not None:
+        yield f"{_SAME_STYLE[facts.captions.outcome]}: {facts.captions.text}"
     if facts.is_of_another_kind:
         yield (
             "the p-values hold for pictures of the kind of those non-members, and not for these; "

@@ -52,6 +52,8 @@ class CalibrationFacts:
         null_scores: Scores of the non-members that had part in the verdicts, ascending.
         blind: Whether the pictures of the run differ from the non-members in what no encoder is
             needed to see; None in results that were saved before that was tried.
+        captions: Whether the captions of the run are written in another way than theirs; None where
+            the inferrer reads none, or the calibration was made before that was tried.
         share: How much of the pictures of the run was used; None without known members, or where
             it cannot be told.
     """
@@ -70,12 +72,13 @@ class CalibrationFacts:
     clipaudit_version: str
     null_scores: tuple[float, ...] = ()
     blind: BlindCheck | None = None
+    captions: BlindCheck | None = None
     share: ShareUsed | None = None
 
     @property
     def is_of_another_kind(self) -> bool:
-        """Whether the pictures of the run differ from its own, so that no verdict is possible."""
-        return self.blind is not None and self.blind.outcome == "different"
+        """Whether pictures or captions of the run differ from its own: then there is no verdict."""
+        return any(check.outcome == "different" for check in (self.blind, self.captions) if check)
 
 
 @dataclass(frozen=True, slots=True)

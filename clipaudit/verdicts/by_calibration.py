@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipaudit._version import __version__
+from clipaudit.blind.captions import style_check
 from clipaudit.blind.trial import blind_check
 from clipaudit.errors import InferrerError
 from clipaudit.pictures.hashing import ONE_COLOUR
@@ -22,10 +23,10 @@ from clipaudit.statistics.calibration import Calibration, ScoredBy, require_fit
 from clipaudit.statistics.conformal import Decision, Levels, decide, p_values
 from clipaudit.statistics.metrics import proportion
 from clipaudit.statistics.share_used import estimate_share
-from clipaudit.verdicts.calibration_files import unpack_appearances
+from clipaudit.verdicts.calibration_files import pack_styles, unpack_appearances, unpack_styles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from clipaudit.blind.baseline import BlindCheck
     from clipaudit.pictures.preparing import Appearance
@@ -137,6 +138,7 @@ def judge(
     levels: Levels,
     hashes: Mapping[str, int],
     appearances: Mapping[str, Appearance] = MappingProxyType({}),
+    captions: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Audit:
     """The audit with p-values and verdicts by the calibrations that fit.
 
@@ -152,12 +154,14 @@ def judge(
         hashes: Perceptual hashes of the pictures by SHA-256, as far as they could be made.
         appearances: What different pictures of the audit look like, by SHA-256: those that a blind
             trial looks at.
+        captions: Their captions, where some were read.
 
     Raises:
         InferrerError: A score is no finite number.
     """
     plain = {row.sha256 for row in audit.rows if ONE_COLOUR in row.notes}
     checks: dict[frozenset[str], BlindCheck] = {}
+    styles = unpack_styles(pack_styles(captions)) if captions else {}
     decisions: dict[tuple[str, str], Decision] = {}
     facts, notes = [], list(fitting.notes)
     for inferrer in audit.run.inferrers:
@@ -179,22 +183,24 @@ def judge(
         ids = calibration.image_ids
         if ids not in checks:
             checks[ids] = _check_kind(file, calibration, appearances, audit.run.seed)
-        is_of_another_kind = checks[ids].outcome == "different"
+        style = None
+        if file.caption_styles:
+            style = _check_captions(file, calibration, styles, audit.run.seed)
+        made = _facts(inferrer.name, file, calibration, len(same), levels, checks[ids], style)
         for decision in decide(calibration, [*scores], np.array([*scores.values()]), levels):
             reason: Reason | None = "one colour" if decision.image_id in plain else None
-            if is_of_another_kind:
+            if made.is_of_another_kind:
                 reason = "of another kind"
             decisions[inferrer.name, decision.image_id] = (
                 _undecided(decision, reason) if reason else decision
             )
         others = np.array([score for key, score in scores.items() if key not in same])
         share = None
-        if calibration.members is not None and len(others) and not is_of_another_kind:
+        if calibration.members is not None and len(others) and not made.is_of_another_kind:
             null, members = (
                 np.array(known.scores) for known in (calibration.null, calibration.members)
             )
             share = estimate_share(others, null, members, calibration.seed)
-        made = _facts(inferrer.name, file, calibration, len(same), levels, checks[ids])
         facts.append(replace(made, share=share))
     rows = tuple(
         replace(
@@ -234,6 +240,16 @@ def _check_kind(
     return blind_check(appearances, known, {**appearances, **known}, seed)
 
 
+def _check_captions(
+    file: CalibrationFile, used: Calibration, styles: Mapping[str, FloatArray], seed: int
+) -> BlindCheck:
+    """Whether the captions of the run are written as those of the non-members are."""
+    known = unpack_styles(
+        {key: style for key, style in file.caption_styles.items() if key in used.image_ids}
+    )
+    return style_check(styles, known, {**styles, **known}, seed)
+
+
 def _undecided(decision: Decision, reason: Reason) -> Decision:
     return replace(decision, verdict="can't tell", reason=reason, picked=False)
 
@@ -259,6 +275,7 @@ def _facts(
     n_left_out: int,
     levels: Levels,
     blind: BlindCheck,
+    captions: BlindCheck | None,
 ) -> CalibrationFacts:
     return CalibrationFacts(
         inferrer=inferrer,
@@ -275,4 +292,5 @@ def _facts(
         clipaudit_version=file.clipaudit_version,
         null_scores=tuple(sorted(used.null.scores)),
         blind=blind,
+        captions=captions,
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipaudit.blind.caption_statistics import CAPTION_STATISTICS, caption_statistics
 from clipaudit.errors import InferrerError
 from clipaudit.files import (
     FormatError,
@@ -35,8 +36,10 @@ from clipaudit.statistics.calibration import Calibration, KnownScores
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
+
+    from clipaudit.statistics.metrics import FloatArray
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +61,8 @@ class CalibrationFile:
             `pack_appearances`. Their kind is the kind of the calibration.
         created: UTC date, ISO 8601.
         clipaudit_version: The package that made it.
+        caption_styles: How the captions of those non-members are written, by SHA-256, in numbers
+            alone: see `pack_styles`. Empty where the inferrer reads none.
     """
 
     calibration: Calibration
@@ -68,13 +73,17 @@ class CalibrationFile:
     looks: Mapping[str, str] = field(repr=False)
     created: str
     clipaudit_version: str
+    caption_styles: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not all(0 <= phash < 2**64 for phash in self.hashes.values()):
             raise ValueError("a perceptual hash has 64 bits")
         if not self.looks.keys() <= set(self.calibration.null.image_ids):
             raise ValueError("it says how pictures look that are not among its non-members")
+        if not self.caption_styles.keys() <= set(self.calibration.null.image_ids):
+            raise ValueError("it has captions of pictures that are not among its non-members")
         unpack_appearances(self.looks)
+        unpack_styles(self.caption_styles)
 
     @property
     def name(self) -> str:
@@ -145,6 +154,38 @@ def unpack_appearances(looks: Mapping[str, str]) -> dict[str, Appearance]:
         if not all(np.all(np.abs(part) < _MOST) for part in (statistics, embedding)):
             raise ValueError("the look of a picture holds what is no number to reckon with")
         found[image_id] = Appearance(statistics, embedding)
+    return found
+
+
+def pack_styles(captions: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """How captions are written, as text: `caption_statistics`, little-endian, in base64.
+
+    Not a word of them is kept.
+
+    Args:
+        captions: The captions of each picture by its SHA-256.
+    """
+    return {
+        image_id: b64encode(caption_statistics(texts).astype("<f8").tobytes()).decode()
+        for image_id, texts in captions.items()
+    }
+
+
+def unpack_styles(styles: Mapping[str, str]) -> dict[str, FloatArray]:
+    """The statistics that were packed, each of shape (len(CAPTION_STATISTICS),).
+
+    Raises:
+        ValueError: One is not of the right length, or holds what is no number.
+    """
+    found = {}
+    for image_id, text in styles.items():
+        data = b64decode(text, validate=True)
+        if len(data) != 8 * len(CAPTION_STATISTICS):
+            raise ValueError("the style of a caption has another length")
+        style = np.frombuffer(data, "<f8").astype(np.float64)
+        if not np.all(np.abs(style) < _MOST):
+            raise ValueError("the style of a caption holds what is no number to reckon with")
+        found[image_id] = style
     return found
 
 

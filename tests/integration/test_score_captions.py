@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -247,6 +248,13 @@ def test_a_calibration_is_for_one_bank(run, made, tmp_path):
     audit = run("loss", paths=members)
     assert audit.calibrations
     assert all(row.finding("loss").p_value is not None for row in audit)
+    assert audit.calibrations[0].captions.outcome == "alike"
+    table = (folder / "captions.csv").read_text()
+    other_way = tmp_path / "other.csv"
+    other_way.write_text(re.sub(r"(?<=png),(.*)", r",Photo: © 2019 by Anna Keller - \1.", table))
+    differs = run("loss", paths=members, captions=str(other_way))
+    assert differs.calibrations[0].captions.outcome == "different"
+    assert {row.finding("loss").verdict for row in differs} == {"can't tell"}
     words = tmp_path / "bank.txt"
     words.write_text("a red ball\na blue hat\n")
     other = run("loss", paths=members, bank=str(words))

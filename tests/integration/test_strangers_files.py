@@ -63,6 +63,7 @@ def calibration():
     return calibration_files.CalibrationFile(
         **{field: getattr(made, field) for field in made.__slots__}
         | {"looks": {ids[0]: "AAAA" * 498 + "AAA="}}
+        | {"caption_styles": calibration_files.pack_styles({ids[1]: ["a red ball"]})}
         | {"hashes": {image_id: number * 2**57 for number, image_id in enumerate(ids)}}
     )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from clipaudit.blind.caption_statistics import caption_statistics
 from clipaudit.errors import InferrerError
 from clipaudit.pictures.image_statistics import STATISTICS
 from clipaudit.pictures.preparing import Appearance
@@ -14,7 +15,7 @@ from clipaudit.reports.formats import dump, render
 from clipaudit.results.audit import Finding, Row
 from clipaudit.statistics.conformal import Levels
 from clipaudit.verdicts.by_calibration import fits, judge, require_use, scored_by, unique_scores
-from clipaudit.verdicts.calibration_files import pack_appearances
+from clipaudit.verdicts.calibration_files import pack_appearances, pack_styles, unpack_styles
 from tests.made.audits import ENCODER, INFERRERS, audit_of, kept, run, scored, sha256
 
 ONE = INFERRERS[:1]
@@ -201,6 +202,42 @@ def test_pictures_of_another_kind_keep_their_p_values_and_get_no_verdict():
     page = io.BytesIO()
     dump(differs, "html", page)
     assert b"the known non-members are pictures of another kind" in page.getvalue()
+
+
+def judged_beside_captions(captions, n_null=120):
+    of = audit_of([scored(f"{i}.png", ONE) for i in range(len(captions))], ONE)
+    made = kept(of.run, ONE[0], np.linspace(-30, -20, n_null), [30, 31, 32])
+    ids = made.calibration.null.image_ids
+    known = {image_id: [f"a small boat by lake {i % 7}"] for i, image_id in enumerate(ids)}
+    made = replace(made, caption_styles=pack_styles(known))
+    texts = {row.sha256: [text] for row, text in zip(of.rows, captions, strict=True)}
+    return judge(of, fits(of.run, [made]), Levels(), {}, {}, texts)
+
+
+@pytest.mark.parametrize("n", [40, 12])
+def test_captions_that_are_written_in_another_way_leave_no_verdict(n):
+    alike = judged_beside_captions([f"a small boat by lake {i % 7}" for i in range(n)])
+    assert alike.calibrations[0].captions.outcome == "alike"
+    assert alike.n_verdicts(NAME)["member"] == n
+    differs = judged_beside_captions([f"Photo by Anna Keller, {2000 + i}." for i in range(n)])
+    assert differs.calibrations[0].captions.outcome == "different"
+    assert differs.n_verdicts(NAME) == {"member": 0, "non-member": 0, "can't tell": n}
+    assert differs.calibrations[0].share is None
+    text = " ".join(render(differs).replace("│", " ").split())
+    assert "their captions are written in another way" in text
+    page = io.BytesIO()
+    dump(differs, "html", page)
+    assert b"captions" in page.getvalue()
+
+
+def test_a_calibration_file_keeps_no_word_of_a_caption():
+    made = kept(run(ONE), ONE[0], [0.0, 1.0])
+    first = made.calibration.null.image_ids[0]
+    packed = pack_styles({first: ["Photo by Anna Keller, 2019."]})
+    written = replace(made, caption_styles=packed).to_json()
+    assert b"Anna" not in written
+    style = unpack_styles(packed)[first]
+    assert style.tolist() == caption_statistics(["Photo by Anna Keller, 2019."]).tolist()
 
 
 @pytest.mark.slow

@@ -183,11 +183,12 @@ def test_a_calibration_of_the_old_format_asks_to_calibrate_again():
     assert "calibrate again" in caught.value.hint
 
 
+@pytest.mark.parametrize("field", ["looks", "caption_styles"])
 @pytest.mark.parametrize("look", ["", "AAAA", "not base64", "A" * 1996, "/" * 1996 + "==", 7])
-def test_looks_that_are_none_are_refused(look):
+def test_looks_and_styles_that_are_none_are_refused(look, field):
     path = store.save(example())
     document = json.loads(path.read_bytes())
-    document["looks"] = {document["calibration"]["null"]["image_ids"][0]: look}
+    document[field] = {document["calibration"]["null"]["image_ids"][0]: look}
     path.write_text(json.dumps(document))
     with pytest.raises(InferrerError, match="it is no calibration"):
         store.load(path)
