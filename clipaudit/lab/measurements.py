@@ -150,6 +150,25 @@ def signals_and_reference(
     return read(unit, look), average(seen) if seen else None
 
 
+def examples(
+    unit: Unit, fit: Fit, references: Sequence[Unit] = ()
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """What an inferrer learns from: features of all pictures in all draws, and which are members.
+
+    Raises:
+        EncoderError: A file of the lab cannot be read.
+    """
+    wanted = fit.output, fit.epoch, None, fit.recipe
+    looks = [
+        look for look in unit.looks if (look.output, look.epoch, look.of, look.recipe) == wanted
+    ]
+    drawn = [
+        features(unit, look, fit.reads, references) for look in looks if look.draw < fit.n_draws
+    ]
+    is_member = np.arange(len(drawn[0])) < unit.n_members
+    return np.concatenate(drawn), np.tile(is_member, len(drawn))
+
+
 def make_fit(unit: Unit, fit: Fit, references: Sequence[Unit] = ()) -> None:
     """Fit an inferrer to all pictures of a shadow encoder; it is judged on a target.
 
@@ -161,15 +180,7 @@ def make_fit(unit: Unit, fit: Fit, references: Sequence[Unit] = ()) -> None:
     Raises:
         EncoderError: A file of the lab cannot be read.
     """
-    wanted = fit.output, fit.epoch, None, fit.recipe
-    looks = [
-        look for look in unit.looks if (look.output, look.epoch, look.of, look.recipe) == wanted
-    ]
-    examples = [
-        features(unit, look, fit.reads, references) for look in looks if look.draw < fit.n_draws
-    ]
-    values = np.concatenate(examples)
-    is_member = np.tile(np.arange(len(examples[0])) < unit.n_members, len(examples))
+    values, is_member = examples(unit, fit, references)
     seed = derive(unit.seed, f"{fit.kind} {fit.output}", "lab fit") % 2**63
     rule = find_rule(fit.kind).train(values, is_member, seed)
     threshold = np.array([rule.threshold(values, is_member)], dtype=np.float64)

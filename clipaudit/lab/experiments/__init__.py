@@ -20,6 +20,7 @@ EXPERIMENTS = {
     "augmentations": "clipaudit.lab.experiments.augmentations:Augmentations",
     "epochs": "clipaudit.lab.experiments.epochs:Epochs",
     "baselines": "clipaudit.lab.experiments.baselines:Baselines",
+    "networks": "clipaudit.lab.experiments.networks:Networks",
     "clip": "clipaudit.lab.experiments.clip:Clip",
     "fine-tune": "clipaudit.lab.experiments.fine_tune:FineTune",
     "reference": "clipaudit.lab.experiments.reference:Reference",
