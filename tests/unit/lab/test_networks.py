@@ -13,6 +13,7 @@ from tests.made.labs import LONG, SMALL, make_lab, plan_of
 HEAD, _, REST = SMALL.partition("[[experiment]]")
 TEXT = HEAD + '[[experiment]]\nkind = "networks"\ndata = "drawn"\n' + REST[REST.index("[scale.") :]
 TEXT = TEXT.replace('kinds = ["V", "T"]', 'kinds = ["V", "S"]').replace(LONG, "epochs = 40")
+TEXT = TEXT.replace("epochs = [2, 120]", "epochs = []")
 
 
 @pytest.fixture(autouse=True)
