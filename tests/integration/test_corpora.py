@@ -1,6 +1,7 @@
 """Pictures that others made to break decoders; see `corpora.py`, which fetches them."""
 
 import json
+import re
 import time
 from importlib.util import find_spec
 
@@ -39,9 +40,9 @@ def test_every_file_has_the_outcome_in_the_table(corpus):
     assert time.monotonic() - began < SECONDS
     assert worker_bytes < MEGABYTES * 2**20
 
-    assert sorted(found) == sorted(
+    assert {re.sub(r"(?<=\.tar)/.*", "", name) for name in found} == {
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-    )
+    }
     if find_spec("pillow_heif") and "avif/hopper.heif" in expected:
         expected["avif/hopper.heif"] = "ok"
     changed = {
