@@ -87,12 +87,14 @@ class ScoringCall(ScoringOptions):
 
     Attributes:
         references: See `ScoringOptions`.
+        methods: See `ScoringOptions`.
         inferrers: See `ScoringOptions`.
         on_progress: Called after every batch, from the calling thread; None draws a bar where
             somebody looks, in a notebook or on a terminal.
     """
 
     references: str | Sequence[str] = ()  # type: ignore[assignment]  # a run holds a tuple
+    methods: str | Sequence[str] = ()  # type: ignore[assignment]  # a run holds a tuple
     inferrers: Names = ()  # type: ignore[assignment]  # a run holds a tuple of names
     on_progress: Callable[[Progress], None] | None = None
 
@@ -104,7 +106,7 @@ class ScoringCall(ScoringOptions):
     def config(self, command: str) -> ScoreConfig:
         """What the pipelines take."""
         values = {option.name: getattr(self, option.name) for option in fields(ScoringOptions)}
-        values |= {name: _names(values[name]) for name in ("references", "inferrers")}
+        values |= {name: _names(values[name]) for name in _NAMED}
         return ScoreConfig(**values, command=command)
 
 
@@ -130,7 +132,7 @@ def _text(function: str, paths: Paths | None, given: dict[str, Any], encoder: st
     arguments = [] if paths is None else ["[]"]
     if several:
         arguments = [repr(several[0]) if len(several) == 1 else f"[{several[0]!r}, …]"]
-    words = {"encoder": encoder, "references": (), "inferrers": ()} | given
+    words = {"encoder": encoder, **dict.fromkeys(_NAMED, ())} | given
     words.pop("on_progress", None)
     for name, as_tuple in _TUPLES.items():
         if name in words:
@@ -139,9 +141,11 @@ def _text(function: str, paths: Paths | None, given: dict[str, Any], encoder: st
     return f"clipaudit.{function}({', '.join(arguments)})"
 
 
+_NAMED = ("references", "methods", "inferrers")
+"""Keywords that take a name, or several."""
+
 _TUPLES: dict[str, Callable[[Any], tuple[Any, ...]]] = {
-    "references": _names,
-    "inferrers": _names,
+    **dict.fromkeys(_NAMED, _names),
     "control": _several,
     "members": _several,
     "nonmembers": _several,
@@ -312,8 +316,8 @@ class EvaluateCall(ScoringCall):
 def evaluate(call: EvaluateCall, command: str) -> Evaluation:
     """Say how well inferrers tell known members from known non-members; see `docs/evaluate.md`.
 
-    Where no inferrer is named, every shipped one that fits is tried, of every shadow data set, and
-    `limit` holds for each side.
+    Where no method and no inferrer is named, every shipped one that fits is tried, of every shadow
+    data set; `limit` holds for each side.
 
     Returns:
         Figures of each inferrer, and whether the set is confounded.

@@ -35,7 +35,8 @@ _ENDINGS = reports.listed(reports.endings(reports.EVALUATION))
 
 @options.with_scoring_options(
     limit={"help": "At most this many files of each side, drawn at random with the seed."},
-    inferrers={"default": "all shipped ones that fit, of every shadow data set"},
+    methods={"default": "all that fit"},
+    shadow={"default": "every one"},
 )
 def evaluate(
     folder: Annotated[

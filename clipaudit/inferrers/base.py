@@ -18,6 +18,7 @@ from clipaudit.errors import InferrerError
 from clipaudit.features.signals import Float32Array, Signals, Similarity, n_pairs
 from clipaudit.inferrers.rules import Rule, What
 from clipaudit.statistics.metrics import Evidence
+from clipaudit.text.numbers import percent
 
 Kind = str
 """A name of `clipaudit.inferrers.RULES`: V, S, T, …"""
@@ -192,6 +193,28 @@ class ShadowFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherEncoders:
+    """How often a kind of inferrer was right on encoders unlike those of its card.
+
+    Attributes:
+        difference: What was otherwise about them, to follow the word "on".
+        low: Lowest accuracy on one of them.
+        high: Highest.
+        n_trials: Number of encoders, each counted once for every inferrer that was tried on it.
+        source: Folder of the results, in the sources of clipaudit.
+    """
+
+    difference: str
+    low: float
+    high: float
+    n_trials: int
+    source: str
+
+    def __str__(self) -> str:
+        return f"on {self.difference} {percent(self.low)} to {percent(self.high)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """All that is known of an inferrer; `inferrer.json` holds exactly this.
 
@@ -211,6 +234,7 @@ class Card:
         clipaudit_version: The package that made it.
         weights_sha256: SHA-256 of `weights.safetensors`.
         n_targets: Number of encoders that it never met, and was tested on.
+        others: What its kind reached on other encoders than its evidence is of.
     """
 
     name: str
@@ -226,6 +250,14 @@ class Card:
     clipaudit_version: str
     weights_sha256: str = ""
     n_targets: int = 0
+    others: tuple[OtherEncoders, ...] = ()
+
+    @property
+    def elsewhere(self) -> str:
+        """What its kind reached on other encoders, a clause."""
+        if not self.others:
+            return "not measured on others"
+        return f"its kind elsewhere: {'; '.join(map(str, self.others))}"
 
     @property
     def judged_on(self) -> str:

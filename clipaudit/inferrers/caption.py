@@ -29,6 +29,7 @@ class CaptionRule(CombinedRule):
         "A logistic model reads the cosine of picture and caption, their loss against a fixed "
         "bank of other pictures and captions, its gradient, and the lengths of both embeddings"
     )
+    brief = "how well picture and caption fit, and lengths"
     reads: ClassVar[What] = "caption"
     colour = "#3a9d6e"
     reference_colour = "#0f5a3a"
@@ -41,6 +42,7 @@ class FineTuneRule(CaptionRule):
         "A logistic model reads what a fine-tuned encoder and the encoder that it was made from "
         "make of picture and caption: cosine, loss, gradient and lengths"
     )
+    brief = "the same, before and after a fine-tuning"
     reference: ClassVar[Literal["never", "optional", "always"]] = "always"
     colour = "#c2571a"
 
@@ -49,6 +51,7 @@ class CaptionLossRule(ThresholdRule):
     """The score is minus the loss of picture and caption, or how far it fell from a reference's."""
 
     about = "The loss of picture and caption against a fixed bank, compared with a threshold"
+    brief = "loss of picture and caption"
     reads = "caption-loss"
     colour = "#7a8b2a"
     reference_colour = "#444f10"

@@ -24,8 +24,9 @@ pictures. This *inferrer* gives a hint whether one picture was among them. It ne
 picture. {_sees(reads)}
 
 The hint is a score, and the higher it is, the more the encoder behaves as if it knew the picture. \
-From {card.threshold:.6g} on the inferrer says *member*: probably used. Below, it says \
-*non-member*.
+From {card.threshold:.6g} on the inferrer says *member-like*. Below, it says nothing: such a \
+picture may have been used all the same. How often either is wrong on another encoder, only \
+`clipaudit calibrate` can tell.
 
 ## How often it is right
 {_tested(card)}
@@ -33,7 +34,7 @@ From {card.threshold:.6g} on the inferrer says *member*: probably used. Below, i
 - It found {_count(evidence.tpr)} of the {evidence.tpr.n} used pictures.
 - It wrongly accused {_count(evidence.fpr)} of the {evidence.fpr.n} unused ones.
 
-| | measured | 95 % interval | pictures |
+| | measured on {card.judged_on} | 95 % interval | pictures |
 |---|---|---|---|
 {_line("right answers (accuracy)", evidence.accuracy)}
 {_line("used pictures that it found (TPR)", evidence.tpr)}
@@ -41,6 +42,8 @@ From {card.threshold:.6g} on the inferrer says *member*: probably used. Below, i
 {_line("used above unused, pair by pair (AUC; 50% is guessing)", evidence.auc)}
 
 {_caution(card)}
+
+{_elsewhere(card)}
 
 ## Where it fails
 **A verdict of this inferrer is no proof that a picture was used.** The figures above hold for \
@@ -64,6 +67,15 @@ too, its verdicts mean little.{_more_cautions(reads)}
 ```
 On {card.created} with clipaudit {card.clipaudit_version}, seed {card.seed}.
 """
+
+
+def measured_line(card: Card) -> str:
+    """The figures of a card in a line, with what they were measured on and what others gave."""
+    evidence = card.evidence
+    return (
+        f"on {card.judged_on}: accuracy {evidence.accuracy}; non-members called members "
+        f"{evidence.fpr}; {card.elsewhere}"
+    )
 
 
 def _sees(reads: Reads) -> str:
@@ -157,6 +169,22 @@ def _caution(card: Card) -> str:
         "and in the encoders, which differ in their pictures and first weights alone. It does not "
         "cover the change to an encoder of another construction, which is larger."
     )
+
+
+def _elsewhere(card: Card) -> str:
+    """What its kind reached on encoders unlike those above."""
+    if not card.others:
+        return "It was not measured on other encoders than these."
+    lines = [
+        "What its kind reached on encoders unlike these, from the worst to the best of them:",
+        "",
+        "| on | accuracy | trials | results |",
+        "|---|---|---|---|",
+    ]
+    for other in card.others:
+        figures = f"{other.low:.1%} to {other.high:.1%}".replace("%", " %")
+        lines.append(f"| {other.difference} | {figures} | {other.n_trials} | `{other.source}` |")
+    return "\n".join(lines)
 
 
 def _made(card: Card) -> str:

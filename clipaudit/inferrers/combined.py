@@ -32,6 +32,7 @@ class CombinedRule(LogitRule):
         "A logistic model reads the mean similarity, the mean length of the embeddings of "
         "the views, and the length of that of the picture itself (both as logarithms)"
     )
+    brief = "mean similarity and lengths together"
     reads: ClassVar[What] = "summary"
     colour = "#b07cc6"
     reference_colour = "#4b1d6b"

@@ -33,6 +33,7 @@ class DeepSetRule(LogitRule):
     """
 
     about = "EncoderMI-S: a small neural network reads the similarities as a set (DeepSets)"
+    brief = "similarities of the views, as a set"
     is_network = True
     colour = "#d1495b"
     reference_colour = "#7f1d2c"

@@ -22,6 +22,7 @@ class DifferenceRule(ThresholdRule):
     """The score is the target's mean similarity minus the reference's."""
 
     about = "The mean similarity minus that of the reference, compared with a threshold"
+    brief = "mean similarity minus the reference's"
     reference = "always"
     colour = "#66c2a5"
 
@@ -48,6 +49,7 @@ class AdjustedRule(ThresholdRule):
         "How far the mean similarity lies above what that of the reference predicts, by a "
         "straight line through the shadow non-members, compared with a threshold"
     )
+    brief = "mean similarity above what the reference's predicts"
     reference = "always"
     colour = "#0b6e4f"
 

@@ -159,7 +159,11 @@ def find(name: str) -> Inferrer:
 
 
 def shipped_for(
-    made_by: Reads, *, every_data_set: bool = False, has_captions: bool = False
+    made_by: Reads,
+    *,
+    every_data_set: bool = False,
+    has_captions: bool = False,
+    shadow: str | None = None,
 ) -> Sequence[Inferrer]:
     """The shipped inferrers that read features of this kind: V, S and T, in this order.
 
@@ -173,10 +177,12 @@ def shipped_for(
     Where there are captions and inferrers that read them, those come first, and beside them only
     such as read no views: their passes would be made for the weaker evidence.
 
+    With `shadow` only those of this data set are taken.
+
     Raises:
         InferrerError: There is none.
     """
-    cards = list_inferrers()
+    cards = [card for card in list_inferrers() if shadow in (None, card.shadow.data)]
     fitting = [card for card in cards if _fits(card, made_by)]
     with_captions = [card for card in cards if has_captions and _fits_captions(card, made_by)]
     if not fitting and not with_captions and made_by.has_reference:
@@ -198,19 +204,19 @@ def shipped_for(
         fitting += with_captions
         fitting.sort(key=lambda card: (kinds.index(card.kind), card.shadow.data, card.name))
         return [load(shipped_folder() / card.name) for card in fitting]
-    best = _best_set(fitting)
+    best = best_set(fitting)
     if made_by.has_reference or made_by.recipe != PAPER_RECIPE:
         best.sort(key=lambda card: (-card.evidence.accuracy.value, card.name))
     else:
         best.sort(key=lambda card: kinds.index(card.kind))
     if with_captions:
-        first = _best_set(with_captions)
+        first = best_set(with_captions)
         first.sort(key=lambda card: (-card.evidence.accuracy.value, card.name))
         best = first + [card for card in best if not card.reads.reads_views]
     return [load(shipped_folder() / card.name) for card in best]
 
 
-def _best_set(cards: Sequence[Card]) -> list[Card]:
+def best_set(cards: Sequence[Card]) -> list[Card]:
     """Those of one data set: of the one with the most kinds, then with the best accuracy."""
     by_data: dict[str, list[Card]] = {}
     for card in cards:

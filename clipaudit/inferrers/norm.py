@@ -25,6 +25,7 @@ class NormRule(ThresholdRule):
     """
 
     about = "The length of the embedding of the picture itself, compared with a threshold"
+    brief = "length of the embedding"
     reads = "norm"
     colour = "#e0a030"
     reference_colour = "#8a5a00"

@@ -23,6 +23,7 @@ class Rule(Protocol):
 
     Attributes:
         about: What it does, for its card: a sentence without its full stop.
+        brief: What it reads, in a few words, for a table of methods.
         reads: Which of an encoder's signals it reads.
         reference: Whether it reads those of a reference encoder beside the target's.
         is_network: Whether a network is trained, which takes longer than all others.
@@ -33,6 +34,7 @@ class Rule(Protocol):
     """
 
     about: ClassVar[str]
+    brief: ClassVar[str] = ""
     reads: ClassVar[What] = "similarities"
     reference: ClassVar[Literal["never", "optional", "always"]] = "optional"
     is_network: ClassVar[bool] = False

@@ -42,6 +42,7 @@ class MeanRule(ThresholdRule):
     """The score is the mean of the similarities."""
 
     about = "EncoderMI-T: the mean similarity, compared with a threshold"
+    brief = "mean similarity of the views"
     reference = "never"
     colour = "#2e8b57"
     mark = "^"

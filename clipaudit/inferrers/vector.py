@@ -31,6 +31,7 @@ class VectorRule(LogitRule):
     """
 
     about = "EncoderMI-V: a small neural network reads the similarities, sorted from high to low"
+    brief = "similarities of the views, sorted"
     is_network = True
     colour = "#1b6ca8"
     reference_colour = "#123f63"

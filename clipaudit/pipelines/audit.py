@@ -129,6 +129,8 @@ def _with_control(
         config,
         recipe=same.recipe,
         inferrers=config.inferrers or tuple(facts.name for facts in same.inferrers),
+        methods=(),
+        shadow=None,
         references=tuple(reference.spec for reference in same.references),
     )
     is_auto = config.captions == "auto"  # what is named is there, or is an error

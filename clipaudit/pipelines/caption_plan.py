@@ -88,7 +88,7 @@ class CaptionPlan:
         if self.source is None or not reading:
             if self.source is not None:
                 found = self.source.facts.source
-                why = "no inferrer of this run reads them; name one with --inferrer"
+                why = "no inferrer of this run reads them; pass --method caption"
                 self.notes = (f"captions were found ({found}), and {why}",)
             self.source = None
             return tuple(observers)

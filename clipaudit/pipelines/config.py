@@ -27,7 +27,7 @@ class ScoreConfig(ScoringOptions):
 
     Attributes:
         every_data_set: Of shipped inferrers that fit, whether to take those of every shadow data
-            set, and not of the best alone.
+            set, and not of the best alone; `shadow` leaves one.
         command: The command or call, for the facts of the run.
     """
 
@@ -116,8 +116,9 @@ class EvaluateConfig:
     """How a set is evaluated.
 
     Attributes:
-        scoring: What to score it with; its `limit` holds for each side, and where it names no
-            inferrer every shipped one that fits is taken, of every shadow data set.
+        scoring: What to score it with; its `limit` holds for each side; where it names no
+            inferrer, those of every shadow data set are taken, and where it names no method
+            either, all methods that fit.
         blind: Whether to see what can be told without the encoder.
         allow_overlap: Leave pictures that are on both sides out of both, instead of refusing them.
     """

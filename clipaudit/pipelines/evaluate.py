@@ -20,6 +20,7 @@ from clipaudit.evaluation_sets.reading import Sides, read_set
 from clipaudit.features.known_pictures import KnownPictures
 from clipaudit.features.optional_store import open_store
 from clipaudit.inferrers.library import find
+from clipaudit.inferrers.methods import ALL
 from clipaudit.pipelines.config import EvaluateConfig
 from clipaudit.pipelines.score import Progress, score
 from clipaudit.results.audit import Audit
@@ -93,7 +94,12 @@ def _evaluate(
     name_of_members, name_of_nonmembers = found.sides.names
     audit = score(
         sides.members + sides.nonmembers,
-        replace(scoring, limit=None, every_data_set=not scoring.inferrers),
+        replace(
+            scoring,
+            limit=None,
+            methods=() if scoring.inferrers else scoring.methods or (ALL,),
+            every_data_set=not scoring.inferrers,
+        ),
         on_progress,
         known,
     )

@@ -1,7 +1,8 @@
 """A configuration → the inferrers of a run and the views that they read.
 
-The inferrers are those named, or every shipped one that fits; the recipe of the views is the one
-named, or the one that fits the encoder and is read by an inferrer.
+The inferrers are those named, or the shipped ones of the methods that are named, or the one of the
+table of defaults; the recipe of the views is the one named, or the one that fits the encoder and is
+read by an inferrer.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clipaudit.encoders.base import OUTPUTS
+from clipaudit.encoders.references import find_bases
 from clipaudit.encoders.text_towers import has_text_tower
 from clipaudit.errors import InferrerError
 from clipaudit.features.recipes import AUTO, training_views
 from clipaudit.features.views import ENCODERMI
 from clipaudit.inferrers import reads_of
 from clipaudit.inferrers.base import Inferrer, Reads
-from clipaudit.inferrers.library import find, shipped_for
+from clipaudit.inferrers.library import find
+from clipaudit.inferrers.methods import Offer
+from clipaudit.inferrers.methods import choose as choose_inferrers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,19 +37,21 @@ class Choice:
     """What a run scores with, before its encoder is loaded.
 
     Attributes:
-        named: The inferrers that were asked for; none where all shipped ones that fit are meant.
+        named: The inferrers that were asked for; none where shipped ones are to be found.
         recipe: Recipe of the views.
         reason: Why this recipe, where nobody named one.
         has_captions: Whether there are captions to read.
+        has_base: Whether a reference is what the encoder was fine-tuned from.
     """
 
     named: tuple[Inferrer, ...]
     recipe: str
     reason: str
     has_captions: bool
+    has_base: bool
 
     def inferrers(self, config: ScoreConfig, output: Output) -> tuple[Inferrer, ...]:
-        """The named inferrers, or every shipped one that fits.
+        """The named inferrers, or the shipped ones of the methods.
 
         Raises:
             InferrerError: One does not read this output, or none does.
@@ -53,7 +59,7 @@ class Choice:
         config = replace(config, recipe=self.recipe)
         for inferrer in self.named:
             inferrer.check(made_for(inferrer, config, output))
-        return self.named or _shipped(config, output, has_captions=self.has_captions)
+        return self.named or _shipped(config, output, self.has_captions, self.has_base)
 
 
 def choose(config: ScoreConfig, *, has_captions: bool) -> Choice:
@@ -75,8 +81,10 @@ def choose(config: ScoreConfig, *, has_captions: bool) -> Choice:
                 "Pass --captions with a caption file, or sidecar, embedded or names; or another "
                 "inferrer: `clipaudit inferrers` lists them.",
             )
-    recipe, reason = _choose_recipe(config, named, has_captions=has_captions)
-    choice = Choice(named, recipe, reason, has_captions)
+    bases = find_bases(config.encoder) if config.references and not named else ()
+    has_base = any(base.spec in config.references for base in bases)
+    recipe, reason = _choose_recipe(config, named, has_captions, has_base)
+    choice = Choice(named, recipe, reason, has_captions, has_base)
     if named:
         for inferrer in named:
             made_by = made_for(inferrer, replace(config, recipe=recipe), inferrer.card.reads.output)
@@ -128,7 +136,7 @@ def _named_inferrers(config: ScoreConfig) -> tuple[Inferrer, ...]:
 
 
 def _choose_recipe(
-    config: ScoreConfig, named: Sequence[Inferrer], *, has_captions: bool
+    config: ScoreConfig, named: Sequence[Inferrer], has_captions: bool, has_base: bool
 ) -> tuple[str, str]:
     """The recipe of the views, and why it was chosen; "" where it was named."""
     if config.recipe != AUTO:
@@ -142,11 +150,12 @@ def _choose_recipe(
     for output in _outputs(config):
         with suppress(InferrerError):
             matched = replace(config, recipe=known.recipe)
-            found = _shipped(matched, output, has_captions=has_captions)
+            found = _shipped(matched, output, has_captions, has_base)
             reads = [inferrer.card.reads for inferrer in found]
-            if any(one.reads_views or one.reads_captions for one in reads):
+            if config.methods or any(one.reads_views or one.reads_captions for one in reads):
                 return known.recipe, f"{known.about} ({known.source})"
-    why = f"no shipped inferrer reads {known.recipe}, though {known.about}"
+    methods = "" if not config.methods else f" of method {' and '.join(config.methods)}"
+    why = f"no shipped inferrer{methods} reads {known.recipe}, though {known.about}"
     return ENCODERMI.id, f"the paper's: {why}"
 
 
@@ -154,7 +163,9 @@ def _outputs(config: ScoreConfig) -> tuple[Output, ...]:
     return (config.options.output,) if config.options.output else OUTPUTS
 
 
-def _shipped(config: ScoreConfig, output: Output, *, has_captions: bool) -> tuple[Inferrer, ...]:
+def _shipped(
+    config: ScoreConfig, output: Output, has_captions: bool, has_base: bool
+) -> tuple[Inferrer, ...]:
     reads = Reads(
         config.similarity or "cosine",
         config.n_views,
@@ -162,5 +173,5 @@ def _shipped(config: ScoreConfig, output: Output, *, has_captions: bool) -> tupl
         output,
         has_reference=bool(config.references),
     )
-    found = shipped_for(reads, every_data_set=config.every_data_set, has_captions=has_captions)
-    return tuple(found)
+    offer = Offer(reads, has_captions, has_base, config.shadow)
+    return choose_inferrers(config.methods, offer, every_data_set=config.every_data_set)

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from clipaudit._version import __version__
+from clipaudit.encoders.expectation import expectation_line
+from clipaudit.inferrers.card_text import measured_line
 from clipaudit.pipelines.inferrer_choice import shown_similarity
 from clipaudit.results.audit import InferrerFacts, Run
 
@@ -50,22 +52,21 @@ def run_facts(
         n_views=n_views,
         similarity=shown_similarity(config, inferrers),
         seed=config.seed,
-        inferrers=tuple(map(_inferrer_facts, inferrers)),
+        inferrers=tuple(_inferrer_facts(inferrer, encoder.spec) for inferrer in inferrers),
         started_at=started.isoformat(timespec="seconds"),
         seconds=seconds,
         references=tuple(references),
     )
 
 
-def _inferrer_facts(inferrer: Inferrer) -> InferrerFacts:
+def _inferrer_facts(inferrer: Inferrer, encoder: str) -> InferrerFacts:
     card = inferrer.card
-    accuracy, fpr = card.evidence.accuracy, card.evidence.fpr
     return InferrerFacts(
         name=card.name,
         kind=card.kind,
         threshold=card.threshold,
         trained_on=str(card.shadow),
-        evidence=(f"on {card.judged_on}: accuracy {accuracy}; non-members called members {fpr}"),
+        evidence=f"{measured_line(card)}; of {encoder}: {expectation_line(encoder)}",
         sha256=card.weights_sha256,
         similarity=card.reads.similarity,
         reads_reference=card.reads.has_reference,

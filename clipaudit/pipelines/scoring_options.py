@@ -17,6 +17,7 @@ from clipaudit.errors import UsageError, did_you_mean
 from clipaudit.features.recipes import AUTO
 from clipaudit.features.signals import Similarity
 from clipaudit.features.views import ENCODERMI, RECIPES
+from clipaudit.inferrers.methods import ALL, METHODS
 from clipaudit.pictures.base import Limits
 
 ENCODER = "Encoder"
@@ -139,15 +140,35 @@ class ScoringOptions:
             },
         ),
     ] = InputOverrides()
+    methods: Annotated[
+        tuple[str, ...],
+        Option(
+            "How signals become scores: v, s, t, combined, caption, …, or all; may be repeated. "
+            "The shipped inferrer that fits the run is found. `clipaudit inferrers` lists them.",
+            VIEWS,
+            "--method",
+            default="the strongest for what there is",
+            meaning="Names of methods, or `all`; none takes the strongest for what there is.",
+        ),
+    ] = ()
+    shadow: Annotated[
+        str | None,
+        Option(
+            "Data set whose encoders the method learned from: cifar10, tiny-imagenet or "
+            "openclipart.",
+            VIEWS,
+            default="the one that fits best",
+        ),
+    ] = None
     inferrers: Annotated[
         tuple[str, ...],
         Option(
-            "A shipped inferrer, or the folder of another; may be repeated. "
-            "`clipaudit inferrers` lists them.",
+            "In the place of a method, a shipped inferrer by its name, or the folder of another; "
+            "may be repeated. `clipaudit inferrers list --folders` lists them.",
             VIEWS,
             "--inferrer",
-            default="all shipped ones that fit",
-            meaning="Names of shipped inferrers, or folders of others.",
+            default="none",
+            meaning="In the place of methods, names of shipped inferrers, or folders of others.",
         ),
     ] = ()
     n_views: Annotated[
@@ -267,6 +288,19 @@ class ScoringOptions:
                     self.recipe, (AUTO, *RECIPES), f"Choose among {', '.join((AUTO, *RECIPES))}."
                 ),
             )
+        for option, value in (("--method", self.methods), ("--shadow", self.shadow)):
+            if self.inferrers and value:
+                raise UsageError(
+                    f"--inferrer and {option} exclude each other",
+                    f"Leave out {option}, which is for shipped inferrers that are found by what "
+                    "they do.",
+                )
+        for name in self.methods:
+            if name not in (*METHODS, ALL):
+                raise UsageError(
+                    f"--method {name} is not known",
+                    did_you_mean(name, (*METHODS, ALL), f"Choose among {', '.join(METHODS)}, all."),
+                )
         if not 1 <= self.batch_timeout_s <= _LONGEST_S:  # nor is NaN
             raise UsageError(
                 f"--batch-timeout must be 1 to {_LONGEST_S:,}, got {self.batch_timeout_s:g}",

@@ -2,6 +2,9 @@
 
 import math
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +42,13 @@ def test_its_folder_has_its_name_and_nothing_but_its_three_files(folder):
 def test_its_card_for_people_is_made_from_its_card(folder):
     again = "; to write it anew: save(load(folder), folder)"
     assert (folder / TEXT).read_text(encoding="utf-8") == render(load(folder).card), again
+
+
+def test_what_others_reached_is_what_the_results_in_docs_say():
+    """Where this fails: python docs/make_cards.py."""
+    script = Path(__file__).parents[2] / "docs" / "make_cards.py"
+    done = subprocess.run([sys.executable, script, "--check"], check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_it_reads_what_we_make(folder):

@@ -91,7 +91,7 @@ def test_every_command_has_the_same_options_of_scoring():
     first, *others = (inspect.signature(command).parameters for command in COMMANDS)
     for name in names:
         same = all(shown(other[name]) == shown(first[name]) for other in others)
-        assert same or name in {"limit", "inferrers"}  # evaluate says of these what it does
+        assert same or name in {"limit", "methods", "shadow"}  # evaluate says of these what it does
 
 
 @with_scoring_options()
@@ -109,5 +109,5 @@ def test_an_option_is_listed_in_one_place():
     listed = {option.name for option in fields(ScoringOptions)}
     for command in COMMANDS:
         assert not listed & set(inspect.signature(inspect.unwrap(command)).parameters)
-    assert listed & set(ScoringCall.__annotations__) == {"references", "inferrers"}
+    assert listed & set(ScoringCall.__annotations__) == {"references", "methods", "inferrers"}
     assert not listed & set(ScoreConfig.__annotations__)
