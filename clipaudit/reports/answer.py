@@ -260,6 +260,12 @@ def _calibrated(audit: Audit, facts: CalibrationFacts, levels: Levels) -> Answer
             "were saved. So what is known of the one says nothing of the other. Calibrate again "
             "with pictures like these that cannot have been used."
         )
+        if facts.captions and facts.captions.outcome == "different":
+            title = "The captions of the known non-members are written in another way."
+            why = (
+                "An inferrer that reads captions sees that too, so what is known of the one says "
+                "nothing of the other. Calibrate again with captions like these."
+            )
         return Answer(_BY_ITSELF, _CANNOT_BE_SAID, "open", title, (why,), rests_on=known)
     if not can_decide(facts, levels):
         title = "Too few pictures are known that cannot have been used."

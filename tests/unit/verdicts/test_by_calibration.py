@@ -196,12 +196,12 @@ def test_pictures_of_another_kind_keep_their_p_values_and_get_no_verdict():
     for row, other in zip(fits_well.scored, differs.scored, strict=True):
         assert row.findings[0].p_value == other.findings[0].p_value
         assert other.findings[0].reason == "of another kind"
-    text = " ".join(render(differs).split())
+    text = " ".join(render(differs, details=True).split())
     assert "none: these pictures are of another kind than the known non-members" in text
     assert "AUC" in text
     page = io.BytesIO()
     dump(differs, "html", page)
-    assert b"the known non-members are pictures of another kind" in page.getvalue()
+    assert b"The known non-members are pictures of another kind" in page.getvalue()
 
 
 def judged_beside_captions(captions, n_null=120):
@@ -223,11 +223,11 @@ def test_captions_that_are_written_in_another_way_leave_no_verdict(n):
     assert differs.calibrations[0].captions.outcome == "different"
     assert differs.n_verdicts(NAME) == {"member": 0, "non-member": 0, "can't tell": n}
     assert differs.calibrations[0].share is None
-    text = " ".join(render(differs).replace("│", " ").split())
+    text = " ".join(render(differs, details=True).replace("│", " ").split())
     assert "their captions are written in another way" in text
     page = io.BytesIO()
     dump(differs, "html", page)
-    assert b"captions" in page.getvalue()
+    assert b"The captions of the known non-members are written in another way" in page.getvalue()
 
 
 def test_a_calibration_file_keeps_no_word_of_a_caption():
@@ -249,7 +249,7 @@ def test_of_twenty_runs_of_the_same_kind_nearly_all_get_their_verdicts():
 def test_too_few_pictures_to_know_their_kind_are_said_to_be():
     few = judged_beside_looks(1.0, n=0)
     assert few.calibrations[0].blind.outcome == "too few"
-    assert "could not be tried" in " ".join(render(few).replace("│", "").split())
+    assert "could not be tried" in " ".join(render(few, details=True).replace("│", "").split())
 
 
 def test_a_picture_of_one_colour_gets_no_verdict():
