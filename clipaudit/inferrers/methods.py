@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from clipaudit.errors import InferrerError, UsageError, did_you_mean
 from clipaudit.inferrers import RULES, find_rule, forms, reads_of
 from clipaudit.inferrers.base import Card, Inferrer, Kind, OtherEncoders, Reads
-from clipaudit.inferrers.library import best_set, list_inferrers, load, shipped_folder, shipped_for
+from clipaudit.inferrers.library import best_set, find, list_inferrers, shipped_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -333,7 +333,7 @@ def _nearest(kind: Kind, offer: Offer) -> str:
 
 def _load(cards: Sequence[Card], *, every_data_set: bool) -> tuple[Inferrer, ...]:
     chosen = sorted(cards, key=lambda card: card.name) if every_data_set else best_set(cards)
-    return tuple(load(shipped_folder() / card.name) for card in chosen)
+    return tuple(find(card.name) for card in chosen)
 
 
 def _in_words(reads: Reads) -> str:
