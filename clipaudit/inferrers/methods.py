@@ -54,10 +54,10 @@ class Method:
         """What a run must have for it; in brackets what it reads where that is there."""
         reads = self.cards[0].reads
         what = "captions" if reads.reads_captions else "views" if reads.reads_views else "pictures"
-        forms_shipped = {card.reads.has_reference for card in self.cards}
-        return what + {(True,): " + reference", (False,): ""}.get(
-            tuple(forms_shipped), " (+ reference)"
-        )
+        with_reference = [card.reads.has_reference for card in self.cards]
+        if all(with_reference):
+            return f"{what} + reference"
+        return f"{what} (+ reference)" if any(with_reference) else what
 
     @property
     def passes(self) -> str:
