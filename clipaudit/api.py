@@ -98,6 +98,9 @@ class ScoringCall(ScoringOptions):
     inferrers: Names = ()  # type: ignore[assignment]  # a run holds a tuple of names
     on_progress: Callable[[Progress], None] | None = None
 
+    def __post_init__(self) -> None:
+        """Leave all checks to `config`, which has several names where one was given."""
+
     @property
     def progress(self) -> Callable[[Progress], None]:
         """What is called after every batch."""

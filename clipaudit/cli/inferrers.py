@@ -87,9 +87,9 @@ def _methods(methods: tuple[Method, ...], width: int) -> Table:
     if width >= _READS_FROM:
         table.add_column("reads", max_width=30)
     for method in methods:
-        cells = [method.passes, method.reached, method.brief]
-        row = [Text(method.name, style="bold"), method.needs, *cells]
-        table.add_row(*row[: len(table.columns)])
+        name = Text(method.name, style="bold")
+        cells = (method.needs, method.passes, method.reached, method.brief)
+        table.add_row(name, *cells[: len(table.columns) - 1])
     return table
 
 
@@ -105,8 +105,9 @@ def _folders(cards: list[Card], width: int) -> Table:
     if width >= _READS_FROM:
         table.add_column("reads", max_width=20)
     for card in cards:
-        row = [Text(shown(card.name), style="bold"), card.reads.output, shown(measured_line(card))]
-        table.add_row(*[*row, _reads(card.reads)][: len(table.columns)])
+        name = Text(shown(card.name), style="bold")
+        cells = (card.reads.output, shown(measured_line(card)), _reads(card.reads))
+        table.add_row(name, *cells[: len(table.columns) - 1])
     return table
 
 

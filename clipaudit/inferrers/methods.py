@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from clipaudit.errors import InferrerError, UsageError, did_you_mean
 from clipaudit.inferrers import RULES, find_rule, forms, reads_of
 from clipaudit.inferrers.base import Card, Inferrer, Kind, OtherEncoders, Reads
-from clipaudit.inferrers.library import best_set, list_inferrers, load, shipped_folder, shipped_for
+from clipaudit.inferrers.library import best_set, find, list_inferrers, shipped_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,10 +54,10 @@ class Method:
         """What a run must have for it; in brackets what it reads where that is there."""
         reads = self.cards[0].reads
         what = "captions" if reads.reads_captions else "views" if reads.reads_views else "pictures"
-        forms_shipped = {card.reads.has_reference for card in self.cards}
-        return what + {(True,): " + reference", (False,): ""}.get(
-            tuple(forms_shipped), " (+ reference)"
-        )
+        with_reference = [card.reads.has_reference for card in self.cards]
+        if all(with_reference):
+            return f"{what} + reference"
+        return f"{what} (+ reference)" if any(with_reference) else what
 
     @property
     def passes(self) -> str:
@@ -333,7 +333,7 @@ def _nearest(kind: Kind, offer: Offer) -> str:
 
 def _load(cards: Sequence[Card], *, every_data_set: bool) -> tuple[Inferrer, ...]:
     chosen = sorted(cards, key=lambda card: card.name) if every_data_set else best_set(cards)
-    return tuple(load(shipped_folder() / card.name) for card in chosen)
+    return tuple(find(card.name) for card in chosen)
 
 
 def _in_words(reads: Reads) -> str:

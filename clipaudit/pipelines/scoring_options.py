@@ -288,19 +288,7 @@ class ScoringOptions:
                     self.recipe, (AUTO, *RECIPES), f"Choose among {', '.join((AUTO, *RECIPES))}."
                 ),
             )
-        for option, value in (("--method", self.methods), ("--shadow", self.shadow)):
-            if self.inferrers and value:
-                raise UsageError(
-                    f"--inferrer and {option} exclude each other",
-                    f"Leave out {option}, which is for shipped inferrers that are found by what "
-                    "they do.",
-                )
-        for name in self.methods:
-            if name not in (*METHODS, ALL):
-                raise UsageError(
-                    f"--method {name} is not known",
-                    did_you_mean(name, (*METHODS, ALL), f"Choose among {', '.join(METHODS)}, all."),
-                )
+        self._check_methods()
         if not 1 <= self.batch_timeout_s <= _LONGEST_S:  # nor is NaN
             raise UsageError(
                 f"--batch-timeout must be 1 to {_LONGEST_S:,}, got {self.batch_timeout_s:g}",
@@ -319,6 +307,24 @@ class ScoringOptions:
             if value is not None and value > most:
                 raise UsageError(
                     f"{option} must be at most {most:,}, got {value:,}", f"Pass {most} or less."
+                )
+
+    def _check_methods(self) -> None:
+        for option, is_given in (
+            ("--method", bool(self.methods)),
+            ("--shadow", self.shadow is not None),
+        ):
+            if self.inferrers and is_given:
+                raise UsageError(
+                    f"--inferrer and {option} exclude each other",
+                    f"Leave out {option}, which is for shipped inferrers that are found by what "
+                    "they do.",
+                )
+        for name in self.methods:
+            if name not in (*METHODS, ALL):
+                raise UsageError(
+                    f"--method {name} is not known",
+                    did_you_mean(name, (*METHODS, ALL), f"Choose among {', '.join(METHODS)}, all."),
                 )
 
 

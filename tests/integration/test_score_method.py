@@ -76,6 +76,12 @@ def test_with_a_reference_the_default_reads_it(score, known_truth):
     assert names(trunk) == ["tiny-imagenet-trunk-reference-adjusted"]
 
 
+def test_a_lone_name_will_do_in_python(score):
+    assert names(score(methods="norm")) == ["cifar10-norm"]
+    with pytest.raises(UsageError, match="--method combind is not known"):
+        score(methods="combind")
+
+
 def test_a_method_gives_the_scores_of_its_folder_bit_by_bit(score):
     by_method = score(methods=("v", "t"), shadow="tiny-imagenet")
     by_folder = score(inferrers=("tiny-imagenet-v", "tiny-imagenet-t"))

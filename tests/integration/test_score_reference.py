@@ -173,7 +173,7 @@ def test_inferrers_that_read_a_reference_are_chosen_where_there_is_one(
     run, known_truth, inferrers, monkeypatch
 ):
     monkeypatch.setattr(library, "shipped_folder", lambda: inferrers)
-    with_one = run(references=known_truth.stranger)
+    with_one = run(references=known_truth.stranger, methods="all")
     assert [one.name for one in with_one.run.inferrers] == ["difference", "norm"]  # best first
     without = run()
     assert [one.name for one in without.run.inferrers] == ["t"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from clipaudit.errors import InferrerError, UsageError
-from clipaudit.inferrers import RULES, find_rule, library, methods
+from clipaudit.inferrers import RULES, find_rule, library
 from clipaudit.inferrers.base import Reads
 from clipaudit.inferrers.library import list_inferrers, shipped_for
 from clipaudit.inferrers.methods import DEFAULTS, METHODS, Offer, choose, shipped_methods
@@ -131,7 +131,6 @@ def test_a_shadow_data_set_that_is_not_known_is_a_usage_error():
 
 def test_a_package_that_ships_nothing_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(library, "shipped_folder", lambda: tmp_path)
-    monkeypatch.setattr(methods, "shipped_folder", lambda: tmp_path)
     with pytest.raises(InferrerError, match="no shipped inferrer"):
         choose((), PICTURES)
 
