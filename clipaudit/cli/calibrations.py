@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from clipaudit.cli import messages
+from clipaudit.reports.tables import LEAST_NAME, Column, fitted_table
 from clipaudit.reports.wording import rate
 from clipaudit.statistics.calibration import needed
 from clipaudit.statistics.conformal import Levels
@@ -21,7 +20,9 @@ from clipaudit.verdicts import calibration_files
 from clipaudit.verdicts.by_calibration import estimate_tpr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Group
 
     from clipaudit.results.evidence import KnownSet
     from clipaudit.verdicts.calibration_files import CalibrationFile
@@ -53,20 +54,27 @@ def list_() -> None:
     if not calibrations:
         typer.echo("No calibration is kept; `clipaudit calibrate` makes some.")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
-    for column in ("name", "encoder", "inferrer", "known", "made"):
-        table.add_column(column, no_wrap=column in {"name", "made"}, overflow="fold")
+    stdout = Console()
+    stdout.print(calibrations_table(calibrations, stdout.width))
+
+
+def calibrations_table(calibrations: Sequence[CalibrationFile], width: int) -> Group:
+    """The list on a screen; the day leaves first, then what is known, then the encoder."""
+    known = []
     for file in calibrations:
         members = file.calibration.members
-        known = count(len(file.calibration.null), "non-member")
-        table.add_row(
-            Text(file.name, style="bold"),
-            Text(shown(file.encoder)),
-            Text(shown(file.calibration.scored_by.inferrer)),
-            known + (f", {count(len(members), 'member')}" if members else ""),
-            file.created,
-        )
-    Console().print(table)
+        non_members = count(len(file.calibration.null), "non-member")
+        known.append(non_members + (f", {count(len(members), 'member')}" if members else ""))
+    columns = (
+        Column("name", [Text(file.name, style="bold") for file in calibrations], LEAST_NAME),
+        Column("encoder", [shown(file.encoder) for file in calibrations], LEAST_NAME, leaves=3),
+        Column(
+            "inferrer", [shown(file.calibration.scored_by.inferrer) for file in calibrations], 14
+        ),
+        Column("known", known, 14, leaves=2),
+        Column("made", [file.created for file in calibrations], leaves=1),
+    )
+    return fitted_table(columns, width)
 
 
 @app.command()

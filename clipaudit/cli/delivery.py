@@ -16,13 +16,20 @@ if TYPE_CHECKING:
     from clipaudit.reports.formats import Result
 
 
-def deliver(result: Result, style: str, writers: Iterable[Callable[[], object]]) -> None:
+def deliver(
+    result: Result,
+    style: str,
+    writers: Iterable[Callable[[], object]] = (),
+    *,
+    details: bool = False,
+) -> None:
     """Write the files and print the result: where one fails, the others are still there.
 
     Args:
         result: What to print.
         style: Name of its format.
         writers: Each writes a file, or several.
+        details: Whether a table for people is to hold all facts of the run.
 
     Raises:
         ClipAuditError: The first that a file met.
@@ -33,8 +40,8 @@ def deliver(result: Result, style: str, writers: Iterable[Callable[[], object]])
             write()
         except ClipAuditError as error:
             failures.append(error)
-    if not (sys.stdout.isatty() and reports.show(result, style, Console())):
-        reports.dump(result, style, sys.stdout.buffer)
+    if not (sys.stdout.isatty() and reports.show(result, style, Console(), details=details)):
+        reports.dump(result, style, sys.stdout.buffer, details=details)
         sys.stdout.buffer.flush()
     if failures:
         raise failures[0]

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from rich.bar import Bar
+from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from clipaudit.cli import messages
 from clipaudit.errors import UsageError
-from clipaudit.pipelines.demo import SEEN, UNSEEN, DemoConfig
+from clipaudit.pipelines.demo import MEAN_SIMILARITY, SEEN, UNSEEN, DemoConfig
 from clipaudit.pipelines.demo import demo as run
 from clipaudit.reports.audit.table import show
+from clipaudit.reports.tables import Column, fitted_table
 from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
     from clipaudit.pipelines.demo import Demonstration
     from clipaudit.shadow.pretrain import Epoch
+    from clipaudit.statistics.metrics import Estimate
 
 DEFAULT = DemoConfig()
 
@@ -46,6 +51,10 @@ def demo(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = DEFAULT.device,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = DEFAULT.seed,
+    details: Annotated[
+        bool,
+        typer.Option("--details", help="Print the table of the pictures too, and every AUC."),
+    ] = False,
 ) -> None:
     """Show the whole chain on pictures and encoders made here, where the truth is known.
 
@@ -57,17 +66,73 @@ def demo(
     with ExitStack() as stack:
         target, control = run(_folder(keep, stack), config, _progress(stderr, epochs, stack))
     stdout = Console()
-    show(target.audit, stdout)
-    stdout.print(_table(target, control))
-    stdout.print(
-        f"\nAUC is the chance that a picture which the encoder was trained on scores above one "
-        f"that it was not trained on; 0.5 is guessing. The first column should be near 1: that "
-        f"encoder was trained on the {SEEN} pictures for {count(epochs, 'round')}, until it knew "
-        "them by heart. The second must be near 0.5: that encoder was trained on neither group, so "
-        "any difference would come from the pictures and not from training. Encoders such as CLIP "
-        "saw their pictures a few times only, and give much fainter signals than this one.",
-        width=min(100, stdout.width),
-        highlight=False,
+    tell_story(target, control, config, stdout)
+    if details:
+        stdout.print()
+        show(target.audit, stdout, details=True)
+        stdout.print()
+        stdout.print(_table(target, control, stdout.width))
+
+
+def tell_story(
+    target: Demonstration, control: Demonstration, config: DemoConfig, stdout: Console
+) -> None:
+    """Print what was done, the AUCs as bars, what they mean, and what to do next."""
+    name = next(iter(name for name in target.aucs if name != MEAN_SIMILARITY), MEAN_SIMILARITY)
+    n, epochs = f"{config.n_pictures:,}", count(config.epochs, "round")
+    done = (
+        f"Done: {n} pictures were drawn ({SEEN}), and an encoder was trained on them for {epochs}. "
+        f"{n} more of the same kind ({UNSEEN}) were kept from it. A second encoder was trained on "
+        f"neither. Then `clipaudit score` looked at all {2 * config.n_pictures:,} through both, "
+        "and was not told which is which."
+    )
+    expected = (
+        "To be seen: whether the seen pictures score higher. AUC is the chance that one of them "
+        "scores above an unseen one: 1 is always, 0.5 is guessing. Only the encoder that was "
+        "trained on them can tell."
+    )
+    first, second = target.aucs[name], control.aucs[name]
+    found = (
+        f"So what was found comes from training, and not from the pictures. This is the easy "
+        f"case: the encoder knew {n} pictures by heart. Those such as CLIP saw each of hundreds of "
+        "millions a few times, and give much fainter signals."
+    )
+    if not first.low > 0.5 >= second.low:
+        found = (
+            "That does not show here: with so few pictures or rounds the encoder has learned too "
+            "little by heart, or luck is too large. Leave out --pictures and --epochs."
+        )
+    text = partial(stdout.print, highlight=False)
+    text(Text("Can a score tell what an encoder was trained on?", "bold"))
+    for paragraph in (done, expected):
+        text(Text(paragraph), Text(), sep="\n")
+    text(_bars(first, second, name, stdout.width))
+    text(Text(), Text(found), Text(), sep="\n")
+    text(Text("Next, with pictures of your own (here, --details shows every picture):", "dim"))
+    text(Text("clipaudit score ./images", style="bold"))
+
+
+def _bars(target: Estimate, control: Estimate, name: str, width: int) -> Group:
+    """An AUC each, from 0 to 1, with its number."""
+    rows = ((f"trained on {SEEN}", target, "yellow"), ("trained on neither", control, "cyan"))
+    labels = max(len(label) for label, _, _ in rows) + 1
+    numbers = len("0.000 (0.00 to 0.00)")
+    has_room = width >= labels + numbers + 12
+    room = min(50, width - labels - (numbers + 1 if has_room else 6))
+    lines: list[Table] = []
+    for label, auc, colour in rows:
+        grid = Table.grid()
+        grid.add_column(width=labels)
+        grid.add_column(width=room + 1)
+        grid.add_column(no_wrap=True)
+        number = f"{auc.value:.3f}" + (f" ({auc.low:.2f} to {auc.high:.2f})" if has_room else "")
+        bar = Bar(1, 0, auc.value, width=room, color=colour)
+        grid.add_row(label, bar, number)
+        lines.append(grid)
+    axis = "0" + "0.5".rjust(room // 2 + 1) + "1".rjust(room - room // 2 - 2)
+    interval = f"AUC by {name}, 95 % interval, n = {target.n:,}"
+    return Group(
+        *lines, Text(" " * labels + axis, style="dim"), Text(" " * labels + interval, style="dim")
     )
 
 
@@ -110,16 +175,12 @@ def _progress(console: Console, epochs: int, stack: ExitStack) -> Callable[[str,
     return advance
 
 
-def _table(target: Demonstration, control: Demonstration) -> Table:
+def _table(target: Demonstration, control: Demonstration, width: int) -> Group:
     n = next(iter(target.aucs.values())).n
-    table = Table(
-        title="Do the scores tell the seen pictures from the unseen ones?",
-        caption=f"AUC with 95 % interval; n = {n} pictures, half of them seen",
+    columns = [Column("score", list(target.aucs), least=15)]
+    for title, found in ((f"trained on\n{SEEN}", target), ("trained on\nneither", control)):
+        aucs = [f"{auc.value:.3f} ({auc.low:.2f} to {auc.high:.2f})" for auc in found.aucs.values()]
+        columns.append(Column(title, aucs, least=12, is_number=True))
+    return fitted_table(
+        columns, width, f"AUC with 95 % interval; n = {n} pictures, half of them seen"
     )
-    table.add_column("score")
-    table.add_column(f"encoder trained on\nthe {SEEN} pictures", justify="right")
-    table.add_column("encoder trained on\nneither", justify="right")
-    for name, of_target in target.aucs.items():
-        both = (of_target, control.aucs[name])
-        table.add_row(name, *(f"{e.value:.3f} ({e.low:.2f} to {e.high:.2f})" for e in both))
-    return table

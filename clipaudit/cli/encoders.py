@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import sys
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from clipaudit.cli import messages
 from clipaudit.encoders.spec import DEFAULT_SCHEME, SCHEMES, find_scheme, parse
 from clipaudit.errors import EncoderError, did_you_mean
+from clipaudit.reports.tables import LEAST_NAME, Column, Facts, fitted_table
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from rich.console import Group
+
+    from clipaudit.encoders.catalog import EncoderEntry
+    from clipaudit.encoders.references import Reference
     from clipaudit.encoders.training_data import TrainingFacts
 
 app = typer.Typer(
@@ -30,6 +34,7 @@ app = typer.Typer(
 )
 
 _NAMELESS = ", ".join(f"{name}:{row.takes}" for name, row in SCHEMES.items() if row.takes)
+_LEAST_TEXT = 17
 FILES_AND_FOLDERS = f"Files and folders need no list: MODEL/CHECKPOINT, {_NAMELESS}."
 
 Search = Annotated[
@@ -71,17 +76,37 @@ def list_(search: Search = None) -> None:
             cells = (shown(entry.spec), entry.output, shown(entry.note), _day(entry.cutoff))
             typer.echo("\t".join((*cells, captions)))
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
-    table.add_column("encoder", overflow="fold")
-    table.add_column("output")
-    table.add_column("captions")
-    table.add_column("trained on", overflow="fold", style="dim")
-    table.add_column("cut-off", style="dim", no_wrap=True)
-    for entry in entries:
-        name = Text(shown(entry.spec), style="bold")
-        captions = "yes" if entry.has_text_tower else ""
-        table.add_row(name, entry.output, captions, Text(shown(entry.note)), _day(entry.cutoff))
-    Console().print(table)
+    stdout = Console()
+    stdout.print(encoders_table(entries, stdout.width))
+
+
+def encoders_table(entries: Sequence[EncoderEntry], width: int) -> Group:
+    """The list on a screen; captions leave first, then the output and the cut-off."""
+    columns = (
+        Column("encoder", [Text(shown(e.spec), style="bold") for e in entries], LEAST_NAME),
+        Column("output", [e.output for e in entries], leaves=2),
+        Column("captions", ["yes" if e.has_text_tower else "" for e in entries], leaves=1),
+        Column("trained on", [shown(e.note) for e in entries], _LEAST_TEXT, style="dim"),
+        Column("cut-off", [_day(e.cutoff) for e in entries], leaves=3, style="dim"),
+    )
+    return fitted_table(columns, width)
+
+
+def references_table(found: Sequence[Reference], width: int) -> Group:
+    """References on a screen; whether each is here leaves first."""
+    reasons = [
+        Text.assemble(
+            shown(reference.reason),
+            (f"\n{shown(' '.join(reference.caveats))}", "yellow" if reference.is_spoilt else "dim"),
+        )
+        for reference in found
+    ]
+    columns = (
+        Column("reference", [Text(shown(ref.spec), style="bold") for ref in found], LEAST_NAME),
+        Column("here", ["yes" if ref.is_here else "" for ref in found], leaves=1),
+        Column("why, and what could spoil it", reasons, _LEAST_TEXT),
+    )
+    return fitted_table(columns, width)
 
 
 @app.command()
@@ -102,15 +127,11 @@ def show(
         for name, text in _facts(name_of_weights, facts):
             typer.echo(f"{name}: {shown(text)}")
         return
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    last = ""
-    for name, text in _facts(name_of_weights, facts):
+    screen = Facts()
+    for name, lines in groupby(_facts(name_of_weights, facts), key=lambda fact: fact[0]):
         style = "bold" if name == "encoder" else ""
-        grid.add_row("" if name == last else name, Text(shown(text), style=style))
-        last = name
-    Console().print(grid)
+        screen.add(name, *(Text(shown(text), style=style) for _, text in lines))
+    Console().print(screen)
 
 
 @app.command()
@@ -143,18 +164,8 @@ def references(
             cells = (reference.spec, where, reference.reason, " ".join(reference.caveats))
             typer.echo("\t".join(map(shown, cells)))
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
-    table.add_column("reference", overflow="fold", ratio=2)
-    table.add_column("here", no_wrap=True)
-    table.add_column("why, and what could spoil it", overflow="fold", ratio=5)
-    for reference in found:
-        style = "yellow" if reference.is_spoilt else "dim"
-        reasons = Text.assemble(
-            shown(reference.reason), (f"\n{shown(' '.join(reference.caveats))}", style)
-        )
-        name = Text(shown(reference.spec), style="bold")
-        table.add_row(name, "yes" if reference.is_here else "", reasons)
-    Console().print(table)
+    stdout = Console()
+    stdout.print(references_table(found, stdout.width))
 
 
 def _facts(spec: str, facts: TrainingFacts) -> Iterator[tuple[str, str]]:

@@ -32,6 +32,15 @@ Force = Annotated[
     ),
 ]
 
+Details = Annotated[
+    bool,
+    typer.Option(
+        "--details",
+        help="Print all facts of the run in the table; they are always in the files.",
+        rich_help_panel=RESULT,
+    ),
+]
+
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="No progress, no warnings.", rich_help_panel=RUN),

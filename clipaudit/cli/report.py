@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clipaudit.cli import messages, options
+from clipaudit.cli.delivery import deliver
 from clipaudit.errors import UsageError
 from clipaudit.reports import formats as reports
 from clipaudit.text.escaping import shown
@@ -41,6 +42,14 @@ def report(
             "that others may see.",
         ),
     ] = N_PICTURES,
+    details: Annotated[
+        bool,
+        typer.Option(
+            "--details",
+            help="Print the table of `clipaudit score` with all facts of the run; a file is "
+            "written only where -o names one.",
+        ),
+    ] = False,
     force: options.Force = False,
 ) -> None:
     """Make a report again from saved results, with no encoder and no network.
@@ -54,6 +63,11 @@ def report(
             f"{shown(str(results))} is a report by its ending, and no saved result",
             "Name the .json or .jsonl file that `clipaudit score -o results.json` wrote.",
         )
+    if details and out is None:
+        from clipaudit.reports.audit.saved import read
+
+        deliver(read(results), "table", details=True)
+        return
     target = results.with_suffix(".html") if out is None else out
     reports.check_destination(target, force=force)
     if target.exists() and results.exists() and target.samefile(results):
@@ -62,7 +76,10 @@ def report(
         )
     from clipaudit.reports.audit.saved import read
 
-    reports.write(read(results), target, n_pictures=pictures)
+    result = read(results)
+    reports.write(result, target, n_pictures=pictures)
+    if details:
+        deliver(result, "table", details=True)
     typer.echo(shown(str(target)))
 
 

@@ -128,6 +128,7 @@ def score(
         Style,
         typer.Option("--format", "-f", help="What is printed.", rich_help_panel=options.RESULT),
     ] = "table",
+    details: options.Details = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -172,7 +173,8 @@ def score(
         except StoppedError as stop:
             audit, failure = stop.audit, stop
     if failure is None or audit.rows:
-        deliver(audit, style, [partial(reports.write, audit, out, gallery=gallery)] if out else [])
+        writers = [partial(reports.write, audit, out, gallery=gallery)] if out else []
+        deliver(audit, style, writers, details=details)
     if failure is not None:
         raise failure
     if audit.run.interrupted:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from clipaudit._version import SCHEMA_VERSION
-from clipaudit.reports.tables import Facts, panel
+from clipaudit.reports.tables import Column, Facts, fitted_table, panel
 from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import count
 
@@ -20,9 +18,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from clipaudit.encoders.expectation import Expectation
+    from clipaudit.encoders.expectation import Expectation, Way
 
 _STYLES = {"promising": "bold green", "possible": "yellow"}
+_LEAST_REASON = 20
 
 
 def document(expectation: Expectation) -> dict[str, Any]:
@@ -33,25 +32,35 @@ def document(expectation: Expectation) -> dict[str, Any]:
 
 
 def show(expectation: Expectation, console: Console) -> None:
-    """Print it, in the width and the colours of the console."""
+    """Print it, in the width and the colours of the console; the outlook leaves first."""
     facts = Facts()
     for name, lines in _facts(expectation):
         facts.add(name, *lines)
-    ways = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
-    ways.add_column("way", no_wrap=True)
-    ways.add_column("outlook", no_wrap=True)
-    ways.add_column("why", overflow="fold")
-    for way in expectation.ways:
-        why = Text(shown(way.text))
-        if way.command and way.outlook != "closed":
-            why.append(f"\n{shown(way.command)}", style="dim")
-        ways.add_row(way.name, Text(way.outlook, style=_STYLES.get(way.outlook, "dim")), why)
+    columns = (
+        Column("way", [way.name for way in expectation.ways]),
+        Column("outlook", [_outlook(way) for way in expectation.ways], leaves=1),
+        Column("why", [_why(way) for way in expectation.ways], least=_LEAST_REASON),
+    )
+    ways = fitted_table(columns, console.width)
     needed = ", ".join(f"{n:,} at AUC {auc:g}" for auc, n in expectation.table)
     note = (
         f"Pictures that a folder needs, and as many in its control, for 80 % power at level 5 %: "
         f"{needed} (Noether 1987). All of them members; of a folder that was used in part, more."
     )
-    console.print(Group(panel("What can be expected", facts.grid), ways, Text(note, style="dim")))
+    console.print(
+        Group(panel("What can be expected", facts), Text(), ways, Text(), Text(note, style="dim"))
+    )
+
+
+def _outlook(way: Way) -> Text:
+    return Text(way.outlook, style=_STYLES.get(way.outlook, "dim"))
+
+
+def _why(way: Way) -> Text:
+    why = Text(shown(way.text))
+    if way.command and way.outlook != "closed":
+        why.append(f"\n{shown(way.command)}", style="dim")
+    return why
 
 
 def _facts(expectation: Expectation) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -41,6 +41,7 @@ class Format:
         is_text: Whether it may go to a terminal or through a pipe.
         screen: The function that prints it on a terminal, in colour; empty where there is none.
         has_pictures: Whether its writer takes `n_pictures`.
+        has_details: Whether its writer, and what prints it, takes `details`.
     """
 
     writer: str
@@ -48,6 +49,7 @@ class Format:
     is_text: bool = True
     screen: str = ""
     has_pictures: bool = False
+    has_details: bool = False
 
 
 class Dump(Protocol):
@@ -59,7 +61,7 @@ class Dump(Protocol):
 
 _AUDIT = "clipaudit.reports.audit"
 AUDIT = {
-    "table": Format(f"{_AUDIT}.table:dump", screen=f"{_AUDIT}.table:show"),
+    "table": Format(f"{_AUDIT}.table:dump", screen=f"{_AUDIT}.table:show", has_details=True),
     "json": Format(f"{_AUDIT}.json_document:dump", ".json"),
     "jsonl": Format(f"{_AUDIT}.json_document:dump_lines", ".jsonl"),
     "csv": Format(f"{_AUDIT}.csv_rows:dump", ".csv"),
@@ -100,17 +102,24 @@ def endings(formats: Mapping[str, Format]) -> tuple[str, ...]:
     return tuple(found.ending for found in formats.values() if found.ending)
 
 
-def dump(result: Result, style: str, file: BinaryIO) -> None:
+def dump(result: Result, style: str, file: BinaryIO, *, details: bool = False) -> None:
     """Write a result into an open file, in the format of that name.
+
+    Args:
+        result: What to write.
+        style: Name of the format.
+        file: An open file.
+        details: Whether a table for people is to hold all facts of the run.
 
     Raises:
         UsageError: No such format.
     """
-    _function(_known(result, style).writer)(result, file)
+    found = _known(result, style)
+    _function(found.writer)(result, file, **_details(found, details))
 
 
-def render(result: Result, style: str = "table") -> str:
-    """A result as text without colour, in the format of that name.
+def render(result: Result, style: str = "table", *, details: bool = False) -> str:
+    """A result as text without colour, in the format of that name; see `dump`.
 
     Raises:
         UsageError: No such format, or one that is not text.
@@ -119,16 +128,16 @@ def render(result: Result, style: str = "table") -> str:
     if not found.is_text:
         raise UsageError(f"{style} is not text", f"Write it into a file: -o audit{found.ending}")
     file = BytesIO()
-    dump(result, style, file)
+    dump(result, style, file, details=details)
     return file.getvalue().decode()
 
 
-def show(result: Result, style: str, console: Console) -> bool:
-    """Print a result on a terminal; gives False where its format has no colours."""
-    screen = _known(result, style).screen
-    if screen:
-        _function(screen)(result, console)
-    return bool(screen)
+def show(result: Result, style: str, console: Console, *, details: bool = False) -> bool:
+    """Print a result on a terminal; gives False where its format has no colours. See `dump`."""
+    found = _known(result, style)
+    if found.screen:
+        _function(found.screen)(result, console, **_details(found, details))
+    return bool(found.screen)
 
 
 def render_html(result: Result) -> str:
@@ -252,6 +261,10 @@ def _known(result: Result, style: str) -> Format:
     if style not in formats:
         raise UsageError(f"no format {style!r}", f"Take one of {', '.join(formats)}.")
     return formats[style]
+
+
+def _details(found: Format, details: bool) -> dict[str, bool]:
+    return {"details": details} if found.has_details else {}
 
 
 def _function(where: str) -> Any:

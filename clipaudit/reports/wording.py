@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from clipaudit.results.evidence import CalibrationFacts, KnownSet
@@ -32,6 +33,7 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
         if facts.is_of_another_kind:
             lines = ["none: these pictures are of another kind than the known non-members"]
         elif can_decide(facts, levels):
+            lines[0] += f"; {_by_chance(facts, levels, n)} members"
             lines.append(_picked(audit.n_picked(facts.inferrer), facts, levels, n))
         if facts.tpr:
             lines.append(f"finds {rate(facts.tpr)} of the known members")
@@ -43,6 +45,26 @@ def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]
     for basis, inferrers in rests.items():
         which = "" if len(rests) == 1 else f" of {', '.join(inferrers)}"
         yield f"Calibration{which}", list(basis)
+
+
+def short_verdicts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]]]:
+    """The first line of what `verdict_facts` says of each inferrer."""
+    n_verdicts = len(audit.calibrations)
+    for name, lines in islice(verdict_facts(audit, levels), n_verdicts):
+        yield name, lines[:1]
+
+
+def found_and_chance(audit: Audit, facts: CalibrationFacts, levels: Levels) -> str:
+    """The pictures that one inferrer calls members, and how many it would call so by chance."""
+    n, n_found = audit.n_scored(facts.inferrer), audit.n_verdicts(facts.inferrer)["member"]
+    called = f"{n_found:,} are called members" if n_found > 1 else "1 is called a member"
+    called = called if n_found else "none is called a member"
+    return f"Of {count(n, 'picture')} {called}; {_by_chance(facts, levels, n)}"
+
+
+def _by_chance(facts: CalibrationFacts, levels: Levels, n: int) -> str:
+    chance = called_by_chance(facts.n_null, levels.fpr, n)
+    return f"chance alone would call {chance.value:.1f} ({chance.low:.0f} to {chance.high:.0f})"
 
 
 def _picked(n_picked: int, facts: CalibrationFacts, levels: Levels, n: int) -> str:

@@ -1,23 +1,37 @@
-"""What a person sees: the ends of the ranking, what was skipped, and a summary."""
+"""What a person sees: the answer, the ends of the ranking, what was skipped, and a summary.
+
+Columns leave, where the screen is narrow, in this order: copies, the similarity of the reference,
+the similarity; of each inferrer, from the last one to the first, what stands beside its score (the
+p-value, then the prediction) and then all of it; of the first one, at the very end, the score where
+there is a verdict. The file and the verdict of the first inferrer, or else its score, stay.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
-from rich.cells import cell_len
 from rich.console import Group
-from rich.measure import Measurement
 from rich.text import Text
 
 from clipaudit.encoders.expectation import expectation_line
-from clipaudit.reports.tables import Facts, panel, plain_text, titled_table
+from clipaudit.reports.answer import answers, notices, question
+from clipaudit.reports.next_step import command_lines
+from clipaudit.reports.tables import (
+    LEAST_NAME,
+    Column,
+    Facts,
+    FileName,
+    answer_box,
+    fitted_table,
+    panel,
+    plain_text,
+)
 from clipaudit.reports.wording import (
     captions_lines,
     control_lines,
-    copies,
     meaning,
+    short_verdicts,
     uncalibrated_lines,
     verdict_facts,
     views_lines,
@@ -25,106 +39,193 @@ from clipaudit.reports.wording import (
 from clipaudit.text.escaping import common_folder, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.console import Console, RenderableType
     from rich.panel import Panel
-    from rich.table import Table
 
     from clipaudit.encoders.base import EncoderInfo
-    from clipaudit.results.audit import Audit, Finding, Place, Row, Run
+    from clipaudit.results.audit import Audit, Finding, InferrerFacts, Place, Row
     from clipaudit.results.evidence import AgainstControl
 
 N_SHOWN = 10
+_MOST_LINES = 12
+"""Lines of the summary, its box included, where no details are wanted."""
+
+_COLOURS = {"evidence": "yellow", "none": "green", "open": "cyan"}
+_LEAST_REASON = 16
 
 
-def dump(audit: Audit, file: BinaryIO) -> None:
+def dump(audit: Audit, file: BinaryIO, *, details: bool = False) -> None:
     """Write it without colour, as wide as `COLUMNS` or 100; see `reports.formats.Dump`."""
-    file.write(plain_text(partial(show, audit)).encode(errors="backslashreplace"))
+    text = plain_text(partial(show, audit, details=details))
+    file.write(text.encode(errors="backslashreplace"))
 
 
-def show(audit: Audit, console: Console, n_shown: int = N_SHOWN) -> None:
+def show(audit: Audit, console: Console, n_shown: int = N_SHOWN, *, details: bool = False) -> None:
     """Print the table, in the width and the colours of the console.
 
     Args:
         audit: What to print.
         console: The console to print on.
         n_shown: Images at each end of the ranking, and skipped files.
+        details: Whether to print all facts of the run, and not the first of them alone.
     """
-    places, n = audit.places(), len(audit.scored)
+    places, width = audit.places(), console.width
     folder = common_folder([row.path for row in audit])
-    wide = console.width >= 70 + 18 * len(audit.run.inferrers)
-    parts: list[RenderableType] = []
+    parts: list[RenderableType] = [_answer(audit, width)]
     if folder:
-        parts.append(Text.assemble("Files in ", (shown(folder), "bold"), "\n"))
-    different = "" if len(places) == n else " different"
-    if not places:
-        parts.append(Text("No image was scored.\n", style="bold"))
-    elif len(places) <= 2 * n_shown:
-        everything = (
-            f"1{different} image" if len(places) == 1 else f"All {len(places):,}{different} images"
-        )
-        title = everything + (", most like members first" if len(places) > 1 else "")
-        parts.append(_images(title, places, audit.run, folder, wide))
-    else:
-        of = f"{n_shown} of {len(places):,}{different}"
-        most, least = places[:n_shown], places[-n_shown:]
-        parts.append(_images(f"Most like members ({of})", most, audit.run, folder, wide))
-        parts.append(_images(f"Least like members ({of})", least, audit.run, folder, wide))
+        parts.append(Text.assemble("\nFiles in ", (shown(folder), "bold")))
+    columns = picture_columns(places, audit, folder, n_shown)
+    for title, rows in _ends(audit, len(places), n_shown):
+        parts += [Text(), fitted_table(columns, width, title, rows)]
     if audit.skipped:
-        parts.append(_skipped(audit.skipped, n_shown, folder))
-    parts.append(_summary(audit))
-    if audit.comparison is not None:
+        parts += [Text(), _skipped(audit.skipped, n_shown, folder, width)]
+        if len(audit.skipped) > n_shown:
+            rest = f"… and {len(audit.skipped) - n_shown:,} more; --format csv lists all"
+            parts.append(Text(rest, style="dim"))
+    parts.append(Text())
+    if details:
+        parts.append(_details(audit))
+    else:
+        facts = Facts()
+        for name, lines in _first_facts(audit):
+            facts.add(name, *lines)
+        more = Text("--details has all that this rests on", style="dim")
+        parts.append(panel("Summary", facts.fitted(console, width - 4, _MOST_LINES - 3), more))
+    if details and audit.comparison is not None:
         parts.append(_control(audit.comparison))
     console.print(Group(*parts))
 
 
-def _images(title: str, places: Sequence[Place], run: Run, folder: str, wide: bool) -> Table:
-    table = titled_table(title, expand=True)
-    table.add_column("file", ratio=1)
+def _answer(audit: Audit, width: int) -> Group:
+    first, *others = answers(audit)
+    parts: list[RenderableType] = [Text(shown(question(audit.run)))]
+    parts += [Text(notice, style="bold yellow") for notice in notices(audit)]
+    colour = _COLOURS[first.tone]
+    parts.append(Text(shown(first.sentence), style=f"bold {colour}"))
+    parts += [Text(shown(line)) for line in (first.rests_on or first.lines)]
+    parts += [Text(shown(f"{other.question}: {other.sentence}")) for other in others]
+    if (step := first.next_step) is not None:
+        parts.append(Text(shown(f"Next ({step.reason}):"), style="dim"))
+        parts += [Text(line, style="bold") for line in command_lines(step.words, width)]
+    return answer_box("The answer", *parts, colour=colour)
+
+
+def _ends(audit: Audit, n: int, n_shown: int) -> Iterator[tuple[str, slice]]:
+    """Titles and rows of `picture_columns`: all, or both ends of the ranking."""
+    different = "" if n == len(audit.scored) else " different"
+    if n > 2 * n_shown:
+        of = f"{n_shown} of {n:,}{different}"
+        yield f"Most like members ({of})", slice(0, n_shown)
+        yield f"Least like members ({of})", slice(n_shown, None)
+    elif n == 1:
+        yield f"1{different} image", slice(None)
+    elif n:
+        yield f"All {n:,}{different} images, most like members first", slice(None)
+
+
+def picture_columns(
+    places: Sequence[Place], audit: Audit, folder: str, n_shown: int = N_SHOWN
+) -> list[Column]:
+    """The table of the pictures at both ends of the ranking, with all columns that there may be.
+
+    Args:
+        places: All pictures.
+        audit: The audit that they are of.
+        folder: What is left out of their names.
+        n_shown: Pictures at each end.
+    """
+    run = audit.run
+    if len(places) > 2 * n_shown:
+        places = [*places[:n_shown], *places[-n_shown:]]
+    names = [FileName(place.row.path.removeprefix(folder)) for place in places]
+    columns = [Column("file", names, least=LEAST_NAME)]
+    if any(place.n_copies for place in places):
+        more = [f"+ {place.n_copies:,}" if place.n_copies else "" for place in places]
+        columns.append(Column("copies", more, leaves=1, is_number=True, style="dim"))
     if run.n_views:
-        table.add_column(f"mean\n{run.similarity}", justify="right")
+        means = [_mean(place.row.mean_similarity) for place in places]
+        columns.append(Column(f"mean\n{run.similarity}", means, leaves=3, is_number=True))
     if run.n_views and run.references:
-        table.add_column("of the\nreference", justify="right")
-    for facts in run.inferrers:
-        table.add_column(Text(shown(facts.name)))
-    for _, row, n_copies in places:
-        means = [row.mean_similarity] if run.n_views else []
-        if run.n_views and run.references:
-            means.append(row.reference.mean_similarity if row.reference else None)
-        similarities = ("" if mean is None else f"{mean:.4f}" for mean in means)
-        findings = (row.finding(facts.name) for facts in run.inferrers)
-        cells = (_verdict(finding, wide) if finding else _NO_CAPTION for finding in findings)
-        name = row.path.removeprefix(folder) + (f" (+ {copies(n_copies)})" if n_copies else "")
-        table.add_row(_FileName(name), *similarities, *cells)
-    return table
+        signals = (place.row.reference for place in places)
+        means = [_mean(signal.mean_similarity if signal else None) for signal in signals]
+        columns.append(Column("of the\nreference", means, leaves=2, is_number=True))
+    n = len(run.inferrers)
+    calibrated = {facts.inferrer for facts in audit.calibrations}
+    for number, facts in enumerate(run.inferrers):
+        findings = [place.row.finding(facts.name) for place in places]
+        first_to_leave = 4 + 3 * (n - 1 - number)
+        columns += _of_an_inferrer(
+            facts, findings, first_to_leave, facts.name in calibrated, is_first=number == 0
+        )
+    return columns
 
 
-def _verdict(finding: Finding, wide: bool) -> Text:
-    """The score and the verdict, or the prediction, aligned so that a column reads down."""
-    if finding.verdict is not None and finding.p_value is not None:
-        word = finding.verdict if wide else _SHORT[finding.verdict]
-        style = "bold yellow" if finding.verdict == "member" else "dim"
-        p = f"p {finding.p_value:.4f}" if finding.p_value >= 0.0001 else "p <.0001"
-        return Text(f"{finding.score:7.3f} {p} {word}", style=style)
-    member = finding.prediction == "member"
-    word = finding.prediction if wide else ("member" if member else "non")
-    return Text(f"{finding.score:7.3f} {word}", style="bold yellow" if member else "dim")
+def _of_an_inferrer(
+    facts: InferrerFacts,
+    findings: Sequence[Finding | None],
+    leaves: int,
+    is_calibrated: bool,
+    *,
+    is_first: bool,
+) -> Iterator[Column]:
+    """Score, and p-value and verdict, or the uncalibrated prediction."""
+    scores = [Text(_NO_CAPTION if found is None else f"{found.score:.3f}") for found in findings]
+    heading = _in_lines(shown(facts.name))
+    last = None if is_first else leaves + 2
+    if not is_calibrated:
+        yield Column(heading, scores, leaves=last, is_number=True)
+        words = [_LIKE[found.prediction] if found else "" for found in findings]
+        yield Column("uncalibrated", words, leaves=leaves + 1, style="dim")
+        return
+    yield Column(heading, scores, leaves=leaves + 1, is_number=True)
+    p_values = [_p(found.p_value) if found else "" for found in findings]
+    yield Column("p", p_values, leaves=leaves, is_number=True)
+    yield Column("verdict", [_verdict(found) for found in findings], leaves=last)
 
 
-_NO_CAPTION = Text("no caption", style="dim")
-_SHORT = {"member": "member", "non-member": "non", "can't tell": "?"}
+_NO_CAPTION = "no caption"
+_LIKE = {"member": "member-like", "non-member": "–"}
+_WIDEST_HEADING = 12
 
 
-def _skipped(rows: Sequence[Row], n_shown: int, folder: str) -> Table:
-    table = titled_table(f"Skipped ({len(rows):,})", expand=True)
-    table.add_column("file", ratio=1)
-    table.add_column("why", ratio=1, overflow="fold")
-    for row in rows[:n_shown]:
-        table.add_row(_FileName(row.path.removeprefix(folder)), Text(_why(row.error or "unknown")))
-    if len(rows) > n_shown:
-        table.add_row(Text(f"… and {len(rows) - n_shown:,} more; --format csv lists all"), "")
-    return table
+def _in_lines(name: str) -> str:
+    """A name of parts with hyphens, in lines that are not much wider than a score."""
+    lines, line = [], ""
+    for part in name.split("-"):
+        if line and len(f"{line}-{part}") > _WIDEST_HEADING:
+            lines.append(f"{line}-")
+            line = part
+        else:
+            line = f"{line}-{part}" if line else part
+    return "\n".join([*lines, line])
+
+
+def _mean(similarity: float | None) -> str:
+    return "" if similarity is None else f"{similarity:.4f}"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if value >= 0.0001 else "<.0001"
+
+
+def _verdict(found: Finding | None) -> Text:
+    if found is None or found.verdict is None:
+        return Text()
+    return Text(found.verdict, style="bold yellow" if found.verdict == "member" else "dim")
+
+
+def _skipped(rows: Sequence[Row], n_shown: int, folder: str, width: int) -> Group:
+    names = [FileName(row.path.removeprefix(folder)) for row in rows[:n_shown]]
+    reasons = [_why(row.error or "unknown") for row in rows[:n_shown]]
+    columns = [
+        Column("file", names, least=LEAST_NAME),
+        Column("why", reasons, least=_LEAST_REASON),
+    ]
+    return fitted_table(columns, width, f"Skipped ({len(rows):,})")
 
 
 def _why(error: str) -> str:
@@ -132,23 +233,42 @@ def _why(error: str) -> str:
     return shown(reason.replace("_", " ") + colon + explanation)
 
 
-def _summary(audit: Audit) -> Panel:
-    run = audit.run
-    facts = Facts()
-    if run.interrupted:
-        partial = "yes: only the files that were done before the stop are here"
-        facts.add("Interrupted", Text(partial, style="bold yellow"))
-    facts.add(
-        "Files",
-        f"{len(audit):,} read, {len(audit.scored):,} scored, {len(audit.skipped):,} skipped",
-    )
+def _files(audit: Audit) -> Iterator[tuple[str, Sequence[str]]]:
+    n, n_scored, n_skipped = len(audit), len(audit.scored), len(audit.skipped)
+    yield "Files", (f"{n:,} read, {n_scored:,} scored, {n_skipped:,} skipped",)
     if audit.skipped:
         reasons = (f"{count:,} {_why(reason)}" for reason, count in audit.skip_reasons().items())
-        facts.add("Skipped", ", ".join(reasons))
+        yield "Skipped", (", ".join(reasons),)
+
+
+def _first_facts(audit: Audit) -> Iterator[tuple[str, Sequence[str]]]:
+    """What a reader wants to know before all else, the first thing first."""
+    run = audit.run
+    yield from _files(audit)
+    if audit.levels:
+        yield from short_verdicts(audit, audit.levels)
+    yield "Encoder", (f"{run.encoder.spec}, output {run.encoder.output}",)
+    for reference in run.references:
+        yield "Reference", (reference.spec,)
+    if run.inferrers:
+        yield "Scored by", (", ".join(facts.name for facts in run.inferrers),)
+    yield "Note", audit.calibration_notes
+    yield "Note", run.notes
+    yield "Views", tuple(views_lines(run, run.similarity))[:1]
+    yield "Captions", tuple(captions_lines(run.captions))[:2] if run.captions else ()
+    yield "Time", (_time(audit),)
+    yield "To hope for", (expectation_line(run.encoder.spec),)
+
+
+def _details(audit: Audit) -> Panel:
+    run = audit.run
+    facts = Facts()
+    for name, lines in _files(audit):
+        facts.add(name, *lines)
     for name, lines in verdict_facts(audit, audit.levels) if audit.levels else ():
         facts.add(name, *lines)
     if others := audit.uncalibrated:
-        facts.add("Predicted members", *(_predicted(audit, name) for name in others))
+        facts.add("Read as members", *(_predicted(audit, name) for name in others))
         facts.add("Uncalibrated", *uncalibrated_lines(run, others))
     facts.add("Note", *audit.calibration_notes)
     for name, encoder in run.named_encoders:
@@ -165,7 +285,7 @@ def _summary(audit: Audit) -> Panel:
     if len(training) == 1:
         facts.add("Trained on", *training)
     facts.add("Time", _time(audit))
-    return panel("Summary", facts.grid, Text(), Text(_meaning(audit), style="italic"))
+    return panel("Summary", facts, Text(), Text(_meaning(audit), style="italic"))
 
 
 def _control(comparison: AgainstControl) -> Panel:
@@ -173,7 +293,7 @@ def _control(comparison: AgainstControl) -> Panel:
     for name, lines in control_lines(comparison):
         facts.add(name, *lines)
     sentence = Text(comparison.sentence, style="bold")
-    return panel("Suspects against control", sentence, Text(), facts.grid)
+    return panel("Suspects against control", sentence, Text(), facts)
 
 
 def _predicted(audit: Audit, name: str) -> Text:
@@ -209,22 +329,3 @@ def _meaning(audit: Audit) -> str:
         f"above and is not calibrated for {encoder}, so pictures that this encoder never saw may "
         "read as members, and nothing here proves that one picture was used."
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _FileName:
-    """A file's name in one line; where it is too long, its end, which tells most."""
-
-    path: str
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        length = cell_len(shown(self.path))
-        return Measurement(min(length, 12), length).with_maximum(options.max_width)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        name = shown(self.path)
-        if cell_len(name) > options.max_width:
-            while name and cell_len(name) > options.max_width - 1:
-                name = name[1:]
-            name = "…" + name
-        yield Text(name, no_wrap=True, end="")

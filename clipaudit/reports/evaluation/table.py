@@ -1,4 +1,8 @@
-"""An `Evaluation` for people: what the pictures give away, the figures, and two histograms."""
+"""An `Evaluation` for people: what the pictures give away, the figures, and two histograms.
+
+Where the screen is narrow, the figures stand in several tables, and none of them leaves. Of what is
+left after adjusting, the number of counterparts leaves first, then the AUC before it.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from rich import box
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
-from clipaudit.reports.tables import Facts, panel, plain_text, titled_table
+from clipaudit.reports.tables import Column, Facts, fitted_table, panel, plain_text
 from clipaudit.reports.wording import captions_lines, views_lines
 from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import count
@@ -27,11 +29,13 @@ if TYPE_CHECKING:
 
 _NAMES, _CELL = 16, 10
 """Widths of the first column and of the others, with the edges and one space between."""
+_BOX = 4
+"""Cells that a box takes of a line."""
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ROWS = 3
 """Height of a histogram in lines."""
 
-Column = tuple[str, "Callable[[MethodFigures], Text]"]
+Figure = tuple[str, "Callable[[MethodFigures], Text]"]
 
 
 def dump(evaluation: Evaluation, file: BinaryIO) -> None:
@@ -46,9 +50,10 @@ def show(evaluation: Evaluation, console: Console) -> None:
 
 def _parts(evaluation: Evaluation, width: int) -> Iterator[RenderableType]:
     if evaluation.is_confounded:
-        yield _confounded(evaluation)
+        yield _confounded(evaluation, width)
     for title, columns in _tables(width):
         yield _figures(evaluation, title, columns, width)
+        yield Text()
     yield Text(
         "% with 95 % interval below it; AUC in 0 to 1, where 0.5 is guessing. "
         + (" ".join(_needs(evaluation))),
@@ -60,17 +65,23 @@ def _parts(evaluation: Evaluation, width: int) -> Iterator[RenderableType]:
     yield _facts(evaluation)
 
 
-def _confounded(evaluation: Evaluation) -> Panel:
+def _confounded(evaluation: Evaluation, width: int) -> Panel:
     """The line that has to be read before any figure, and what is left of the AUCs."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
-    for title in ("inferrer", "AUC", "left after adjusting", "members with counterparts"):
-        table.add_column(title, justify="left" if title == "inferrer" else "right")
+    rows = []
     for method in evaluation.methods:
         adjusted = method.adjusted
         assert adjusted is not None
         left = "cannot be said" if adjusted.adjusted is None else _rate(adjusted.adjusted)
         matched = f"{adjusted.n_matched:,} of {adjusted.n_members:,}"
-        table.add_row(shown(method.inferrer.name), _rate(adjusted.raw), left, matched)
+        rows.append((shown(method.inferrer.name), _rate(adjusted.raw), left, matched))
+    names, aucs, adjusted_aucs, counts = zip(*rows, strict=True)
+    columns = (
+        Column("inferrer", names, least=13),
+        Column("AUC", aucs, leaves=2, is_number=True),
+        Column("left after\nadjusting", adjusted_aucs, is_number=True),
+        Column("members with\ncounterparts", counts, leaves=1, is_number=True),
+    )
+    table = fitted_table(columns, width - _BOX)
     reasons = dict.fromkeys(
         method.adjusted.reason
         for method in evaluation.methods
@@ -89,7 +100,7 @@ def _confounded(evaluation: Evaluation) -> Panel:
     )
 
 
-def _tables(width: int) -> Iterator[tuple[str, Sequence[Column]]]:
+def _tables(width: int) -> Iterator[tuple[str, Sequence[Figure]]]:
     """Titles and columns: one table where there is room, else as many as it takes."""
     n_columns = max(1, (width - _NAMES) // _CELL)
     every = _COUNTED + _RANKED
@@ -104,20 +115,20 @@ def _tables(width: int) -> Iterator[tuple[str, Sequence[Column]]]:
             yield title, columns[first : first + n_columns]
 
 
-def _figures(evaluation: Evaluation, title: str, columns: Sequence[Column], width: int) -> Table:
-    has_room = width >= _NAMES + (_CELL + 1) * (len(columns) + 1)
-    table = titled_table(title, gap=int(has_room))
-    table.add_column("method\nshadow data", overflow="fold", min_width=13)
-    for heading, _ in columns:
-        table.add_column(heading, justify="right", no_wrap=True)
+def _figures(evaluation: Evaluation, title: str, figures: Sequence[Figure], width: int) -> Group:
+    names = []
     places = [(method.method, method.shadow_data) for method in evaluation.methods]
     for method, place in zip(evaluation.methods, places, strict=True):
         method_name = shown(method.method).replace(" + ", "\n+ ")
         name = Text.assemble(method_name, (f"\n{shown(method.shadow_data)}", "dim"))
         if places.count(place) > 1:
             name.append(f"\n{shown(method.inferrer.name)}", "dim")
-        table.add_row(name, *(cell(method) for _, cell in columns))
-    return table
+        names.append(name)
+    columns = [Column("method\nshadow data", names, least=_NAMES - 3)]
+    for heading, cell in figures:
+        cells = [cell(method) for method in evaluation.methods]
+        columns.append(Column(heading, cells, is_number=True))
+    return fitted_table(columns, width, title)
 
 
 def _share(estimate: Estimate | None) -> Text:
@@ -142,14 +153,14 @@ def _at(index: int) -> Callable[[MethodFigures], Text]:
     return lambda method: _share(method.figures.at_fpr[index].tpr)
 
 
-_COUNTED: tuple[Column, ...] = (
+_COUNTED: tuple[Figure, ...] = (
     ("accuracy", lambda method: _share(method.figures.accuracy)),
     ("precision", lambda method: _share(method.figures.precision)),
     ("recall", lambda method: _share(method.figures.recall)),
     ("F1", lambda method: _share(method.figures.f1)),
     ("FPR", lambda method: _share(method.figures.fpr)),
 )
-_RANKED: tuple[Column, ...] = (
+_RANKED: tuple[Figure, ...] = (
     ("AUC", lambda method: _auc(method.figures.auc)),
     ("TPR at\n1 % FPR", _at(0)),
     ("TPR at\n0.1 % FPR", _at(1)),
@@ -246,7 +257,7 @@ def _facts(evaluation: Evaluation) -> Panel:
             for method in evaluation.methods
         ),
     )
-    return panel("Summary", facts.grid, Text(), Text(evaluation.summary, style="italic"))
+    return panel("Summary", facts, Text(), Text(evaluation.summary, style="italic"))
 
 
 def _left_out(evaluation: Evaluation) -> Iterator[str]:

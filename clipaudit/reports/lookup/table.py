@@ -1,4 +1,7 @@
-"""What a person sees of a lookup: what is listed and how it was found, and what that means."""
+"""What a person sees of a lookup: what is listed and how it was found, and what that means.
+
+Where the screen is narrow, how a picture was found leaves; of sites, the example does.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,31 @@ from typing import TYPE_CHECKING, BinaryIO
 from rich.console import Group
 from rich.text import Text
 
-from clipaudit.reports.tables import Facts, panel, plain_text, titled_table
+from clipaudit.reports.tables import (
+    LEAST_NAME,
+    Column,
+    Facts,
+    FileName,
+    fitted_table,
+    panel,
+    plain_text,
+)
 from clipaudit.results.lookup import IN_WORDS, MEANING
 from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console, RenderableType
     from rich.panel import Panel
-    from rich.table import Table
 
     from clipaudit.results.lookup import Answer, Lookup, Match
 
 N_SHOWN = 20
 _MOST_OF_A_WAY = 3
 _LONGEST_CAPTION = 120
+_LEAST_WORDS = 16
 
 
 def dump(found: Lookup, file: BinaryIO) -> None:
@@ -36,35 +47,45 @@ def dump(found: Lookup, file: BinaryIO) -> None:
 def show(found: Lookup, console: Console) -> None:
     """Print it, in the width and the colours of the console."""
     parts: list[RenderableType] = []
-    if listed := found.with_status("listed"):
-        parts.append(_listed(listed))
-    for title, status in (("Not listed", "not_listed"), ("Not compared", "not_compared")):
-        if answers := [answer for answer in found if answer.status == status]:
-            parts.append(_names(title, answers))
-    if skipped := found.with_status("skipped"):
-        parts.append(_skipped(skipped))
+    tables: list[tuple[str, Sequence[Answer], Callable[[Sequence[Answer]], list[Column]]]] = [
+        ("Listed", found.with_status("listed"), _listed),
+        ("Not listed", found.with_status("not_listed"), _names),
+        ("Not compared", found.with_status("not_compared"), _names),
+        ("Skipped", found.with_status("skipped"), _skipped),
+    ]
+    for title, answers, columns in tables:
+        if answers:
+            some = columns(answers[:N_SHOWN])
+            parts.append(fitted_table(some, console.width, f"{title} ({len(answers):,})"))
+            if (n_more := len(answers) - N_SHOWN) > 0:
+                parts.append(Text(f"… and {n_more:,} more; --format csv lists all", style="dim"))
+            parts.append(Text())
     if found.sites:
-        parts.append(_sites(found))
+        parts += [fitted_table(_sites(found), console.width, "Rows from a site"), Text()]
     parts.append(_summary(found))
     console.print(Group(*parts))
 
 
-def _listed(answers: Sequence[Answer]) -> Table:
-    table = _table(f"Listed ({len(answers):,})", "asked for", "found by", "row")
-    for answer in answers[:N_SHOWN]:
-        name: str | None = answer.asked
+def _listed(answers: Sequence[Answer]) -> list[Column]:
+    rows: list[tuple[FileName | str, str, Text]] = []
+    for answer in answers:
+        name = _name(answer)
         for way, n_matches in answer.n_matches.items():
             matches = [match for match in answer.matches if match.way == way][:_MOST_OF_A_WAY]
             for match in matches:
                 words = IN_WORDS[way] if match is matches[0] else ""
                 if match.bits is not None:
                     words = f"{words}\n{match.bits} of 64 bits differ".strip()
-                table.add_row(_text(name), Text(words), _row(match))
-                name = None
+                rows.append((name, words, _row(match)))
+                name = ""
             if n_more := n_matches - len(matches):
-                table.add_row("", "", Text(f"… and {count(n_more, 'more row')}", "dim"))
-    _add_rest(table, len(answers))
-    return table
+                rows.append(("", "", Text(f"… and {count(n_more, 'more row')}", "dim")))
+    names, words_of_all, found = zip(*rows, strict=True)
+    return [
+        Column("asked for", names, least=LEAST_NAME),
+        Column("found by", words_of_all, least=_LEAST_WORDS, leaves=1),
+        Column("row", found, least=_LEAST_WORDS),
+    ]
 
 
 def _row(match: Match) -> Text:
@@ -81,32 +102,44 @@ def _row(match: Match) -> Text:
     return text
 
 
-def _names(title: str, answers: Sequence[Answer]) -> Table:
-    table = _table(f"{title} ({len(answers):,})", "asked for", "")
-    for answer in answers[:N_SHOWN]:
-        alone = f"by its bytes alone; {answer.error}" if answer.error else ""
-        table.add_row(_text(answer.asked), _text(alone))
-    _add_rest(table, len(answers))
-    return table
+def _names(answers: Sequence[Answer]) -> list[Column]:
+    alone = [
+        f"by its bytes alone; {shown(answer.error)}" if answer.error else "" for answer in answers
+    ]
+    return [*_asked(answers), *([Column("", alone, least=_LEAST_WORDS)] if any(alone) else [])]
 
 
-def _skipped(answers: Sequence[Answer]) -> Table:
-    table = _table(f"Skipped ({len(answers):,})", "asked for", "why")
-    for answer in answers[:N_SHOWN]:
+def _skipped(answers: Sequence[Answer]) -> list[Column]:
+    reasons = []
+    for answer in answers:
         reason, colon, explanation = (answer.error or "").partition(":")
-        why = reason.replace("_", " ") + colon + explanation
-        table.add_row(_text(answer.asked), _text(why))
-    _add_rest(table, len(answers))
-    return table
+        reasons.append(shown(reason.replace("_", " ") + colon + explanation))
+    return [*_asked(answers), Column("why", reasons, least=_LEAST_WORDS)]
 
 
-def _sites(found: Lookup) -> Table:
-    table = _table("Rows from a site", "site", "rows", "one of them")
+def _asked(answers: Sequence[Answer]) -> list[Column]:
+    return [Column("asked for", [_name(answer) for answer in answers], least=LEAST_NAME)]
+
+
+def _name(answer: Answer) -> FileName | str:
+    """An address is shown whole, in several lines; of a path, the end tells most."""
+    return FileName(answer.asked) if answer.kind == "file" else shown(answer.asked)
+
+
+def _sites(found: Lookup) -> list[Column]:
+    rows: list[tuple[Text | str, str, FileName | str]] = []
     for site in found.sites:
-        table.add_row(Text(shown(site.domain), style="bold"), f"{site.n_rows:,}", "")
-        for host in site.hosts[:N_SHOWN]:
-            table.add_row(_text(f"  {host.name}"), f"{host.n_rows:,}", _text(host.example))
-    return table
+        rows.append((Text(shown(site.domain), style="bold"), f"{site.n_rows:,}", ""))
+        rows += [
+            (f"  {shown(host.name)}", f"{host.n_rows:,}", FileName(host.example))
+            for host in site.hosts[:N_SHOWN]
+        ]
+    sites, counts, examples = zip(*rows, strict=True)
+    return [
+        Column("site", sites, least=LEAST_NAME),
+        Column("rows", counts, is_number=True),
+        Column("one of them", examples, least=LEAST_NAME, leaves=1),
+    ]
 
 
 def _summary(found: Lookup) -> Panel:
@@ -125,7 +158,7 @@ def _summary(found: Lookup) -> Panel:
     facts.add("Columns", *_columns(found))
     facts.add("Note", *found.notes, *_notes_of_files(found))
     facts.add("Time", f"{found.run.seconds:.1f} s; nothing left this machine")
-    return panel("Summary", facts.grid, Text(), Text(MEANING, style="italic"))
+    return panel("Summary", facts, Text(), Text(MEANING, style="italic"))
 
 
 def _lists(found: Lookup) -> Iterator[str]:
@@ -148,20 +181,3 @@ def _notes_of_files(found: Lookup) -> Iterator[str]:
     for note, n_files in counts.items():
         of = "" if n_files == len(found.lists) else f" ({n_files:,} of {len(found.lists):,} files)"
         yield f"{note[:1].upper()}{note[1:]}{of}."
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = titled_table(title)
-    for column in columns:
-        table.add_column(column, overflow="fold", justify="right" if column == "rows" else "left")
-    return table
-
-
-def _text(text: str | None) -> Text:
-    return Text(shown(text or ""))
-
-
-def _add_rest(table: Table, n: int) -> None:
-    if n > N_SHOWN:
-        rest = Text(f"… and {n - N_SHOWN:,} more; --format csv lists all", style="dim")
-        table.add_row(rest, *[""] * (len(table.columns) - 1))

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from clipaudit._version import SCHEMA_VERSION
-from clipaudit.reports.page import answer as page_answers
+from clipaudit.reports import answer as page_answers
 from clipaudit.reports.page import plots
 from clipaudit.reports.page import steps_and_limits as page_words
 from clipaudit.reports.page.thumbnails import MOST_VIEWS, VIEW_PX, Thumbnails, thumbnails

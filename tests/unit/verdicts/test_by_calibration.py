@@ -195,12 +195,12 @@ def test_pictures_of_another_kind_keep_their_p_values_and_get_no_verdict():
     for row, other in zip(fits_well.scored, differs.scored, strict=True):
         assert row.findings[0].p_value == other.findings[0].p_value
         assert other.findings[0].reason == "of another kind"
-    text = " ".join(render(differs).split())
+    text = " ".join(render(differs, details=True).split())
     assert "none: these pictures are of another kind than the known non-members" in text
     assert "AUC" in text
     page = io.BytesIO()
     dump(differs, "html", page)
-    assert b"the known non-members are pictures of another kind" in page.getvalue()
+    assert b"The known non-members are pictures of another kind" in page.getvalue()
 
 
 @pytest.mark.slow
@@ -212,7 +212,7 @@ def test_of_twenty_runs_of_the_same_kind_nearly_all_get_their_verdicts():
 def test_too_few_pictures_to_know_their_kind_are_said_to_be():
     few = judged_beside_looks(1.0, n=0)
     assert few.calibrations[0].blind.outcome == "too few"
-    assert "could not be tried" in " ".join(render(few).replace("│", "").split())
+    assert "could not be tried" in " ".join(render(few, details=True).replace("│", "").split())
 
 
 def test_a_picture_of_one_colour_gets_no_verdict():

@@ -121,7 +121,7 @@ def test_that_a_set_is_confounded_is_said_before_any_figure():
     text = plain("confounded")
     warning = text.index("What an inferrer says of them proves nothing by itself.")
     assert warning < text.index("Members told from non-members")
-    assert warning < text.index("left after adjusting")
+    assert warning < text.index("Left after adjusting")
     for one in EVALUATIONS["confounded"].methods:
         assert f"{one.adjusted.adjusted.value:.3f} (" in text
     assert "Confounded" not in plain("alike")
@@ -153,7 +153,7 @@ def test_figures_stand_by_method_and_shadow_data_and_twins_by_name():
 def test_captions_that_tell_the_sides_apart_confound_the_set():
     text = " ".join(plain("confounded by captions").split())
     assert "Confounded: by captions alone, classifiers tell members from non-members" in text
-    assert "left after adjusting" in text
+    assert "Left after adjusting" in text
     assert "Without the encoder, nothing was found to tell members from non-members" in text
     assert "the set is confounded" in text.lower()
     quiet = " ".join(plain("captions alike").split())

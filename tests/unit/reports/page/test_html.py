@@ -177,9 +177,9 @@ def suspects_that_score(shift, n=30):
     [
         (9, 30, "alike", "Evidence", "they score higher than pictures that cannot have been used"),
         (9, 30, "too few", "Cannot be said", "cannot be said: the 30 suspect pictures"),
-        (9, 30, "different", "No conclusion", "The control is no fair one"),
+        (9, 30, "different", "Cannot be said", "The control is no fair one"),
         (0, 30, "alike", "No evidence", "none that they were not"),
-        (9, 1, "alike", "No conclusion", "too few pictures for an answer"),
+        (9, 1, "alike", "Cannot be said", "too few pictures for an answer"),
     ],
 )
 def test_the_verdict_on_the_set_says_what_the_numbers_allow(shift, n, blind, badge, words):
@@ -201,7 +201,8 @@ def test_captions_that_tell_the_two_sets_apart_make_no_fair_control():
 
 def test_without_a_calibration_it_gives_no_verdict_and_says_how_to_get_one():
     text = page(realistic(40)).text
-    assert "No verdict" in text
+    assert "Not asked yet" in text
+    assert "clipaudit score images --control UNSEEN" in text
     assert "clipaudit calibrate --encoder ViT-B-32/openai" in text
     assert "Predictions are not calibrated." in text
     assert "p-value" not in text
@@ -212,16 +213,17 @@ def test_with_a_calibration_it_counts_verdicts_and_what_chance_alone_would_give(
     text = page(audit).text
     k = audit.n_verdicts("cifar10-v")["member"]
     chance = called_by_chance(150, 0.01, 300)
-    assert f"{k} are called members, of 300 pictures." in text
-    assert f"about {chance.value:.1f} would be called members all the same" in text
-    assert f"in 95 % of cases {chance.low:.0f} to {chance.high:.0f}, by 150 pictures" in text
+    by_chance = f"{chance.value:.1f} ({chance.low:.0f} to {chance.high:.0f})"
+    found = f"Of 300 pictures {k} are called members; chance alone would call {by_chance}."
+    assert found in text
+    assert "That many would be called members if none had been used, by 150 pictures" in text
     assert f"{audit.n_picked('cifar10-v')} can be picked out" in text
     assert "Predictions are not calibrated (cifar10-t)." in text
 
 
 def test_a_calibration_that_is_too_small_gives_no_verdict():
     text = page(calibrated(realistic(40), n_null=20)).text
-    assert "too few pictures are known that cannot have been used" in text
+    assert "Too few pictures are known that cannot have been used" in text
     assert "that takes 99 known non-members, and there are 20" in text
 
 
