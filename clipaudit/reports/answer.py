@@ -143,7 +143,7 @@ def _set_rests_on(comparison: AgainstControl, test: Comparison) -> Iterator[str]
         yield f"{sets}, by {result.inferrer}: {_too_few(test)}"
         return
     yield (
-        f"{sets}, by {result.inferrer}: p = {test.p:.2g}; the suspect is higher in "
+        f"{sets}, by {result.inferrer}: p = {test.p:.3g}; the suspect is higher in "
         f"{percent(test.effect.value)} of pairs ({rate_range(test.effect)})"
     )
     fair = {
@@ -240,8 +240,9 @@ def _uncalibrated(audit: Audit) -> Answer:
 def _scores(audit: Audit) -> tuple[str, ...]:
     """What there is without a control and without a calibration."""
     inferrers = audit.run.inferrers
-    by = " and ".join(facts.name for facts in inferrers) or "mean similarity"
-    lines = [f"{count(len(audit.scored), 'score')} by {by}, no control and no calibration"]
+    by = ", ".join(facts.name for facts in inferrers) or "mean similarity"
+    pictures = count(len(audit.scored), "picture")
+    lines = [f"{pictures}, scored by {by}; no control and no calibration"]
     first = inferrers[0].name if inferrers else None
     scores = {ranking_key(row, first)[0] for row in audit.scored}
     if len(scores) == 1 and len(audit.scored) > 1:
