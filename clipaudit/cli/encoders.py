@@ -34,7 +34,7 @@ app = typer.Typer(
 )
 
 _NAMELESS = ", ".join(f"{name}:{row.takes}" for name, row in SCHEMES.items() if row.takes)
-_LEAST_SPEC, _LEAST_TEXT = 34, 17
+_LEAST_SPEC, _LEAST_TEXT = 40, 17
 FILES_AND_FOLDERS = f"Files and folders need no list: MODEL/CHECKPOINT, {_NAMELESS}."
 
 Search = Annotated[
