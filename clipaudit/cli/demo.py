@@ -78,7 +78,8 @@ def tell_story(
     target: Demonstration, control: Demonstration, config: DemoConfig, stdout: Console
 ) -> None:
     """Print what was done, the AUCs as bars, what they mean, and what to do next."""
-    name = next(iter(name for name in target.aucs if name != MEAN_SIMILARITY), MEAN_SIMILARITY)
+    inferrers = (name for name in target.aucs if name != MEAN_SIMILARITY)
+    name = next(inferrers, MEAN_SIMILARITY)
     n, epochs = f"{config.n_pictures:,}", count(config.epochs, "round")
     done = (
         f"Done: {n} pictures were drawn ({SEEN}), and an encoder was trained on them for {epochs}. "

@@ -34,7 +34,7 @@ app = typer.Typer(
 )
 
 _NAMELESS = ", ".join(f"{name}:{row.takes}" for name, row in SCHEMES.items() if row.takes)
-_LEAST_TEXT = 17
+_LEAST_SPEC, _LEAST_TEXT = 40, 17
 FILES_AND_FOLDERS = f"Files and folders need no list: MODEL/CHECKPOINT, {_NAMELESS}."
 
 Search = Annotated[
@@ -81,12 +81,12 @@ def list_(search: Search = None) -> None:
 
 
 def encoders_table(entries: Sequence[EncoderEntry], width: int) -> Group:
-    """The list on a screen; captions leave first, then the output and the cut-off."""
+    """The list on a screen; captions leave first, then output, cut-off and training data."""
     columns = (
-        Column("encoder", [Text(shown(e.spec), style="bold") for e in entries], LEAST_NAME),
+        Column("encoder", [Text(shown(e.spec), style="bold") for e in entries], _LEAST_SPEC),
         Column("output", [e.output for e in entries], leaves=2),
         Column("captions", ["yes" if e.has_text_tower else "" for e in entries], leaves=1),
-        Column("trained on", [shown(e.note) for e in entries], _LEAST_TEXT, style="dim"),
+        Column("trained on", [shown(e.note) for e in entries], _LEAST_TEXT, 4, style="dim"),
         Column("cut-off", [_day(e.cutoff) for e in entries], leaves=3, style="dim"),
     )
     return fitted_table(columns, width)

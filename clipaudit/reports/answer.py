@@ -143,7 +143,7 @@ def _set_rests_on(comparison: AgainstControl, test: Comparison) -> Iterator[str]
         yield f"{sets}, by {result.inferrer}: {_too_few(test)}"
         return
     yield (
-        f"{sets}, by {result.inferrer}: p = {test.p:.2g}; the suspect is higher in "
+        f"{sets}, by {result.inferrer}: p = {test.p:.3g}; the suspect is higher in "
         f"{percent(test.effect.value)} of pairs ({rate_range(test.effect)})"
     )
     fair = {
@@ -240,8 +240,9 @@ def _uncalibrated(audit: Audit) -> Answer:
 def _scores(audit: Audit) -> tuple[str, ...]:
     """What there is without a control and without a calibration."""
     inferrers = audit.run.inferrers
-    by = " and ".join(facts.name for facts in inferrers) or "mean similarity"
-    lines = [f"{count(len(audit.scored), 'score')} by {by}, no control and no calibration"]
+    by = ", ".join(facts.name for facts in inferrers) or "mean similarity"
+    pictures = count(len(audit.scored), "picture")
+    lines = [f"{pictures}, scored by {by}; no control and no calibration"]
     first = inferrers[0].name if inferrers else None
     scores = {ranking_key(row, first)[0] for row in audit.scored}
     if len(scores) == 1 and len(audit.scored) > 1:
@@ -299,11 +300,12 @@ def _calibrated(audit: Audit, facts: CalibrationFacts, levels: Levels) -> Answer
         f"That many would be called members if none had been used, by {facts.n_null:,} pictures "
         "that cannot have been used, as far as those are of their kind."
     )
+    at_odds = "; against the control they do not stand out" if _is_at_odds(audit, facts) else ""
     return Answer(
         f"{_BY_ITSELF}, by {facts.inferrer}",
         "Evidence for some" if n_picked else "No evidence",
         "evidence" if n_picked else "none",
-        f"{found_and_chance(audit, facts, levels)}.",
+        f"{found_and_chance(audit, facts, levels)}{at_odds}.",
         (kind, the_rest, picked, *_beside(audit, facts, levels)),
         rests_on=(*known, *_share(facts)),
     )
@@ -339,10 +341,12 @@ def _beside(audit: Audit, facts: CalibrationFacts, levels: Levels) -> tuple[str,
         "Against the control the same scores do not stand out. Then the known non-members may be "
         "of another kind than these pictures, and the stated rates of error would not hold."
     )
-    comparison = audit.comparison
-    is_at_odds = (
-        comparison is not None
-        and comparison.grade == "no evidence"
-        and audit.n_picked(facts.inferrer) > 0
-    )
+    is_at_odds = _is_at_odds(audit, facts)
     return (*([unlike] if is_at_odds else []), *([same_views] if others else []))
+
+
+def _is_at_odds(audit: Audit, facts: CalibrationFacts) -> bool:
+    """Whether the calibration picks some, and the control shows nothing."""
+    comparison = audit.comparison
+    shows_nothing = comparison is not None and comparison.grade == "no evidence"
+    return shows_nothing and audit.n_picked(facts.inferrer) > 0

@@ -247,7 +247,7 @@ def test_every_format_names_the_reference_and_what_it_made_of_each_picture(run, 
         fingerprint
         in json.loads(table.schema.metadata[b"clipaudit.audit"])["run"]["references"][0].values()
     )
-    shown = render(audit)
+    shown = render(audit, details=True)
     assert f"{first.mean_similarity:.4f}" in shown or len(audit) > 20
     assert fingerprint[:12] in shown
     assert "reference" in shown
@@ -260,7 +260,7 @@ def test_without_a_reference_nothing_tells_of_one(run):
     assert {row["reference"] for row in document["rows"]} == {None}
     record = next(csv.DictReader(io.StringIO(dumped(audit, "csv").decode())))
     assert not record["references"] + record["reference_norm"]
-    assert "Reference" not in render(audit)
+    assert "Reference" not in render(audit, details=True)
 
 
 def test_a_skipped_file_has_no_reference(run, known_truth, inferrers, tmp_path):

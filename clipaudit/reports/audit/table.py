@@ -255,8 +255,9 @@ def _first_facts(audit: Audit) -> Iterator[tuple[str, Sequence[str]]]:
     yield "Note", audit.calibration_notes
     yield "Note", run.notes
     yield "Views", tuple(views_lines(run, run.similarity))[:1]
-    yield "To hope for", (expectation_line(run.encoder.spec),)
+    yield "Captions", tuple(captions_lines(run.captions))[:2] if run.captions else ()
     yield "Time", (_time(audit),)
+    yield "To hope for", (expectation_line(run.encoder.spec),)
 
 
 def _details(audit: Audit) -> Panel:

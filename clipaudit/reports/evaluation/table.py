@@ -96,7 +96,14 @@ def _confounded(evaluation: Evaluation, width: int) -> Panel:
     reports = evaluation.blind_reports
     sentences = [Text(found.sentence(), style="bold") for found in reports if found.is_confounded]
     return panel(
-        "Confounded", *sentences, table, *notes, Text(reading, style="italic"), colour="yellow"
+        "Confounded",
+        *sentences,
+        Text(),
+        table,
+        Text(),
+        *notes,
+        Text(reading, style="italic"),
+        colour="yellow",
     )
 
 

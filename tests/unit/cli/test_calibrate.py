@@ -118,7 +118,7 @@ def test_a_calibration_for_other_views_is_not_used_and_the_table_says_why(
     del calibrated
     bare = [one for one in how if one not in ("--inferrer", tiny / "a")]
     wanted = [*bare, "--inferrer", tiny / "b"]  # another inferrer has no calibration at all
-    text = " ".join(command("score", pictures, *wanted)[1].replace("│", " ").split())
+    text = " ".join(command("score", pictures, *wanted, "--details")[1].replace("│", " ").split())
     assert "Uncalibrated how often b errs" in text
     assert "to calibrate: clipaudit calibrate --encoder" in text
 
@@ -162,7 +162,7 @@ def test_a_level_above_5_percent_is_refused_for_it_would_call_chance_evidence(
 
 
 def test_a_control_gives_a_verdict_on_the_folder_in_every_format(command, how, pictures, known):
-    code, out, err = command("score", pictures, *how, "--control", known)
+    code, out, err = command("score", pictures, *how, "--control", known, "--details")
     assert code == 0, err
     text = " ".join(out.replace("│", " ").split())
     assert "the 4 suspect pictures were not shown to get higher membership scores" in text

@@ -31,7 +31,9 @@ def test_the_result_is_on_stdout_and_nothing_else(score, pictures):
     assert code == 0
     assert "picture 3.png" in out
     assert "5 read, 4 scored, 1 skipped" in out
-    assert "4 of 4 (100.0 %) by a" in out
+    assert "Not asked yet: scores alone decide nothing." in out
+    assert out.count("member-like") == 4
+    assert "4 of 4 (100.0 %) by a" in score(pictures, "--details")[1]
     assert "\x1b" not in out
     assert err == ""
 
@@ -149,7 +151,7 @@ def test_no_usable_picture_exits_3_with_the_rows_printed(score, tmp_path):
     (tmp_path / "folder" / "a.txt").write_text("text")
     code, out, err = score(tmp_path / "folder")
     assert code == 3
-    assert "No image was scored" in out
+    assert "no picture could be scored" in out
     assert "no picture could be scored: 1 " in err
     assert "hint:" in err
 

@@ -49,7 +49,7 @@ def command(audit):
     return None if step is None else step.command
 
 
-def lead(audit, width="100"):
+def lead(audit):
     """What the screen shows before the pictures."""
     return " ".join(render(audit).split("━\n")[1].split())
 
@@ -114,7 +114,7 @@ def test_the_count_found_and_the_count_by_chance_are_in_one_line():
 def test_one_suspect_and_one_control_picture_are_too_few():
     audit = controlled(shifted(1, 9), shifted(1, 0, "control"))
     assert first(audit).sentence == "Cannot be said: there are too few pictures for an answer."
-    assert "it takes 3 pictures in each set" in lead(audit).replace("4 pictures", "3 pictures")
+    assert "it takes 3 pictures in each set" in lead(audit)
     assert command(audit) == "clipaudit score images --control MORE"
     many = controlled(shifted(1, 9), shifted(3, 0, "control"))
     assert first(many).badge == "Cannot be said"
@@ -176,19 +176,16 @@ def test_a_command_in_lines_is_the_same_to_a_shell(words, width):
 
 
 def test_what_was_typed_is_quoted_and_kept():
-    typed = shlex.join(
-        ["clipaudit", "score", "my pictures", "--control", "it's", "-e", "RN50/openai"]
-    )
-    audit = controlled(shifted(30, 9), outcome="alike")
+    typed = shlex.join(["clipaudit", "score", "my pictures", "--control", "it's"])
+    audit = controlled(shifted(30, 9))
     audit = replace(audit, run=replace(audit.run, command=typed))
     assert shlex.split(command(audit)) == [*shlex.split(typed), "--reference", "auto"]
     assert f"{typed} --reference auto" in lead(audit)
 
 
 def test_an_option_does_not_become_a_picture_behind_two_hyphens():
-    audit = replace(
-        realistic(3), run=replace(realistic(3).run, command="clipaudit score -- -a.png")
-    )
+    typed = "clipaudit score -- -a.png"
+    audit = replace(realistic(3), run=replace(realistic(3).run, command=typed))
     assert command(audit) == "clipaudit score --control UNSEEN -- -a.png"
 
 
