@@ -55,6 +55,34 @@ def test_zip_and_parquet_files_have_the_rows_of_a_folder_of_files(run, world, tm
     assert errors == [""] * 12 + ["not_an_image", "missing", "truncated"]
 
 
+def test_parts_of_a_set_are_scored_apart_and_merged(run, warm, world, shards, tmp_path):
+    environment = {"CLIPAUDIT_CACHE_DIR": str(tmp_path / "cache"), "COLUMNS": "100"}
+
+    def merge(*arguments):
+        return warm("merge", *arguments, env=environment)
+
+    whole = clean(run(shards, world.pictures, "--format", "json"))
+    parts = []
+    for number in (1, 2, 3):
+        parts.append(tmp_path / f"{number}.json")
+        clean(run(shards, world.pictures, f"--shard={number}/3", "-o", parts[-1]))
+    merged = tmp_path / "all.jsonl"
+    done = clean(merge(*parts, "-o", merged, "--format", "json"))
+    rows = {row["path"]: row for row in done.document["rows"]}
+    assert rows == {row["path"]: row for row in whole.document["rows"]}
+    assert len(done.document["rows"]) == 24
+    assert done.document["summary"] == whole.document["summary"]
+    assert len(merged.read_text().splitlines()) == 25
+    fewer = clean(merge(parts[2], parts[0], "-o", tmp_path / "few.json"))
+    assert "1 shard of 3 is missing: 2" in " ".join(fewer.err.split())
+    error = refused(merge(parts[0], merged), 3)
+    assert "the number of shards differs" in " ".join(error.split())
+    error = refused(run(shards, "--shard=1/2", "--control", world.pictures), 2)
+    assert "--shard and --control exclude each other" in " ".join(error.split())
+    error = refused(run(shards / "00000.tar/000000000.png", "--shard=1/1000000"), 3)
+    assert "no file falls into shard 1/1000000" in " ".join(error.split())
+
+
 def test_a_second_run_on_shards_embeds_nothing(run, world, shards, calls):
     clean(run(shards))
     before = calls()
