@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+import clipaudit
 from clipaudit.errors import InputError
 from clipaudit.pictures.hashing import ONE_COLOUR
 from clipaudit.results.audit import Finding, Row
@@ -81,6 +82,14 @@ def test_runs_without_a_calibration_are_merged_too():
     merged = merge([Part("a", of(rows[:9])), Part("b", of(rows[9:]))])
     assert merged.rows == tuple(rows)
     assert (merged.levels, merged.calibrations) == (None, ())
+
+
+def test_results_and_saved_files_are_merged_alike_from_python(tmp_path):
+    rows = drawn(20)
+    whole = judged(of(rows[:9]), *KNOWN), judged(of(rows[9:]), *KNOWN)
+    whole[1].save(tmp_path / "b.jsonl")
+    expected = clipaudit.merge(whole)
+    assert clipaudit.merge([whole[0], tmp_path / "b.jsonl"]) == expected
 
 
 def test_shards_that_are_missing_are_named_and_so_are_runs_that_were_stopped():
