@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_type_hints
@@ -22,6 +22,7 @@ from clipaudit.evaluation_sets.reading import named_set
 from clipaudit.evaluation_sets.request import BuildConfig
 from clipaudit.pictures.base import AnyPath
 from clipaudit.pictures.near_duplicates import MOST_BITS
+from clipaudit.pictures.sharding import Shard
 from clipaudit.pipelines.audit import audit
 from clipaudit.pipelines.calibrate import Calibrated
 from clipaudit.pipelines.calibrate import calibrate as run_calibrate
@@ -67,6 +68,7 @@ __all__ = [
     "list_encoders",
     "list_inferrers",
     "lookup",
+    "merge",
     "read",
     "score",
     "train",
@@ -227,6 +229,7 @@ class ScoreCall(ScoringCall):
             as the whole run.
         series: How pictures are known to be of one series, which count together in that test:
             `likeness`, `folder` or `none`.
+        shard: Which part of the files to take, such as `2/5`; `merge` puts the parts together.
     """
 
     paths: Paths = field(kw_only=False)
@@ -239,6 +242,7 @@ class ScoreCall(ScoringCall):
     alpha: float = _JUDGING.alpha
     n_seeds: int = _JUDGING.n_seeds
     series: By = _JUDGING.series
+    shard: str | None = None
 
 
 @called_with(ScoreCall)
@@ -264,7 +268,10 @@ def score(call: ScoreCall, command: str) -> Audit:
         n_seeds=call.n_seeds,
         series=call.series,
     )
-    return audit(_several(call.paths), call.config(command), how, call.progress)
+    config = call.config(command)
+    if call.shard is not None:
+        config = replace(config, shard=str(Shard.read(call.shard)))
+    return audit(_several(call.paths), config, how, call.progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -425,6 +432,27 @@ def read(path: str | os.PathLike[str]) -> Audit:
     from clipaudit.reports.audit import saved
 
     return saved.read(Path(path))
+
+
+def merge(results: Sequence[Audit | str | os.PathLike[str]]) -> Audit:
+    """One result out of those of `score(..., shard="1/3")` and its siblings; `clipaudit merge`.
+
+    Args:
+        results: Results, or files that they were saved in.
+
+    Raises:
+        InputError: As `clipaudit.verdicts.merging.merge`.
+    """
+    from clipaudit.verdicts import merging
+
+    return merging.merge(
+        [
+            merging.Part(f"result {number}", result)
+            if isinstance(result, Audit)
+            else merging.Part(os.fspath(result), read(result))
+            for number, result in enumerate(results, 1)
+        ]
+    )
 
 
 def list_encoders(search: str | None = None) -> list[EncoderEntry]:

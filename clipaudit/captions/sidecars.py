@@ -1,4 +1,7 @@
-"""Captions from a file beside each picture, as img2dataset, webdataset and trainers write them."""
+"""Captions from a file beside each picture, as img2dataset, webdataset and trainers write them.
+
+What is beside a picture in a Parquet file are the other columns of its row.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from clipaudit.captions.cleaning import (
     load_leniently,
 )
 from clipaudit.pictures.base import BadImage, Limits
+from clipaudit.pictures.parquet_rows import row_text
+from clipaudit.pictures.places import ParquetCell
 from clipaudit.pictures.reading import archived_place, read_file
 from clipaudit.text.numbers import count
 
@@ -41,7 +46,8 @@ _FAULTS = {
 class SidecarCaptions:
     """A `CaptionSource` that reads `a.txt`, `a.caption` or `a.json` beside `a.jpg`.
 
-    `a.jpg.txt` and the like will do, too, and so will files beside a picture in a tar archive.
+    `a.jpg.txt` and the like will do, too, and so will files beside a picture in an archive, and
+    the columns beside it in a Parquet file.
     """
 
     def __init__(
@@ -67,10 +73,22 @@ class SidecarCaptions:
         ]
         if n := self._tally.count("none"):
             notes.append(f"Sidecar files: {count(n, 'picture')} without one")
-        return CaptionFacts("sidecar files", tuple(notes))
+        if n := self._tally.count("row"):
+            notes.append(f"Parquet files: {count(n, 'row')} without a caption")
+        is_of_columns = bool(self._tally.count("columns"))
+        name = "columns of Parquet files" if is_of_columns else "sidecar files"
+        return CaptionFacts(name, tuple(notes))
 
     def captions_of(self, path: str, data: bytes) -> tuple[str, ...]:
         """See `CaptionSource.captions_of`."""
+        place = archived_place(path)
+        if place and isinstance(place.inside, ParquetCell):
+            captions = clean_all(row_text(place, self._keys))
+            if captions:
+                self._tally.add("columns", os.fsdecode(place.archive))
+            else:
+                self._tally.add("row", path)
+            return captions
         is_there = False
         for sidecar in _candidates(path):
             if os.path.lexists(sidecar) or archived_place(sidecar):

@@ -44,6 +44,10 @@ COMMANDS = {
         "clipaudit.cli.evaluate:evaluate",
         "Say how well inferrers tell known members of an encoder from known non-members.",
     ),
+    "merge": (
+        "clipaudit.cli.merge:merge",
+        "Put the results of several runs together: those of `clipaudit score --shard`.",
+    ),
     "report": (
         "clipaudit.cli.report:report",
         "Make a report again from saved results, with no encoder and no network.",

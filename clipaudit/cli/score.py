@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,9 +13,11 @@ from clipaudit.cli import messages, options
 from clipaudit.cli.delivery import deliver
 from clipaudit.cli.progress import progress
 from clipaudit.errors import InputError, UsageError
+from clipaudit.pictures.sharding import Shard
 from clipaudit.pipelines.audit import audit as run
 from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
 from clipaudit.pipelines.score import StoppedError
+from clipaudit.pipelines.scoring_options import RUN
 from clipaudit.reports import formats as reports
 from clipaudit.text.escaping import shown
 from clipaudit.verdicts.series import By
@@ -48,6 +51,16 @@ def score(
         ),
     ] = None,
     scoring: ScoreConfig,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Take one part of the files: 2/5 is the second of five. Each file falls into one, "
+            "by a hash of its path; `clipaudit merge` puts the results together.",
+            show_default="all files",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
     fpr: Annotated[
@@ -162,6 +175,8 @@ def score(
         n_seeds=seeds,
         series=series,
     )
+    if shard is not None:
+        scoring = replace(scoring, shard=str(Shard.read(shard)))
     options.refuse_addresses([*(paths or ()), *(control or ())])
     named = _named(paths or [], from_file)
     console = messages.set_up(quiet=quiet, verbosity=verbose)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from clipaudit.pictures.archives import Place
+    from clipaudit.pictures.places import Place
 
 _WITH_EXIF = ("JPEG", "TIFF", "PNG", "WEBP", "AVIF")
 _EXIF_IFD = 0x8769

@@ -16,6 +16,7 @@ from typing import BinaryIO, Literal
 from clipaudit.errors import InputError
 from clipaudit.pictures import archives
 from clipaudit.pictures.base import AnyPath, BadImage
+from clipaudit.pictures.places import Place
 from clipaudit.pictures.reading import archived_place, opened, path_problem
 from clipaudit.seeding import stream
 
@@ -50,7 +51,7 @@ class FoundFile:
 
     path: str
     problem: BadImage | None = None
-    place: archives.Place | None = None
+    place: Place | None = None
 
 
 def find_images(
@@ -73,9 +74,10 @@ def find_images(
     Inside folders, names that start with a dot and the litter of systems and tools (`@eaDir`,
     `Thumbs.db`, `node_modules`, …) are passed over, unless `include_hidden`.
 
-    A tar archive, such as the shards of webdataset, counts as a folder: the pictures in it are
-    listed in their order, as `shard.tar/000123.jpg`. Where it is damaged, that is listed after the
-    pictures before that.
+    A tar or zip archive, such as the shards of webdataset, counts as a folder: the pictures in it
+    are listed in their order, as `shard.tar/000123.jpg`. So does a Parquet file with the bytes of
+    pictures; those are called by their rows, as `part.parquet#17/name.jpg`. Where one is damaged,
+    that is listed after the pictures before that.
 
     Memory is that of the names in the largest folder, so millions of files are no problem.
 
@@ -204,16 +206,21 @@ class _Finder:
             return
         try:
             with opened(path) as descriptor:
-                if not archives.is_archive(name, descriptor):
+                kind = archives.archive_kind(name, descriptor)
+                if kind is None:
                     yield FoundFile(name)
                     return
+                between = "#" if kind == "parquet" else "/"
                 for picture in archives.pictures_in(
+                    kind,
                     path,
                     descriptor,
                     include_hidden=self._include_hidden,
                     on_note=self._on_note,
                 ):
-                    yield FoundFile(f"{name}/{picture.name}", picture.problem, picture.place)
+                    yield FoundFile(
+                        f"{name}{between}{picture.name}", picture.problem, picture.place
+                    )
         except BadImage as problem:
             yield FoundFile(name, problem)
 

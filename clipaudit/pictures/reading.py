@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 
-from clipaudit.pictures.archives import Place, places_in
+from clipaudit.pictures.archives import archive_kind, places_in
 from clipaudit.pictures.base import AnyPath, BadImage, Limits
+from clipaudit.pictures.parquet_rows import row_bytes, row_place
+from clipaudit.pictures.places import ParquetCell, Place, ZipMember, stamp_of
+from clipaudit.pictures.zips import unpacked
 
 _OPEN_FLAGS = os.O_RDONLY
 for _flag in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):  # as far as the system has them
     _OPEN_FLAGS |= getattr(os, _flag, 0)
 
-_THROUGH_ARCHIVE = b".tar/"
+_THROUGH_ARCHIVE = re.compile(rb"\.(?:tar|zip)/", re.IGNORECASE)
 _MOST_AT_ONCE = 1 << 24
 
 
 def read_file(path: AnyPath, limits: Limits, place: Place | None = None) -> bytes:
-    """The bytes of a regular file, or of one in a tar archive; never blocks on a pipe or a device.
+    """The bytes of a regular file, or of one in an archive; never blocks on a pipe or a device.
 
     Args:
         path: Path of the file; one in an archive is `shard.tar/000123.jpg`.
@@ -53,27 +57,27 @@ def hash_file(path: AnyPath) -> tuple[str, str]:
 
 
 def archived_place(path: AnyPath) -> Place | None:
-    """Where in a tar archive the file lies that a path such as `shard.tar/000123.jpg` leads to.
+    """Where in an archive the file lies that a path such as `shard.tar/000123.jpg` leads to.
 
     None where the path leads through no archive, or it holds no such file.
     """
     name = os.fsencode(path)
-    end = -1
-    while (end := name.lower().find(_THROUGH_ARCHIVE, end + 1)) >= 0:
-        archive = name[: end + len(_THROUGH_ARCHIVE) - 1]
+    for through in _THROUGH_ARCHIVE.finditer(name):
+        archive = name[: through.end() - 1]
         with suppress(OSError, ValueError):
             status = os.stat(archive)  # noqa: PTH116
             if stat.S_ISREG(status.st_mode):
                 places = _places(archive, status.st_size, status.st_mtime_ns)
-                return places.get(os.fsdecode(name[end + len(_THROUGH_ARCHIVE) :]))
-    return None
+                return places.get(os.fsdecode(name[through.end() :]))
+    return row_place(name)
 
 
 @lru_cache(maxsize=4)
 def _places(archive: bytes, n_bytes: int, mtime_ns: int) -> dict[str, Place]:
     """Where the files lie in an archive of that size which was changed at that time."""
     with suppress(BadImage), opened(archive) as descriptor:
-        return places_in(archive, descriptor)
+        if kind := archive_kind(os.fsdecode(archive), descriptor):
+            return places_in(kind, archive, descriptor)
     return {}
 
 
@@ -122,6 +126,7 @@ def _read_all(descriptor: int, limits: Limits, place: Place | None) -> bytes:
     too_large = BadImage(
         "too_large", f"the file has more than {limits.most_file_bytes:,} bytes, the limit{option}"
     )
+    is_known = place is None or not isinstance(place.inside, ParquetCell)
     n_bytes = place.n_bytes if place else before.st_size
     if n_bytes > limits.most_file_bytes:
         raise too_large
@@ -133,10 +138,8 @@ def _read_all(descriptor: int, limits: Limits, place: Place | None) -> bytes:
         if n_read > limits.most_file_bytes:
             raise too_large
     after = os.fstat(descriptor)
-    stamp = (after.st_size, after.st_mtime_ns)
-    if stamp != (before.st_size, before.st_mtime_ns) or n_read != (
-        place.n_bytes if place else after.st_size
-    ):
+    is_same = (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    if not is_same or (is_known and n_read != (place.n_bytes if place else after.st_size)):
         raise _changed()
     if not n_read:
         raise BadImage("empty", "the file has no bytes")
@@ -149,9 +152,14 @@ def _chunks(descriptor: int, place: Place | None, n_bytes: int) -> Iterator[byte
         while chunk := os.read(descriptor, n_bytes):
             yield chunk
         return
-    status = os.fstat(descriptor)
-    if (status.st_size, status.st_mtime_ns) != place.stamp:
+    if stamp_of(descriptor) != place.stamp:
         raise _changed()
+    if isinstance(place.inside, ZipMember):
+        yield from unpacked(descriptor, place, place.inside)
+        return
+    if isinstance(place.inside, ParquetCell):
+        yield row_bytes(place, place.inside)
+        return
     os.lseek(descriptor, place.offset, os.SEEK_SET)
     n_left = place.n_bytes
     while n_left and (chunk := os.read(descriptor, min(n_left, n_bytes))):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from clipaudit.blind.captions import caption_check
 from clipaudit.blind.trial import MOST_OF_EACH, blind_check, looked_at
 from clipaudit.captions.choosing import open_captions
-from clipaudit.errors import InputError
+from clipaudit.errors import InputError, UsageError
 from clipaudit.features.known_pictures import FirstByHash, KnownPictures
 from clipaudit.features.optional_store import open_store
 from clipaudit.pictures.finding import find_images
@@ -71,6 +71,13 @@ def audit(
     paths = list(paths)
     named = None if how.calibrations is None else [load(path) for path in how.calibrations]
     if how.control:
+        if config.shard:
+            raise UsageError(
+                "--shard and --control exclude each other: a verdict on all suspects as a set "
+                "needs all of them",
+                "Score the shards without --control; then score all with it on a machine that has "
+                "their features in its store.",
+            )
         _require_files(how.control, config)
     with open_store(is_wanted=config.use_store) as store:
         return _audit(paths, config, how, named, on_progress, gallery, store)

@@ -29,10 +29,12 @@ class ScoreConfig(ScoringOptions):
         every_data_set: Of shipped inferrers that fit, whether to take those of every shadow data
             set, and not of the best alone; `shadow` leaves one.
         command: The command or call, for the facts of the run.
+        shard: Which part of the files to take, such as `2/5`; None takes all. `limit` comes first.
     """
 
     every_data_set: bool = False
     command: str = ""
+    shard: str | None = None
 
     @property
     def n_workers(self) -> int:

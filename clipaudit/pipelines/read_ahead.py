@@ -19,6 +19,7 @@ from clipaudit.pictures.base import BadImage
 from clipaudit.pictures.decoder_pool import DecoderPool
 from clipaudit.pictures.finding import draw_files, find_images
 from clipaudit.pictures.reading import content_id, read_file
+from clipaudit.pictures.sharding import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -233,6 +234,11 @@ def count_ahead(paths: Sequence[AnyPath], config: ScoreConfig) -> int:
             be downloaded.
     """
     ahead = list(islice(_find(paths, config), _ENOUGH_TO_PLAN))
+    if not ahead and config.shard:
+        raise InputError(
+            f"no file falls into shard {config.shard}",
+            "There are few files for so many shards: take fewer shards, or go on without this one.",
+        )
     if len(ahead) < _ENOUGH_TO_PLAN and all(found.problem is not None for found in ahead):
         reasons = [
             f"{found.path!r}: {found.problem.explanation}" for found in ahead if found.problem
@@ -257,4 +263,8 @@ def _find(
         within=paths,
         on_note=on_note,
     )
-    return draw_files(found, config.limit, config.seed)
+    drawn = draw_files(found, config.limit, config.seed)
+    if config.shard is None:
+        return drawn
+    shard = Shard.read(config.shard)
+    return (file for file in drawn if shard.holds(file.path))

@@ -38,7 +38,7 @@ from clipaudit.statistics.calibration import Calibration, KnownScores, needed
 from clipaudit.statistics.metrics import FloatArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Verdict = Literal["member", "non-member", "can't tell"]
 
@@ -165,8 +165,6 @@ def decide(
     Raises:
         ValueError: As `p_values`, or one picture with two scores.
     """
-    from scipy import stats
-
     if len({*zip(image_ids, scores.tolist(), strict=True)}) > len({*image_ids}):
         raise ValueError("a picture has two scores")
     p = p_values(calibration.null, image_ids, scores, calibration.seed).tolist()
@@ -174,10 +172,7 @@ def decide(
     known = calibration.image_ids
     by_id = dict(zip(image_ids, p, strict=True))
     tested = {image_id: own_p for image_id, own_p in by_id.items() if image_id not in known}
-    adjusted: Iterable[float] = []
-    if tested:
-        adjusted = stats.false_discovery_control([*tested.values()], method="bh").tolist()
-    q = dict(zip(tested, adjusted, strict=True))
+    q = adjusted(tested)
 
     def decision(image_id: str, score: float, p: float, p_member: float | None) -> Decision:
         own_q = q.get(image_id, 1.0)
@@ -189,6 +184,16 @@ def decide(
         return Decision(image_id, score, p, p_member, own_q, verdict, reason, picked)
 
     return tuple(map(decision, image_ids, scores.tolist(), p, p_member))
+
+
+def adjusted(p_by_id: Mapping[str, float]) -> dict[str, float]:
+    """P-values of different pictures, adjusted for all of them as by Benjamini and Hochberg."""
+    from scipy import stats
+
+    if not p_by_id:
+        return {}
+    q: list[float] = stats.false_discovery_control([*p_by_id.values()], method="bh").tolist()
+    return dict(zip(p_by_id, q, strict=True))
 
 
 def _p_members(

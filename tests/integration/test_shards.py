@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.made.score_runs import clean, draw_pictures, picture, refused
-from tests.made.shards import samples, write_shard
+from tests.made.shards import samples, write_parquet, write_shard, write_zip
 
 
 @pytest.fixture
@@ -39,6 +39,48 @@ def test_a_folder_of_shards_has_the_rows_of_a_folder_of_files(run, world, shards
     assert scores(one) == scores(files)[6:]
     single = clean(run(f"{shards}/00001.tar/000000007.png", "--format", "json"))
     assert scores(single) == scores(files)[7:8]
+
+
+def test_zip_and_parquet_files_have_the_rows_of_a_folder_of_files(run, world, tmp_path):
+    files = [path.read_bytes() for path in sorted(world.pictures.iterdir())]
+    write_zip(tmp_path / "mixed" / "0.zip", samples(files[:6], ending="png"))
+    write_parquet(tmp_path / "mixed" / "1.parquet", [*files[6:], b"no picture", None])
+    (tmp_path / "mixed" / "2.zip").write_bytes((tmp_path / "mixed" / "0.zip").read_bytes()[:900])
+    plain = clean(run(world.pictures, "--format", "json"))
+    packed = clean(run(tmp_path / "mixed", "--format", "json", "--no-cache"))
+    assert scores(packed)[:12] == scores(plain)
+    paths = [row["path"].removeprefix(str(tmp_path)) for row in packed.document["rows"]]
+    assert paths[5:7] == ["/mixed/0.zip/000000005.png", "/mixed/1.parquet#0/0.png"]
+    errors = [(row["error"] or "").partition(":")[0] for row in packed.document["rows"]]
+    assert errors == [""] * 12 + ["not_an_image", "missing", "truncated"]
+
+
+def test_parts_of_a_set_are_scored_apart_and_merged(run, warm, world, shards, tmp_path):
+    environment = {"CLIPAUDIT_CACHE_DIR": str(tmp_path / "cache"), "COLUMNS": "100"}
+
+    def merge(*arguments):
+        return warm("merge", *arguments, env=environment)
+
+    whole = clean(run(shards, world.pictures, "--format", "json"))
+    parts = []
+    for number in (1, 2, 3):
+        parts.append(tmp_path / f"{number}.json")
+        clean(run(shards, world.pictures, f"--shard={number}/3", "-o", parts[-1]))
+    merged = tmp_path / "all.jsonl"
+    done = clean(merge(*parts, "-o", merged, "--format", "json"))
+    rows = {row["path"]: row for row in done.document["rows"]}
+    assert rows == {row["path"]: row for row in whole.document["rows"]}
+    assert len(done.document["rows"]) == 24
+    assert done.document["summary"] == whole.document["summary"]
+    assert len(merged.read_text().splitlines()) == 25
+    fewer = clean(merge(parts[2], parts[0], "-o", tmp_path / "few.json"))
+    assert "1 shard of 3 is missing: 2" in " ".join(fewer.err.split())
+    error = refused(merge(parts[0], merged), 3)
+    assert "the number of shards differs" in " ".join(error.split())
+    error = refused(run(shards, "--shard=1/2", "--control", world.pictures), 2)
+    assert "--shard and --control exclude each other" in " ".join(error.split())
+    error = refused(run(shards / "00000.tar/000000000.png", "--shard=1/1000000"), 3)
+    assert "no file falls into shard 1/1000000" in " ".join(error.split())
 
 
 def test_a_second_run_on_shards_embeds_nothing(run, world, shards, calls):

@@ -1,7 +1,8 @@
-"""Tar archives as webdataset and img2dataset write them, and broken ones."""
+"""Archives of pictures as others write them: tar shards, zip files, Parquet files."""
 
 import io
 import tarfile
+import zipfile
 
 
 def write_shard(path, files, form=tarfile.USTAR_FORMAT):
@@ -31,3 +32,26 @@ def json_bytes(document):
     import json
 
     return json.dumps(document).encode()
+
+
+def write_zip(path, files, method=zipfile.ZIP_DEFLATED):
+    """A zip archive of (name, bytes), in this order; gives its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in files:
+            archive.writestr(name, data)
+    return path
+
+
+def write_parquet(path, pictures, names=None, row_group_size=3, **columns):
+    """A Parquet file in Hugging Face's layout, of the bytes of pictures; gives its path."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = names or [f"{number}.png" for number in range(len(pictures))]
+    cells = [{"bytes": data, "path": name} for data, name in zip(pictures, names, strict=True)]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({"image": pa.array(cells, kind), **columns})
+    pq.write_table(table, path, row_group_size=row_group_size)
+    return path

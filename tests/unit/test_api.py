@@ -117,6 +117,7 @@ TWINS = {
     "lookup": "lookup",
     "build-eval": "build_eval",
     "train": "train",
+    "merge": "merge",
     "report": "read",
     "encoders": "list_encoders",
     "inferrers": "list_inferrers",

@@ -1,0 +1,71 @@
+"""`clipaudit merge`: one result out of those of shards."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from clipaudit.cli import messages, options
+from clipaudit.cli.delivery import deliver
+from clipaudit.cli.words import command_line
+from clipaudit.reports import formats as reports
+
+if TYPE_CHECKING:
+    Style = str
+else:
+    Style = Literal[reports.printable(reports.AUDIT)]
+
+logger = logging.getLogger(__name__)
+
+_ENDINGS = reports.listed(reports.endings(reports.AUDIT))
+
+
+def merge(
+    ctx: typer.Context,
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Results that `clipaudit score --shard I/N -o` wrote, .json or .jsonl.",
+            show_default=False,
+        ),
+    ],
+    *,
+    style: Annotated[
+        Style,
+        typer.Option("--format", "-f", help="What is printed.", rich_help_panel=options.RESULT),
+    ] = "table",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help=f"Write a file too: {_ENDINGS}, by its ending.",
+            rich_help_panel=options.RESULT,
+        ),
+    ] = None,
+    force: options.Force = False,
+) -> None:
+    """Put the results of several runs together: those of `clipaudit score --shard`.
+
+    They must be of the same encoder, inferrers, views and seed, and judged by the same
+    calibrations; no file may stand in two. Counts, q-values and the pictures that are picked are
+    computed anew for the whole. Shards that are missing are named.
+    """
+    if out is not None:
+        reports.check_destination(out, force=force)
+    messages.set_up()
+    from clipaudit.reports.audit.saved import read
+    from clipaudit.verdicts.merging import Part
+    from clipaudit.verdicts.merging import merge as merge_parts
+
+    parts = [Part(str(path), read(path)) for path in results]
+    audit = merge_parts(parts, command_line(ctx))
+    said = {note for part in parts for note in part.audit.run.notes}
+    for note in audit.run.notes:
+        if note not in said:
+            logger.warning("%s", note)
+    deliver(audit, style, [partial(reports.write, audit, out)] if out else [])
