@@ -76,7 +76,10 @@ COMMANDS = {
         "Say before the run what an audit of an encoder can be expected to find.",
     ),
     "encoders": ("clipaudit.cli.encoders:app", "List the encoders that can be audited."),
-    "inferrers": ("clipaudit.cli.inferrers:app", "List the inferrers, and show their cards."),
+    "inferrers": (
+        "clipaudit.cli.inferrers:app",
+        "List the methods and the inferrers that ship, and show their cards.",
+    ),
     "cache": ("clipaudit.cli.cache:app", "See or empty the store of features."),
     "doctor": ("clipaudit.cli.doctor:doctor", "Say what was found, and what is wrong."),
 }
