@@ -200,7 +200,7 @@ def export(
     )
     for inferrer in make(plan, experiments, config):
         card = inferrer.card
-        typer.echo(f"{into / card.name}: accuracy {card.evidence.accuracy}")
+        typer.echo(f"{into / card.name}: accuracy {card.evidence.accuracy} on {card.judged_on}")
 
 
 class _FailedError(ClipAuditError):

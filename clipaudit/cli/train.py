@@ -232,7 +232,9 @@ def train(
         trained = pipeline.train(config, on_epoch, on_step)
     for inferrer in trained.inferrers:
         card = inferrer.card
-        typer.echo(f"{trained.folder / card.name}: accuracy {card.evidence.accuracy}")
+        typer.echo(
+            f"{trained.folder / card.name}: accuracy {card.evidence.accuracy} on {card.judged_on}"
+        )
 
 
 @contextmanager

@@ -227,14 +227,20 @@ def choose(
 
 
 def _every(offer: Offer, *, every_data_set: bool) -> tuple[Inferrer, ...]:
-    return tuple(
-        shipped_for(
+    try:
+        found = shipped_for(
             offer.reads,
             every_data_set=every_data_set,
             has_captions=offer.has_captions,
             shadow=offer.shadow,
         )
-    )
+    except InferrerError as error:
+        if offer.shadow is None:
+            raise
+        raise InferrerError(
+            f"of shadow data set {offer.shadow} {error}", f"Leave out --shadow. {error.hint}"
+        ) from error
+    return tuple(found)
 
 
 def _find_default(offer: Offer, *, every_data_set: bool) -> tuple[Inferrer, ...]:

@@ -154,8 +154,9 @@ def _choose_recipe(
             reads = [inferrer.card.reads for inferrer in found]
             if config.methods or any(one.reads_views or one.reads_captions for one in reads):
                 return known.recipe, f"{known.about} ({known.source})"
-    methods = "" if not config.methods else f" of method {' and '.join(config.methods)}"
-    why = f"no shipped inferrer{methods} reads {known.recipe}, though {known.about}"
+    kind = f" of method {' and '.join(config.methods)}" if config.methods else ""
+    kind += f" of shadow data set {config.shadow}" if config.shadow else ""
+    why = f"no shipped inferrer{kind} reads {known.recipe}, though {known.about}"
     return ENCODERMI.id, f"the paper's: {why}"
 
 

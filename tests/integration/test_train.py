@@ -355,6 +355,7 @@ def test_the_command_prints_what_it_made_and_the_card_how(pictures, tmp_path, ca
     assert out.splitlines() == [
         f"{tmp_path / 'run/inferrers/drawn-pearson-t'}: accuracy "
         + str(load(tmp_path / "run/inferrers/drawn-pearson-t").card.evidence.accuracy)
+        + " on held-out pictures of drawn, with its own shadow encoder"
     ]
     card = load(tmp_path / "run/inferrers/drawn-pearson-t").card
     assert shlex.split(card.command) == ["clipaudit", *line]

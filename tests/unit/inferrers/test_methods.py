@@ -129,6 +129,12 @@ def test_a_shadow_data_set_that_is_not_known_is_a_usage_error():
     assert "cifar10" in caught.value.hint
 
 
+def test_a_shadow_data_set_of_which_nothing_fits_says_to_leave_it_out():
+    with pytest.raises(InferrerError, match="of shadow data set openclipart no shipped") as caught:
+        choose((), replace(PICTURES, shadow="openclipart"))
+    assert "Leave out --shadow" in caught.value.hint
+
+
 def test_a_package_that_ships_nothing_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(library, "shipped_folder", lambda: tmp_path)
     with pytest.raises(InferrerError, match="no shipped inferrer"):
