@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-_MAGIC = b"PAR1"
+_MAGIC, _ENCRYPTED_MAGIC = b"PAR1", b"PARE"
 _ROW = re.compile(rb"\.parquet#(\d{1,12})(?:/([^/]*))?$", re.IGNORECASE)
 _IMAGE_COLUMNS = (
     *("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp"),
@@ -73,8 +73,10 @@ def is_parquet(archive: bytes, start: bytes) -> bool:
         start: Its first bytes.
 
     Raises:
-        BadImage: It is damaged or cut off, or has a column `image` that holds something else.
+        BadImage: It is damaged, cut off or encrypted, or its column `image` holds something else.
     """
+    if start.startswith(_ENCRYPTED_MAGIC):
+        raise BadImage("unsupported", "it is encrypted; write it anew without a key first")
     return start.startswith(_MAGIC) and _layout_of(archive) is not None
 
 
@@ -292,6 +294,8 @@ def _read_layout(archive: bytes, stamp: tuple[int, int]) -> _Layout | None:
     column, name_column = _image_column(schema)
     if column is None:
         return None
+    if min(n_rows, default=0) < 0 or sum(n_rows) > stamp[0]:  # not even a byte for each picture
+        raise BadImage("corrupt", "the file is damaged")
     huge = {group for group, size in enumerate(sizes) if size.get(column, 0) > _MOST_GROUP_BYTES}
     if name_column and any(size.get(name_column, 0) > _MOST_NAME_BYTES for size in sizes):
         name_column = None
@@ -342,13 +346,13 @@ def _image_column(schema: pa.Schema) -> tuple[str | None, str | None]:
 def _is_text(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _is_binary(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _broken(error: Exception) -> BadImage:

@@ -57,12 +57,13 @@ class _Directory(NamedTuple):
 
     Attributes:
         offset: Bytes before it.
-        n_entries: Files in it.
+        end: Bytes up to its end. How many files are in it is not asked: beyond 65,535 some
+            programs write a wrong number.
         shift: Bytes that stand before the archive, and that it does not count.
     """
 
     offset: int
-    n_entries: int
+    end: int
     shift: int
 
 
@@ -94,7 +95,7 @@ class ZipReading:
             directory = self._directory()
             self._stream.seek(directory.offset)
             before = range(0)
-            for _ in range(directory.n_entries):
+            while self._stream.tell() < directory.end:
                 file = self._entry(directory)
                 if file is None:
                     continue
@@ -146,28 +147,29 @@ class ZipReading:
         tail_start = max(n_bytes - _END.size - _MOST_COMMENT_BYTES, 0)
         self._stream.seek(tail_start)
         tail = self._stream.read(_END.size + _MOST_COMMENT_BYTES)
-        at = tail.rfind(b"PK\5\6", 0, max(len(tail) - _END.size + 4, 0))
+        at = len(tail)
+        while (at := tail.rfind(b"PK\5\6", 0, at)) >= 0:  # a comment may hold one, too
+            if len(tail) - at == _END.size + int.from_bytes(tail[at + 20 : at + 22], "little"):
+                break
         if at < 0:
             raise BadImage(
                 "truncated",
                 "the archive is cut off, and the list of its files is at its end; fetch it anew",
             )
         end = tail_start + at
-        _, part, _, _, n_entries, n_list, offset, _ = _END.unpack_from(tail, at)
+        _, part, _, _, n_files, n_list, offset, _ = _END.unpack_from(tail, at)
         if part not in (0, _IN_EXTRA_16):
             raise _IN_PARTS
-        if _IN_EXTRA_16 in (part, n_entries) or _IN_EXTRA_32 in (n_list, offset):
+        if _IN_EXTRA_16 in (part, n_files) or _IN_EXTRA_32 in (n_list, offset):
             with suppress(struct.error):  # without a locator the small numbers are the true ones
-                end, n_entries, n_list, offset = self._end_64(end) or (
-                    *(end, n_entries, n_list, offset),
-                )
+                end, n_list, offset = self._end_64(end) or (end, n_list, offset)
         start = end - n_list
-        if start < offset or n_entries * _ENTRY.size > n_list:
+        if start < offset:
             raise damaged()
-        return _Directory(start, n_entries, start - offset)
+        return _Directory(start, end, start - offset)
 
-    def _end_64(self, end: int) -> tuple[int, int, int, int] | None:
-        """Where the end of a large archive is, files in it, and size and place of its list."""
+    def _end_64(self, end: int) -> tuple[int, int, int] | None:
+        """Where the end of a large archive is, and size and place of its list."""
         self._stream.seek(max(end - _LOCATOR_64.size, 0))
         signature, _, at, n_parts = _LOCATOR_64.unpack(self._stream.read(_LOCATOR_64.size))
         if signature != b"PK\6\7":
@@ -178,8 +180,8 @@ class ZipReading:
         fields = _END_64.unpack(self._stream.read(_END_64.size))
         if fields[0] != b"PK\6\6":
             raise damaged()
-        *_, n_entries, n_list, offset = fields
-        return at, n_entries, n_list, offset
+        *_, n_list, offset = fields
+        return at, n_list, offset
 
 
 def _span(place: Place) -> range:

@@ -126,14 +126,20 @@ def _values(first: Any, other: Any) -> str:
 
 
 def _require_apart(parts: Sequence[Part]) -> None:
-    """That no file stands in two parts.
+    """That no file stands in two parts, and that what is computed with makes sense.
 
     Raises:
-        InputError: One does.
+        InputError: One does, or a p-value is none.
     """
     seen: dict[str, str] = {}
     for part in parts:
         for row in part.audit.rows:
+            if any(not 0 <= (finding.p_value or 0) <= 1 for finding in row.findings):
+                raise InputError(
+                    f"{shown(part.name)} is damaged: a p-value of {shown(row.path)!r} is not "
+                    "between 0 and 1",
+                    "Take the file as `clipaudit score -o` wrote it.",
+                )
             before = seen.setdefault(row.path, part.name)
             if before != part.name:
                 raise InputError(
@@ -255,11 +261,9 @@ def _judge_whole(
     levels = audits[0].levels
 
     def judged(finding: Finding, row: Row) -> Finding:
-        if finding.p_value is None or levels is None:
+        q = q_values.get(finding.inferrer, {}).get(row.sha256 or "")
+        if q is None or levels is None or finding.reason == "known already":
             return finding
-        if finding.reason == "known already":
-            return finding
-        q = q_values[finding.inferrer][row.sha256 or ""]
         if finding.inferrer in of_another_kind:
             undecided = replace(finding, verdict="can't tell", reason="of another kind")
             return replace(undecided, q_value=q, picked=False)

@@ -178,7 +178,10 @@ print(json.dumps([len(rows), rows.count("ok"), run.n_from_store, peak, run.secon
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_twenty_thousand_pictures_in_four_shards_take_no_more_memory_than_few(world, tmp_path):
+@pytest.mark.parametrize("kind", ["tar", "zip", "parquet"])
+def test_twenty_thousand_pictures_in_four_shards_take_no_more_memory_than_few(
+    world, tmp_path, kind
+):
     """Some 3 minutes; the second run reads every byte and decodes nothing."""
 
     def tiny(number):
@@ -191,7 +194,11 @@ def test_twenty_thousand_pictures_in_four_shards_take_no_more_memory_than_few(wo
             numbers = range(shard * n_pictures // 4, (shard + 1) * n_pictures // 4)
             captions = [f"picture {number}" for number in numbers]
             inside = samples(map(tiny, numbers), captions, numbers[0], "png")
-            write_shard(tmp_path / name / f"{shard:05}.tar", inside)
+            path = tmp_path / name / f"{shard:05}.{kind}"
+            if kind == "parquet":
+                write_parquet(path, [*map(tiny, numbers)], row_group_size=100, text=captions)
+            else:
+                (write_zip if kind == "zip" else write_shard)(path, inside)
         environment = {
             "PYTHONPATH": world.pythonpath,
             "CLIPAUDIT_CACHE_DIR": str(tmp_path / f"{name} cache"),

@@ -97,6 +97,11 @@ def test_columns_of_other_types_are_told_for_what_they_are(tmp_path):
     assert listed(tmp_path / "list.parquet") == [("list.parquet", None)], "a table of captions"
     write_parquet(tmp_path / "empty.parquet", [])
     assert listed(tmp_path / "empty.parquet") == [("empty.parquet", "empty")]
+    (tmp_path / "key.parquet").write_bytes(b"PARE" + bytes(90) + b"PARE")
+    assert listed(tmp_path / "key.parquet") == [("key.parquet", "unsupported")]
+    many = pa.array([None] * 5_000_000, pa.binary())
+    pq.write_table(pa.table({"image": many}), tmp_path / "many.parquet")
+    assert listed(tmp_path / "many.parquet") == [("many.parquet", "corrupt")]
     (tmp_path / "none.parquet").write_bytes(b"\xff\xd8\xff")
     assert listed(tmp_path / "none.parquet") == [("none.parquet", None)]
 

@@ -126,6 +126,23 @@ def test_an_archive_cut_off_anywhere_says_so_and_nothing_breaks(tmp_path):
         assert listed(cut) == [("cut.zip", "truncated")], n_bytes
 
 
+def test_an_archive_cut_off_behind_an_archive_in_it_is_not_taken_for_that_one(tmp_path):
+    inner = write_zip(tmp_path / "inner.zip", [("secret.jpg", b"x")]).read_bytes()
+    files = [("inner.zip", inner), ("1.jpg", b"y")]
+    outer = write_zip(tmp_path / "outer.zip", files, zipfile.ZIP_STORED)
+    data = outer.read_bytes()
+    assert listed(outer) == [("outer.zip/1.jpg", None)]
+    outer.write_bytes(data[: data.index(inner) + len(inner) + 20])
+    assert listed(outer) == [("outer.zip", "truncated")]
+
+
+def test_a_comment_at_the_end_hides_nothing(tmp_path):
+    archive = write_zip(tmp_path / "s.zip", samples([b"x"]))
+    with zipfile.ZipFile(archive, "a") as file:
+        file.comment = b"PK\5\6" + b"c" * 60_000
+    assert listed(archive) == [("s.zip/000000000.jpg", None)]
+
+
 def test_a_damaged_archive_gives_reasons_and_no_wrong_bytes(tmp_path):
     pictures = [os.urandom(200) for _ in range(3)]
     whole = write_zip(tmp_path / "whole.zip", samples(pictures)).read_bytes()

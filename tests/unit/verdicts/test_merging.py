@@ -109,6 +109,9 @@ def test_a_file_in_two_results_is_refused():
     rows = drawn(20)
     with pytest.raises(InputError, match=r"'3.png' stands in a.json and in b.json"):
         merge([Part("a.json", of(rows[:9])), Part("b.json", of(rows[3:4]))])
+    wrong = replace(rows[9], findings=(replace(rows[9].findings[0], p_value=1.5),))
+    with pytest.raises(InputError, match="is not between 0 and 1"):
+        merge([Part("a.json", of(rows[:9])), Part("b.json", of([wrong]))])
     with pytest.raises(InputError, match="nothing to merge"):
         merge([Part("a.json", of(rows[:9]))])
 
