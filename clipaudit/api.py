@@ -27,6 +27,7 @@ from clipaudit.pipelines.audit import audit
 from clipaudit.pipelines.calibrate import Calibrated
 from clipaudit.pipelines.calibrate import calibrate as run_calibrate
 from clipaudit.pipelines.config import EvaluateConfig, JudgeConfig, ScoreConfig
+from clipaudit.pipelines.control import ControlConfig, pick_control
 from clipaudit.pipelines.evaluate import evaluate as run_evaluate
 from clipaudit.pipelines.lookup import LookupConfig
 from clipaudit.pipelines.lookup import lookup as run_lookup
@@ -37,6 +38,7 @@ from clipaudit.pipelines.train import Trained
 from clipaudit.pipelines.train import train as run_train
 from clipaudit.pipelines.train_config import TrainConfig
 from clipaudit.results.audit import Audit
+from clipaudit.results.control import Control
 from clipaudit.results.evaluation import Evaluation
 from clipaudit.results.lookup import Lookup
 from clipaudit.shadow.config import PretrainConfig
@@ -54,6 +56,8 @@ __all__ = [
     "BuildConfig",
     "Calibrated",
     "Calibration",
+    "Control",
+    "ControlConfig",
     "Evaluation",
     "Expectation",
     "Lookup",
@@ -62,6 +66,7 @@ __all__ = [
     "Trained",
     "build_eval",
     "calibrate",
+    "control",
     "doctor",
     "evaluate",
     "expect",
@@ -120,8 +125,7 @@ def _several(paths: Paths) -> tuple[AnyPath, ...]:
 
 
 def _names(names: Names) -> tuple[str, ...]:
-    several = [names] if isinstance(names, str | os.PathLike) else names
-    return tuple(os.fspath(name) for name in several)
+    return tuple(map(os.fspath, [names] if isinstance(names, str | os.PathLike) else names))
 
 
 def _text(function: str, paths: Paths | None, given: dict[str, Any], encoder: str) -> str:
@@ -165,9 +169,7 @@ def _documentation(function: Callable[..., object], keywords: type[ScoringCall])
     lines = [
         f"    {name}: {option.meaning or option.help}" for name, (_, option) in options.items()
     ]
-    lines.append(
-        "    on_progress: Called after every batch; None draws a bar where somebody looks."
-    )
+    lines += ["    on_progress: Called after every batch; None draws a bar where somebody looks."]
     return "\n".join((f"{summary}Args:", own, *lines, "", returns + rest))
 
 
@@ -256,12 +258,11 @@ def score(call: ScoreCall, command: str) -> Audit:
         ClipAuditError: As `clipaudit.pipelines.audit.audit`.
         TypeError: There is no such option.
     """
-    files = None if call.calibrations is None else tuple(map(Path, call.calibrations))
     how = JudgeConfig(
         fpr=call.fpr,
         fnr=call.fnr,
         fdr=call.fdr,
-        calibrations=files,
+        calibrations=None if call.calibrations is None else tuple(map(Path, call.calibrations)),
         control=_several(call.control),
         allow_overlap=call.allow_overlap,
         alpha=call.alpha,
@@ -298,8 +299,15 @@ def calibrate(call: CalibrateCall, command: str) -> Calibrated:
         ClipAuditError: As `clipaudit.pipelines.calibrate.calibrate`.
         TypeError: There is no such option.
     """
-    nonmembers, members = _several(call.nonmembers), _several(call.members)
-    return run_calibrate(nonmembers, members, call.config(command), call.progress)
+    sides = _several(call.nonmembers), _several(call.members)
+    return run_calibrate(*sides, call.config(command), call.progress)
+
+
+def control(
+    suspects: Paths, pile: Paths, folder: Path | str, config: ControlConfig | None = None
+) -> Control:
+    """Pick pictures of a pile that match suspects; `clipaudit control`, see `pick_control`."""
+    return pick_control(_several(suspects), _several(pile), Path(folder), config or ControlConfig())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

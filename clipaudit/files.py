@@ -13,6 +13,7 @@ import math
 import os
 import re
 import secrets
+import shutil
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import chain
@@ -219,6 +220,33 @@ def replace_file(path: Path, content: bytes) -> None:
     """
     with replacing(path) as file:
         file.write(content)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `path` when the block ends, and not where it raises.
+
+    It is filled beside `path`, under another name. A folder that was there is removed.
+
+    Raises:
+        FileError: As `replacing`.
+    """
+    new, old = (path.with_name(_TEMPORARY.replace("*", secrets.token_hex(8))) for _ in range(2))
+    try:
+        with _explained(path):
+            new.mkdir(parents=True)
+            yield new
+            if path.exists():
+                path.rename(old)
+            try:
+                new.rename(path)
+            except OSError:
+                if old.exists():
+                    old.rename(path)
+                raise
+    finally:
+        for folder in (new, old):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def append_line(path: Path, line: str) -> None:

@@ -40,7 +40,7 @@ _N_PERMUTATIONS = 9_999
 _MOST_CELLS = 4_000_000
 """Numbers that are dealt at once."""
 
-_KINDS: dict[str, tuple[str, Callable[[FloatArray], BoolArray]]] = {
+KINDS: dict[str, tuple[str, Callable[[FloatArray], BoolArray]]] = {
     "border_sd": ("have a plain margin", lambda levels: levels <= math.log2(1 + 3)),
     "grey_share": ("are grey", lambda share: share >= 0.999),
     "is_jpeg": ("are JPEGs", lambda flag: flag > 0.5),
@@ -207,13 +207,13 @@ def _check_shares(
     statistics = _statistics(trial, appearances)
     names = [known.name for known in STATISTICS]
     is_of_kind = np.stack(
-        [is_so(statistics[:, names.index(name)]) for name, (_, is_so) in _KINDS.items()], axis=1
+        [is_so(statistics[:, names.index(name)]) for name, (_, is_so) in KINDS.items()], axis=1
     )
     most, p = _largest_difference(is_of_kind.astype(np.float64), trial, seed)
     if p > _LEVEL:
         return None
     shares = [float(is_of_kind[side, most].mean()) for side in (trial.is_first, ~trial.is_first)]
-    n_first, words = int(trial.is_first.sum()), [*_KINDS.values()][most][0]
+    n_first, words = int(trial.is_first.sum()), [*KINDS.values()][most][0]
     return BlindCheck(
         "different",
         f"{percent(shares[0])} and {percent(shares[1])} of them {words}, p = {p:.4f}, "

@@ -40,6 +40,10 @@ COMMANDS = {
         "clipaudit.cli.calibrations:app",
         "List, show and remove the calibrations that `clipaudit calibrate` made.",
     ),
+    "control": (
+        "clipaudit.cli.control:control",
+        "Pick a control: pictures of a pile that match the suspects, with no score seen.",
+    ),
     "evaluate": (
         "clipaudit.cli.evaluate:evaluate",
         "Say how well inferrers tell known members of an encoder from known non-members.",

@@ -12,7 +12,9 @@ from clipaudit.text.numbers import size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_WITHOUT_TORCH = frozenset({"calibrations", "report", "lookup", "inferrers", "cache", "encoders"})
+_WITHOUT_TORCH = frozenset(
+    {"calibrations", "control", "report", "lookup", "inferrers", "cache", "encoders"}
+)
 _NEEDED = 1.5e9
 _NEEDED_BY_TORCH = 3.4e9
 """Measured with two threads: below it libraries of C end the process, and nothing can be said."""

@@ -31,7 +31,9 @@ LINE_EVERY_S = 30.0
 
 
 @contextmanager
-def progress(console: Console, *, quiet: bool = False) -> Iterator[Callable[[Step], None]]:
+def progress(
+    console: Console, *, quiet: bool = False, doing: str = "scoring"
+) -> Iterator[Callable[[Step], None]]:
     """A function to call with every step; draws on the console, which is stderr's."""
     if quiet:
         yield lambda _step: None
@@ -48,12 +50,13 @@ def progress(console: Console, *, quiet: bool = False) -> Iterator[Callable[[Ste
             TextColumn("[dim]{task.fields[notes]}"),
         )
         with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task("loading the encoder", total=None, notes="")
+            first = "loading the encoder" if doing == "scoring" else doing
+            task = bar.add_task(first, total=None, notes="")
 
             def advance(step: Step) -> None:
                 bar.update(
                     task,
-                    description="scoring",
+                    description=doing,
                     total=step.total,
                     completed=step.done,
                     notes=_notes(step),

@@ -113,6 +113,7 @@ def test_the_names_are_listed():
 TWINS = {
     "score": "score",
     "calibrate": "calibrate",
+    "control": "control",
     "evaluate": "evaluate",
     "lookup": "lookup",
     "build-eval": "build_eval",

@@ -11,6 +11,7 @@ NOWHERE = {
     "score": ["nowhere.png"],
     "calibrate": ["--nonmembers", "nowhere"],
     "evaluate": ["nowhere"],
+    "control": ["nowhere", "--from", "nowhere", "-o", "nowhere-else"],
     "report": ["nowhere.json"],
     "lookup": ["nowhere.png", "-m", "nowhere.csv"],
     "build-eval": ["-k", "otter", "--dry-run"],
