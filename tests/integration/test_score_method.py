@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from clipaudit.results.audit import Audit
 from clipaudit.statistics.metrics import auc
 from tests.made.commands import exit_code
 
-FAST = {"workers": 0, "device": "cpu", "backend": "torch"}
+FAST: dict[str, Any] = {"workers": 0, "device": "cpu", "backend": "torch"}
 
 
 @pytest.fixture(autouse=True)
