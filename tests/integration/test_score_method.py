@@ -18,7 +18,7 @@ from clipaudit.results.audit import Audit
 from clipaudit.statistics.metrics import auc
 from tests.made.commands import exit_code
 
-FAST: Any = {"workers": 0, "device": "cpu", "backend": "torch"}
+FAST: dict[str, Any] = {"workers": 0, "device": "cpu", "backend": "torch"}
 
 
 @pytest.fixture(autouse=True)
