@@ -81,7 +81,7 @@ def command_lines(words: Words, width: int) -> list[str]:
     A word that is longer than a line is cut, and the shell joins it again.
 
     >>> command_lines(("clipaudit", "score", "my pictures"), 18)
-    ['clipaudit score \\\\', "'my pictures'"]
+    ['clipaudit score \\', "'my pictures'"]
     """
     room = max(width - 2, 8)
     lines, line = [], ""

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from clipaudit.statistics.two_sets import Comparison
 
 
+LIKE = {"member": "member-like", "non-member": "–"}
+"""Words for an uncalibrated prediction, which is no verdict."""
+
+
 def verdict_facts(audit: Audit, levels: Levels) -> Iterator[tuple[str, list[str]]]:
     """The verdicts by each inferrer that has a calibration, and what they rest on, by name.
 

@@ -28,6 +28,7 @@ from clipaudit.reports.tables import (
     plain_text,
 )
 from clipaudit.reports.wording import (
+    LIKE,
     captions_lines,
     control_lines,
     meaning,
@@ -176,7 +177,7 @@ def _of_an_inferrer(
     last = None if is_first else leaves + 2
     if not is_calibrated:
         yield Column(heading, scores, leaves=last, is_number=True)
-        words = [_LIKE[found.prediction] if found else "" for found in findings]
+        words = [LIKE[found.prediction] if found else "" for found in findings]
         yield Column("uncalibrated", words, leaves=leaves + 1, style="dim")
         return
     yield Column(heading, scores, leaves=leaves + 1, is_number=True)
@@ -186,7 +187,6 @@ def _of_an_inferrer(
 
 
 _NO_CAPTION = "no caption"
-_LIKE = {"member": "member-like", "non-member": "–"}
 _WIDEST_HEADING = 12
 
 

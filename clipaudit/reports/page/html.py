@@ -22,7 +22,7 @@ from clipaudit.reports import answer as page_answers
 from clipaudit.reports.page import plots
 from clipaudit.reports.page import steps_and_limits as page_words
 from clipaudit.reports.page.thumbnails import MOST_VIEWS, VIEW_PX, Thumbnails, thumbnails
-from clipaudit.reports.wording import copies
+from clipaudit.reports.wording import LIKE, copies
 from clipaudit.text.escaping import as_json, common_folder, shown
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["prose"] = _unbroken
+    environment.filters["like"] = LIKE.__getitem__
     return environment
 
 

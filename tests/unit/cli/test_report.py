@@ -99,3 +99,16 @@ def test_a_report_in_the_place_of_results_is_named(command, results):
         assert (code, out) == (2, "")
         assert f"{name} is a report by its ending" in err
         assert "-o results.json" in err
+
+
+def test_details_print_the_table_with_all_facts_and_write_where_a_file_is_named(command, results):
+    code, out, err = command("report", results, "--details")
+    assert code == 0, err
+    sentence = clipaudit.read(results).comparison.sentence
+    assert sentence in " ".join(out.replace("│", " ").split())
+    assert not results.with_suffix(".html").exists()
+    page = results.with_name("a.html")
+    code, out, err = command("report", results, "--details", "-o", page)
+    assert code == 0, err
+    assert page.exists()
+    assert out.splitlines()[-1] == str(page)

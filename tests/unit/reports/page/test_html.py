@@ -203,6 +203,8 @@ def test_without_a_calibration_it_gives_no_verdict_and_says_how_to_get_one():
     text = page(realistic(40)).text
     assert "Not asked yet" in text
     assert "clipaudit score images --control UNSEEN" in text
+    assert "uncalibrated: member-like" in text
+    assert "reads as" not in text
     assert "clipaudit calibrate --encoder ViT-B-32/openai" in text
     assert "Predictions are not calibrated." in text
     assert "p-value" not in text
