@@ -31,6 +31,7 @@ from clipaudit.pipelines.control import ControlConfig, pick_control
 from clipaudit.pipelines.evaluate import evaluate as run_evaluate
 from clipaudit.pipelines.lookup import LookupConfig
 from clipaudit.pipelines.lookup import lookup as run_lookup
+from clipaudit.pipelines.merge import merge
 from clipaudit.pipelines.progress_bar import ProgressBar
 from clipaudit.pipelines.score import Progress
 from clipaudit.pipelines.scoring_options import ScoringOptions, described_fields
@@ -440,27 +441,6 @@ def read(path: str | os.PathLike[str]) -> Audit:
     from clipaudit.reports.audit import saved
 
     return saved.read(Path(path))
-
-
-def merge(results: Sequence[Audit | str | os.PathLike[str]]) -> Audit:
-    """One result out of those of `score(..., shard="1/3")` and its siblings; `clipaudit merge`.
-
-    Args:
-        results: Results, or files that they were saved in.
-
-    Raises:
-        InputError: As `clipaudit.verdicts.merging.merge`.
-    """
-    from clipaudit.verdicts import merging
-
-    return merging.merge(
-        [
-            merging.Part(f"result {number}", result)
-            if isinstance(result, Audit)
-            else merging.Part(os.fspath(result), read(result))
-            for number, result in enumerate(results, 1)
-        ]
-    )
 
 
 def list_encoders(search: str | None = None) -> list[EncoderEntry]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,14 +11,13 @@ import typer
 from clipaudit.cli import messages, options
 from clipaudit.cli.delivery import deliver
 from clipaudit.cli.words import command_line
+from clipaudit.pipelines.merge import merge as merge_results
 from clipaudit.reports import formats as reports
 
 if TYPE_CHECKING:
     Style = str
 else:
     Style = Literal[reports.printable(reports.AUDIT)]
-
-logger = logging.getLogger(__name__)
 
 _ENDINGS = reports.listed(reports.endings(reports.AUDIT))
 
@@ -58,14 +56,5 @@ def merge(
     if out is not None:
         reports.check_destination(out, force=force)
     messages.set_up()
-    from clipaudit.reports.audit.saved import read
-    from clipaudit.verdicts.merging import Part
-    from clipaudit.verdicts.merging import merge as merge_parts
-
-    parts = [Part(str(path), read(path)) for path in results]
-    audit = merge_parts(parts, command_line(ctx))
-    said = {note for part in parts for note in part.audit.run.notes}
-    for note in audit.run.notes:
-        if note not in said:
-            logger.warning("%s", note)
+    audit = merge_results(results, command_line(ctx))
     deliver(audit, style, [partial(reports.write, audit, out)] if out else [])

@@ -7,6 +7,7 @@ what the parts say, or left out, and a note says so.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from clipaudit.blind.baseline import BlindCheck
     from clipaudit.results.audit import CaptionsRead, Finding, Row, Run
     from clipaudit.results.evidence import CalibrationFacts
+
+logger = logging.getLogger(__name__)
 
 _WORST_FIRST = ("different", "too few", "alike")
 
@@ -47,7 +50,7 @@ def merge(parts: Sequence[Part], command: str = "") -> Audit:
         command: The command line, for the facts of the run.
 
     Raises:
-        InputError: There are fewer than two, they were not scored and judged alike, or a file
+        InputError: There are fewer than two parts, they were not scored and judged alike, or a file
             stands in two.
     """
     if len(parts) < 2:
@@ -65,6 +68,8 @@ def merge(parts: Sequence[Part], command: str = "") -> Audit:
     audits = [part.audit for part in parts]
     run = _run(audits, command, tuple(notes))
     rows = _judge_whole(audits, calibrations)
+    for note in notes:
+        logger.warning("%s", note)
     return Audit(run, rows, calibrations, audits[0].levels, calibration_notes)
 
 

@@ -155,6 +155,10 @@ def test_every_command_runs(run, place, words):
         assert stdin
     if typed[0] == "report":
         assert run(["score", "images", "-o", typed[1]]).code == 0
+    if typed[0] == "merge":
+        for number, name in enumerate(typed[1 : typed.index("-o")], 1):
+            shard = f"--shard={number}/{typed.index('-o') - 1}"
+            assert run(["score", "images", shard, "-o", name]).code == 0
     done = run(typed, stdin)
     assert done.code in ({0, 4} if typed[0] == "doctor" else {0}), done.err
     if "-o" in typed and typed[0] != "build-eval":
