@@ -23,7 +23,22 @@ def report(
             help="A result that `clipaudit score -o` wrote, .json or .jsonl.", show_default=False
         ),
     ],
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="With --check: the pictures that it is of, and folders of them.",
+            show_default=False,
+        ),
+    ] = None,
     *,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Make no report: say whether the saved result is true, as far as that can be told "
+            "without the encoder. Exit code 3 where it is not.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -41,6 +56,7 @@ def report(
             "that others may see.",
         ),
     ] = N_PICTURES,
+    paths: options.Paths = "names",
     force: options.Force = False,
 ) -> None:
     """Make a report again from saved results, with no encoder and no network.
@@ -54,6 +70,14 @@ def report(
             f"{shown(str(results))} is a report by its ending, and no saved result",
             "Name the .json or .jsonl file that `clipaudit score -o results.json` wrote.",
         )
+    if check:
+        _check(results, images)
+        return
+    if images:
+        raise UsageError(
+            "pictures are named, and without --check nothing is done with them",
+            "Pass --check, or name the saved result alone.",
+        )
     target = results.with_suffix(".html") if out is None else out
     reports.check_destination(target, force=force)
     if target.exists() and results.exists() and target.samefile(results):
@@ -62,8 +86,23 @@ def report(
         )
     from clipaudit.reports.audit.saved import read
 
-    reports.write(read(results), target, n_pictures=pictures)
+    reports.write(read(results), target, n_pictures=pictures, paths=paths)
     typer.echo(shown(str(target)))
+
+
+def _check(results: Path, images: list[Path] | None) -> None:
+    """Print what is true, and end with 3 where anything is not."""
+    from clipaudit.reports.audit.json_document import summary
+    from clipaudit.reports.audit.saved import read, read_summary
+    from clipaudit.verdicts.checking import check_result
+
+    audit = read(results)
+    hashes = None if not images else options.hash_all(images)
+    checks = check_result(audit, read_summary(results), summary(audit), hashes)
+    for found in checks:
+        typer.echo(shown(f"{found.state:>17}  {found.what}: {found.text}"))
+    if any(found.state == "differs" for found in checks):
+        raise typer.Exit(3)
 
 
 def _is_saved(path: Path) -> bool:

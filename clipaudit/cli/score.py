@@ -137,6 +137,7 @@ def score(
             rich_help_panel=options.RESULT,
         ),
     ] = None,
+    shown_paths: options.Paths = "names",
     force: options.Force = False,
 ) -> None:
     """Say which pictures the encoder was probably trained on.
@@ -172,7 +173,11 @@ def score(
         except StoppedError as stop:
             audit, failure = stop.audit, stop
     if failure is None or audit.rows:
-        deliver(audit, style, [partial(reports.write, audit, out, gallery=gallery)] if out else [])
+        deliver(
+            audit,
+            style,
+            [partial(reports.write, audit, out, gallery=gallery, paths=shown_paths)] if out else [],
+        )
     if failure is not None:
         raise failure
     if audit.run.interrupted:

@@ -99,3 +99,21 @@ def test_a_report_in_the_place_of_results_is_named(command, results):
         assert (code, out) == (2, "")
         assert f"{name} is a report by its ending" in err
         assert "-o results.json" in err
+
+
+def test_a_saved_result_is_checked(command, audit, pictures, tmp_path):
+    path = tmp_path / "a.json"
+    write(audit, path)
+    code, out, err = command("report", path, pictures, "--check")
+    assert (code, err) == (0, "")
+    assert "ok  the pictures" in out
+    assert not path.with_suffix(".html").exists()
+    path.write_text(
+        path.read_text().replace('"prediction": "member"', '"prediction": "non-member"')
+    )
+    text = path.read_text()
+    path.write_text(text.replace('"n_scored": ', '"n_scored": 9'))
+    code, out, err = command("report", path, pictures, "--check")
+    assert code == 3
+    assert "differs  the counts" in out
+    assert command("report", path, pictures)[0] == 2
