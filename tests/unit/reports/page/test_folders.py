@@ -60,5 +60,5 @@ def test_relative_paths_are_seen_from_the_working_folder(audit, tmp_path, monkey
 
 
 def test_what_is_no_path_stays():
-    audit = calibrated(realistic(20))
+    audit = realistic(20)
     assert without_folders(audit, "names") == audit
