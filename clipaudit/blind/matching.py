@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipaudit.blind.baseline import MIN_OF_EACH, blind_baseline
+from clipaudit.blind.cross_validation import IntArray
 from clipaudit.blind.trial import KINDS
 from clipaudit.pictures.image_statistics import STATISTICS
 from clipaudit.seeding import stream
-from clipaudit.statistics.metrics import BoolArray, FloatArray
+from clipaudit.statistics.metrics import FloatArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -103,12 +104,10 @@ class _Side:
     features: FloatArray = field(repr=False)
     kinds: FloatArray = field(repr=False)
 
-    def part(self, rows: Sequence[int] | FloatArray | BoolArray) -> _Side:
+    def part(self, rows: IntArray) -> _Side:
         """Some of the pictures."""
-        numbers = np.arange(len(self.image_ids))[rows]
-        return _Side(
-            tuple(self.image_ids[i] for i in numbers), self.features[numbers], self.kinds[numbers]
-        )
+        image_ids = tuple(self.image_ids[i] for i in rows)
+        return _Side(image_ids, self.features[rows], self.kinds[rows])
 
 
 def match_pictures(
@@ -145,7 +144,7 @@ def match_pictures(
         turn = order[: wanted - len(found)]
         for start in range(0, len(turn), _MOST_SUSPECTS):
             rows = turn[start : start + _MOST_SUSPECTS]
-            free = np.flatnonzero(is_free)
+            free = np.flatnonzero(is_free).astype(np.int64)
             pairs = [
                 (int(rows[i]), int(free[j])) for i, j in _assign(ours.part(rows), theirs.part(free))
             ]
@@ -228,7 +227,8 @@ def _standardised(table: FloatArray, n_first: int) -> FloatArray:
     spread = np.where(spread > _LEAST_SPREAD, spread, table.std(axis=0))
     varies = spread > _LEAST_SPREAD
     centred = table[:, varies] - table[:n_first, varies].mean(axis=0)
-    return np.clip(centred / spread[varies], -_MOST_SPREADS, _MOST_SPREADS)
+    clipped: FloatArray = np.clip(centred / spread[varies], -_MOST_SPREADS, _MOST_SPREADS)
+    return clipped
 
 
 def _log_odds(
@@ -247,7 +247,8 @@ def _log_odds(
         seed=seed,
     )
     shares = np.clip(report.scores, 1e-4, 1 - 1e-4)
-    return np.log(shares / (1 - shares))[:, np.newaxis]
+    odds: FloatArray = np.log(shares / (1 - shares))[:, np.newaxis]
+    return odds
 
 
 def _assign(suspects: _Side, pile: _Side) -> Iterator[tuple[int, int]]:
@@ -260,7 +261,7 @@ def _assign(suspects: _Side, pile: _Side) -> Iterator[tuple[int, int]]:
         yield int(i), int(rows[j])
 
 
-def _candidates(suspects: _Side, pile: _Side) -> FloatArray:
+def _candidates(suspects: _Side, pile: _Side) -> IntArray:
     """Rows of the pile that are looked at: all, or of too many those nearest to some suspect.
 
     Of as many nearest pictures a suspect as there are suspects the best assignment takes no
@@ -268,15 +269,15 @@ def _candidates(suspects: _Side, pile: _Side) -> FloatArray:
     """
     n_suspects, n_pile = len(suspects.image_ids), len(pile.image_ids)
     if n_suspects * n_pile <= _MOST_CELLS:
-        return np.arange(n_pile)
+        return np.arange(n_pile, dtype=np.int64)
     most = max(n_suspects, _MOST_CELLS // n_suspects)
     n_near = max(1, min(n_suspects, most // n_suspects))
     is_near = np.zeros(n_pile, dtype=bool)
     for i in range(n_suspects):
-        costs = _costs(suspects.part([i]), pile)[0]
+        costs = _costs(suspects.part(np.array([i])), pile)[0]
         is_near[np.argsort(costs, kind="stable")[:n_near]] = True
         is_near[int(np.argmin(np.where(is_near, np.inf, costs)))] = True  # one more that is free
-    return np.flatnonzero(is_near)
+    return np.flatnonzero(is_near).astype(np.int64)
 
 
 def _costs(suspects: _Side, pile: _Side) -> FloatArray:

@@ -6,16 +6,19 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
 from clipaudit.cli.words import command_line
 from clipaudit.errors import InputError, UsageError
-from clipaudit.pictures.finding import read_path_list
+from clipaudit.pictures.base import BadImage
+from clipaudit.pictures.finding import find_images, read_path_list
+from clipaudit.pictures.reading import hash_file
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.scoring_options import RUN, Option, described_fields
 from clipaudit.text.escaping import shown
@@ -37,6 +40,16 @@ Details = Annotated[
     typer.Option(
         "--details",
         help="Print all facts of the run in the table; they are always in the files.",
+        rich_help_panel=RESULT,
+    ),
+]
+
+Paths = Annotated[
+    Literal["names", "relative", "full"],
+    typer.Option(
+        "--paths",
+        help="How an HTML report names files and folders: by name alone, seen from the working "
+        "folder, or in full, with the folders of this machine.",
         rich_help_panel=RESULT,
     ),
 ]
@@ -194,6 +207,16 @@ def _flags(
             worded = replace(option, **reworded.get(name, {}))
             flags.append(_Flag(name, None, kind, getattr(usual, name), worded))
     yield from sorted(flags, key=lambda flag: flag.option.panel is not None)
+
+
+def hash_all(paths: Iterable[Path]) -> set[str]:
+    """SHA-256 of every file that is named or in a folder that is."""
+    hashes = set()
+    for found in find_images(paths):
+        with suppress(BadImage):
+            if found.problem is None:
+                hashes.add(hash_file(found.path)[0])
+    return hashes
 
 
 def refuse_addresses(paths: Iterable[Path]) -> None:

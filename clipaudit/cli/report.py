@@ -24,7 +24,22 @@ def report(
             help="A result that `clipaudit score -o` wrote, .json or .jsonl.", show_default=False
         ),
     ],
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="With --check: the pictures that it is of, and folders of them.",
+            show_default=False,
+        ),
+    ] = None,
     *,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Make no report: say whether the saved result is true, as far as that can be told "
+            "without the encoder. Exit code 3 where it is not.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -50,6 +65,7 @@ def report(
             "written only where -o names one.",
         ),
     ] = False,
+    paths: options.Paths = "names",
     force: options.Force = False,
 ) -> None:
     """Make a report again from saved results, with no encoder and no network.
@@ -62,6 +78,14 @@ def report(
         raise UsageError(
             f"{shown(str(results))} is a report by its ending, and no saved result",
             "Name the .json or .jsonl file that `clipaudit score -o results.json` wrote.",
+        )
+    if check:
+        _check(results, images)
+        return
+    if images:
+        raise UsageError(
+            "pictures are named, and without --check nothing is done with them",
+            "Pass --check, or name the saved result alone.",
         )
     if details and out is None:
         from clipaudit.reports.audit.saved import read
@@ -77,10 +101,25 @@ def report(
     from clipaudit.reports.audit.saved import read
 
     result = read(results)
-    reports.write(result, target, n_pictures=pictures)
+    reports.write(result, target, n_pictures=pictures, paths=paths)
     if details:
         deliver(result, "table", details=True)
     typer.echo(shown(str(target)))
+
+
+def _check(results: Path, images: list[Path] | None) -> None:
+    """Print what is true, and end with 3 where anything is not."""
+    from clipaudit.reports.audit.json_document import summary
+    from clipaudit.reports.audit.saved import read, read_summary
+    from clipaudit.verdicts.checking import check_result
+
+    audit = read(results)
+    hashes = None if not images else options.hash_all(images)
+    checks = check_result(audit, read_summary(results), summary(audit), hashes)
+    for found in checks:
+        typer.echo(shown(f"{found.state:>17}  {found.what}: {found.text}"))
+    if any(found.state == "differs" for found in checks):
+        raise typer.Exit(3)
 
 
 def _is_saved(path: Path) -> bool:

@@ -151,6 +151,7 @@ def score(
             rich_help_panel=options.RESULT,
         ),
     ] = None,
+    shown_paths: options.Paths = "names",
     force: options.Force = False,
 ) -> None:
     """Say which pictures the encoder was probably trained on.
@@ -188,8 +189,8 @@ def score(
         except StoppedError as stop:
             audit, failure = stop.audit, stop
     if failure is None or audit.rows:
-        writers = [partial(reports.write, audit, out, gallery=gallery)] if out else []
-        deliver(audit, style, writers, details=details)
+        write = partial(reports.write, audit, out, gallery=gallery, paths=shown_paths)
+        deliver(audit, style, [write] if out else [], details=details)
     if failure is not None:
         raise failure
     if audit.run.interrupted:

@@ -397,7 +397,7 @@ def _equalise_sides(
 
 def _short_side(appearance: Appearance) -> int:
     sides = (appearance.statistics[_COLUMNS.index(name)] for name in ("width", "height"))
-    return round(2 ** min(sides))
+    return round(2 ** float(min(sides)))
 
 
 def _equalised(

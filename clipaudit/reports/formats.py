@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from clipaudit.reports.page.folders import Folders
     from clipaudit.reports.page.thumbnails import Gallery
     from clipaudit.results.audit import Audit
     from clipaudit.results.evaluation import Evaluation
@@ -165,6 +166,7 @@ def write(
     path: Path,
     n_pictures: int | None = None,
     gallery: Gallery | None = None,
+    paths: Folders = "names",
 ) -> None:
     """Write a result into a file, in the format that its ending names.
 
@@ -177,6 +179,7 @@ def write(
         n_pictures: Pictures that HTML shows at each end of the ranking, instead of the usual
             number; other formats hold no pictures.
         gallery: Pictures that the run decoded, so that HTML need not read them again.
+        paths: How HTML names files and folders.
 
     Raises:
         UsageError: See `check_destination`.
@@ -188,6 +191,8 @@ def write(
     write_into = _function(found.writer)
     if found.has_pictures and n_pictures is not None:
         write_into = partial(write_into, n_pictures=n_pictures)
+    if found.has_pictures:
+        write_into = partial(write_into, paths=paths)
     if found.has_pictures and gallery is not None:
         write_into = partial(write_into, decoded=gallery.decoded)
     with replacing(path) as file:

@@ -97,7 +97,7 @@ def place(tmp_path, known_truth, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("images", "my-pictures", "SET/members"):
         shutil.copytree(known_truth.folder / "members", tmp_path / name)
-    for name in ("unseen", "never-seen", "my-later-pictures", "SET/nonmembers"):
+    for name in ("unseen", "never-seen", "my-later-pictures", "fair/control", "SET/nonmembers"):
         shutil.copytree(known_truth.folder / "nonmembers", tmp_path / name)
     shutil.copytree(ROOT / "pretrained_inferrers" / "cifar10-v", tmp_path / "my-run/inferrers/v")
     (tmp_path / "pictures" / "otter").mkdir(parents=True)

@@ -105,7 +105,7 @@ def test_what_a_hostile_run_says_stays_text(browser, tmp_path, httpserver):
     rows = (*base.rows, *(scored(name, base.run.inferrers) for name in names))
     run = replace(base.run, command=" ".join(names), config=dict.fromkeys(names, names))
     path = tmp_path / "report.html"
-    write(replace(base, run=run, rows=rows), path)
+    write(replace(base, run=run, rows=rows), path, paths="full")
     seen = browser.open(path.as_uri())
     assert seen.requests == [path.as_uri()]
     assert seen.complaints == []

@@ -60,6 +60,15 @@ def read(path: Path) -> Audit:
     return audit
 
 
+def read_summary(path: Path) -> dict[str, Any] | None:
+    """The counts that a saved result gives beside its rows; None where it gives none."""
+    text = path.read_text(encoding="utf-8")
+    is_lines = '"record": "run"' in text.lstrip().partition("\n")[0]
+    document = load_json(text.lstrip().partition("\n")[0] if is_lines else text)
+    summary = document.get("summary")
+    return summary if isinstance(summary, dict) else None
+
+
 def _require_version(path: Path, document: Any) -> None:
     if not isinstance(document, dict):
         _refuse(path, "it holds no run")

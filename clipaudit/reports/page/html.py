@@ -21,6 +21,7 @@ from clipaudit._version import SCHEMA_VERSION
 from clipaudit.reports import answer as page_answers
 from clipaudit.reports.page import plots
 from clipaudit.reports.page import steps_and_limits as page_words
+from clipaudit.reports.page.folders import Folders, shorten, without_folders
 from clipaudit.reports.page.thumbnails import MOST_VIEWS, VIEW_PX, Thumbnails, thumbnails
 from clipaudit.reports.wording import LIKE, copies
 from clipaudit.text.escaping import as_json, common_folder, shown
@@ -64,6 +65,7 @@ def dump(
     file: BinaryIO,
     n_pictures: int = N_PICTURES,
     decoded: Mapping[str, Prepared] = MappingProxyType({}),
+    paths: Folders = "names",
 ) -> None:
     """Write it; see `reports.formats.Dump`.
 
@@ -74,12 +76,13 @@ def dump(
             again, unless the store knows how they look, and those that have changed are not shown.
         decoded: What the run made of pictures, by SHA-256; these are not read again. See
             `thumbnails.Gallery`.
+        paths: How files and folders are named.
 
     Raises:
         EncoderError: The processes that decode do not start.
     """
     template = _environment().get_template("page.html")
-    for part in template.generate(**_context(audit, n_pictures, decoded)):
+    for part in template.generate(**_context(audit, n_pictures, decoded, paths)):
         file.write(part.encode())
 
 
@@ -109,12 +112,16 @@ def _printable(value: object) -> object:
     return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _context(audit: Audit, n_pictures: int, decoded: Mapping[str, Prepared]) -> dict[str, Any]:
-    run = audit.run
+def _context(
+    audit: Audit, n_pictures: int, decoded: Mapping[str, Prepared], paths: Folders
+) -> dict[str, Any]:
     places = audit.places()
-    names = _names(audit)
+    names = {path: shorten(name, paths) for path, name in _names(audit).items()}
     most, least = _ends(places, n_pictures)
-    looks = thumbnails([place.row for place in (*most, *least)], run, decoded) if n_pictures else {}
+    ends_of_ranking = [place.row for place in (*most, *least)]
+    looks = thumbnails(ends_of_ranking, audit.run, decoded) if n_pictures else {}
+    audit = without_folders(audit, paths)
+    run = audit.run
     ends = [
         [
             Picture(

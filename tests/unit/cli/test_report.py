@@ -112,3 +112,21 @@ def test_details_print_the_table_with_all_facts_and_write_where_a_file_is_named(
     assert code == 0, err
     assert page.exists()
     assert out.splitlines()[-1] == str(page)
+
+
+def test_a_saved_result_is_checked(command, audit, pictures, tmp_path):
+    path = tmp_path / "a.json"
+    write(audit, path)
+    code, out, err = command("report", path, pictures, "--check")
+    assert (code, err) == (0, "")
+    assert "ok  the pictures" in out
+    assert not path.with_suffix(".html").exists()
+    path.write_text(
+        path.read_text().replace('"prediction": "member"', '"prediction": "non-member"')
+    )
+    text = path.read_text()
+    path.write_text(text.replace('"n_scored": ', '"n_scored": 9'))
+    code, out, err = command("report", path, pictures, "--check")
+    assert code == 3
+    assert "differs  the counts" in out
+    assert command("report", path, pictures)[0] == 2
