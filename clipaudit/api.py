@@ -126,7 +126,8 @@ def _several(paths: Paths) -> tuple[AnyPath, ...]:
 
 
 def _names(names: Names) -> tuple[str, ...]:
-    return tuple(map(os.fspath, [names] if isinstance(names, str | os.PathLike) else names))
+    several = [names] if isinstance(names, str | os.PathLike) else names
+    return tuple(os.fspath(name) for name in several)
 
 
 def _text(function: str, paths: Paths | None, given: dict[str, Any], encoder: str) -> str:

@@ -189,8 +189,10 @@ def score(
         except StoppedError as stop:
             audit, failure = stop.audit, stop
     if failure is None or audit.rows:
-        write = partial(reports.write, audit, out, gallery=gallery, paths=shown_paths)
-        deliver(audit, style, [write] if out else [], details=details)
+        writers = []
+        if out:
+            writers = [partial(reports.write, audit, out, gallery=gallery, paths=shown_paths)]
+        deliver(audit, style, writers, details=details)
     if failure is not None:
         raise failure
     if audit.run.interrupted:

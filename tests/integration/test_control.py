@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 import clipaudit
 from tests.made.commands import exit_code
@@ -97,6 +98,7 @@ def test_both_sides_are_brought_to_one_format_and_size(piles, tmp_path):
     kinds = set()
     for path in (*made.suspects.iterdir(), *made.control.iterdir()):
         with Image.open(path) as picture:
+            assert isinstance(picture, JpegImageFile)
             tables = [tuple(table) for table in picture.quantization.values()]
             kinds.add((picture.format, picture.size, picture.mode, *tables, len(picture.info)))
     assert len(kinds) == 1

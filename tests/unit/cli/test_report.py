@@ -5,6 +5,7 @@ import pytest
 import clipaudit
 from clipaudit.reports.formats import write
 from tests.made.audits import calibrated, controlled, realistic
+from tests.made.present import present
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_a_report_in_the_place_of_results_is_named(command, results):
 def test_details_print_the_table_with_all_facts_and_write_where_a_file_is_named(command, results):
     code, out, err = command("report", results, "--details")
     assert code == 0, err
-    sentence = clipaudit.read(results).comparison.sentence
+    sentence = present(clipaudit.read(results).comparison).sentence
     assert sentence in " ".join(out.replace("│", " ").split())
     assert not results.with_suffix(".html").exists()
     page = results.with_name("a.html")

@@ -138,7 +138,7 @@ def test_a_file_that_changed_since_is_not_read(tmp_path):
 
 def test_threads_read_one_file_without_being_in_each_others_way(tmp_path):
     part = write_parquet(tmp_path / "p.parquet", PICTURES * 10)
-    wrong = []
+    wrong: list[int] = []
 
     def read(numbers):
         data = {row: read_file(f"{part}#{row}/{row}.png", LIMITS) for row in numbers}
