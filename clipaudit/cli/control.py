@@ -162,7 +162,8 @@ def _left_out(made: Control) -> Iterator[str]:
         same = count(left_out.repeated, "copy or near-duplicate", "copies and near-duplicates")
         yield f"{same} passed over"
     if left_out.unreadable:
-        yield f"{count(left_out.unreadable, 'file')} passed over, which give no picture"
+        verb = "gives" if left_out.unreadable == 1 else "give"
+        yield f"{count(left_out.unreadable, 'file')} passed over that {verb} no picture"
     if left_out.too_small and made.equalised:
         yield f"{left_out.too_small:,} of the pile left out, below {made.equalised.size_px} pixels"
 

@@ -22,7 +22,10 @@ Words = tuple[str, ...]
 
 _UNSEEN = "UNSEEN"
 _MORE = "MORE"
-_UNSEEN_IS = f"{_UNSEEN}: pictures of the same kind that cannot have been used"
+_UNSEEN_IS = (
+    f"{_UNSEEN}: pictures of the same kind that cannot have been used; `clipaudit control` picks "
+    "some out of a pile"
+)
 _REPORT = "report.html"
 
 

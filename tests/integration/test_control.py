@@ -62,7 +62,7 @@ def test_a_control_is_picked_that_cannot_be_told_apart(piles, tmp_path, capfd):
     assert exit_code("control", suspects, "--from", pile, "-o", out) == 0
     told = capfd.readouterr().out
     assert "2 of the pile left out, which are or look like suspects" in told
-    assert "1 file passed over, which give no picture" in told
+    assert "1 file passed over that gives no picture" in told
     assert "before: different (AUC" in told
     assert "after: alike (AUC" in told
     assert f"next: clipaudit score {suspects} --control {out / 'control'}" in told
