@@ -122,6 +122,12 @@ def _what_the_set_shows(
         title = "They score higher, but chance alone would do as much too often."
         return "No evidence", "none", title, ()
     title = "As a set, they score higher than pictures that cannot have been used."
+    if grade == "weak evidence" and comparison.negative_control is None:
+        content = (
+            "Chance alone is a poor explanation. Another one remains: that the two sets differ in "
+            "what they show, which only a reference encoder that saw neither can tell."
+        )
+        return "Weak evidence", "evidence", title, (content,)
     if grade == "weak evidence":
         differs = (
             "The two sets also differ in what can be seen without the encoder. An encoder that saw "

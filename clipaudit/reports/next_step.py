@@ -118,7 +118,8 @@ def _after_a_control(audit: Audit, comparison: AgainstControl) -> NextStep | Non
     if captions is not None and captions.outcome == "different":
         without = _with(_without(words, "--captions"), "--captions", "none")
         return NextStep(without, "the pictures alone, without what their captions give away")
-    if grade == "weak evidence" or (negative is not None and negative.outcome == "speaks"):
+    is_lowered = grade == "weak evidence" and negative is not None
+    if is_lowered or (negative is not None and negative.outcome == "speaks"):
         return NextStep(other, _UNSEEN_IS + ", and are saved as yours are")
     if negative is None:
         spec = "auto" if _is_published(run.encoder.spec) else "SPEC"

@@ -240,7 +240,7 @@ def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, 
             "is not to be picked afterwards"
         )
         yield "Which one", (which,)
-    is_lowered = comparison.grade in {"weak evidence", "no evidence"}
+    is_lowered = comparison.negative_control and "evidence" in comparison.grade
     verdict = "that lowers what a finding is worth" if is_lowered else "this is no fair control"
     outcome = {
         "different": f"the two differ in what needs no encoder: {verdict}",

@@ -122,6 +122,11 @@ def grade_of(
 ) -> Grade:
     """What a test comes to, with what is known of the two sets.
 
+    What pictures show escapes the blind check at usual sizes. Suspects of other classes than the
+    control, 40 a side, none used, scored higher without a difference being found in 30 % of 200
+    draws, and where a reference was silent in 5.0 % (`benchmarks/confounds.py`): so evidence
+    without a reference is weak.
+
     Args:
         result: The test.
         blind: Whether the two differ in what no encoder is needed to see.
@@ -139,7 +144,7 @@ def grade_of(
         return "no evidence"
     if blind.outcome == "too few":
         return "no conclusion"
-    return "weak evidence" if blind.outcome == "different" else "evidence"
+    return "evidence" if blind.outcome == "alike" and is_silent else "weak evidence"
 
 
 def _compare_by(

@@ -48,21 +48,20 @@ def verdict_sentence(comparison: Comparison, grade: Grade, basis: Basis) -> str:
     if grade == "no conclusion":
         finding = _no_conclusion(comparison, basis, encoder)
     else:
-        weakness = basis.blind if grade == "weak evidence" else None
+        weakness = _weakness(basis) if grade == "weak evidence" else ""
         finding = comparison_sentence(comparison, encoder, weakness)
     return " ".join((finding, *_rests_on(comparison, basis)))
 
 
 def comparison_sentence(
-    comparison: Comparison, encoder: str = "the encoder", weakness: BlindCheck | None = None
+    comparison: Comparison, encoder: str = "the encoder", weakness: str = ""
 ) -> str:
     """The result in one sentence, which claims no more than the data do.
 
     Args:
         comparison: The test.
         encoder: What to call the encoder.
-        weakness: How the two sets differ without the encoder, where that is a difference which a
-            reference encoder does not see.
+        weakness: Why evidence would be weak, in a clause; empty where it would not be.
     """
     suspects = _pictures(comparison.n_suspects, "suspect")
     control = _pictures(comparison.n_control, "control")
@@ -81,14 +80,7 @@ def comparison_sentence(
         f"{_probability(comparison.p)} (one-sided {test}, {how}, level {_level(comparison.alpha)})"
     )
     if comparison.outcome == "higher":
-        weak, why = "", ""
-        if weakness is not None:
-            weak = "weak "
-            why = (
-                "; weak, because the two also differ in what needs no encoder "
-                f"({weakness.text}), though a reference encoder that saw neither does not "
-                "see it"
-            )
+        weak, why = ("weak ", f"; weak, because {weakness}") if weakness else ("", "")
         return (
             f"As a set, the {suspects} got higher membership scores than the {control}: "
             f"{found}, which is {weak}evidence that pictures of this set were used to train "
@@ -106,6 +98,18 @@ def comparison_sentence(
         f"{control}: {found}, which is no evidence that pictures of this set were used to "
         f"train {encoder}, nor that they were not{sight}, and tells nothing of any one "
         "picture."
+    )
+
+
+def _weakness(basis: Basis) -> str:
+    if basis.negative is None:
+        return (
+            "no reference encoder took part, and only one that saw neither tells whether the two "
+            "differ in what they show"
+        )
+    return (
+        f"the two also differ in what needs no encoder ({basis.blind.text}), though a reference "
+        "encoder that saw neither does not see it"
     )
 
 

@@ -70,7 +70,7 @@ def test_without_a_control_or_a_calibration_it_was_not_asked_yet():
 @pytest.mark.parametrize(
     ("audit", "badge", "added"),
     [
-        (controlled(shifted(30, 9)), "Evidence", "--reference auto"),
+        (controlled(shifted(30, 9)), "Weak evidence", "--reference auto"),
         (controlled(shifted(30, 0)), "No evidence", "--reference auto"),
         (controlled(shifted(30, 9), outcome="too few"), "Cannot be said", "--reference auto"),
         (controlled(shifted(30, 9), outcome="different"), "Cannot be said", "--reference auto"),

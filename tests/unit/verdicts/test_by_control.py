@@ -124,7 +124,7 @@ def test_where_the_folders_differ_anyhow_no_conclusion_is_drawn():
     different = BlindCheck("different", "AUC 0.91 (0.85 to 0.97, n = 20)")
     suspects, control = audit("s", range(10, 20)), audit("c", range(10))
     fair, unfair = compared(suspects, control), compared(suspects, control, blind=different)
-    assert "is evidence" in fair.sentence
+    assert "is weak evidence" in fair.sentence
     assert fair.by_inferrer[0].unpaired == unfair.by_inferrer[0].unpaired
     assert "evidence" not in unfair.sentence
     assert "AUC 0.91 (0.85 to 0.97, n = 20)" in unfair.sentence
@@ -140,7 +140,7 @@ def test_where_the_captions_alone_tell_them_apart_no_conclusion_is_drawn():
     assert "the word “anna”" in unfair.sentence
     assert (unfair.blind.outcome, unfair.fairness) == ("alike", "different")
     fair = compared(suspects, control, captions=ALIKE)
-    assert "is evidence" in fair.sentence
+    assert "is weak evidence" in fair.sentence
     assert fair.fairness == "alike"
 
 

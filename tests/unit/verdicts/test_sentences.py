@@ -144,6 +144,14 @@ def test_a_difference_that_the_reference_does_not_see_makes_the_evidence_weak():
     ) in sentence
 
 
+def test_without_a_reference_evidence_is_weak_for_folders_may_differ_in_what_they_show():
+    sentence = verdict_sentence(PLAIN, "weak evidence", basis())
+    assert (
+        "weak, because no reference encoder took part, and only one that saw neither tells whether "
+        "the two differ in what they show."
+    ) in sentence
+
+
 @pytest.mark.parametrize(
     ("blind", "negative", "reason"),
     [

@@ -175,7 +175,13 @@ def suspects_that_score(shift, n=30):
 @pytest.mark.parametrize(
     ("shift", "n", "blind", "badge", "words"),
     [
-        (9, 30, "alike", "Evidence", "they score higher than pictures that cannot have been used"),
+        (
+            9,
+            30,
+            "alike",
+            "Weak evidence",
+            "they score higher than pictures that cannot have been used",
+        ),
         (9, 30, "too few", "Cannot be said", "cannot be said: the 30 suspect pictures"),
         (9, 30, "different", "Cannot be said", "The control is no fair one"),
         (0, 30, "alike", "No evidence", "none that they were not"),
