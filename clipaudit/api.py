@@ -7,13 +7,11 @@ Keywords of `score`, `calibrate` and `evaluate` are the fields of
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from functools import wraps
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_type_hints
+from typing import TYPE_CHECKING
 
 from clipaudit.encoders.expectation import Expectation
 from clipaudit.encoders.expectation import expect as run_expect
@@ -26,15 +24,13 @@ from clipaudit.pictures.sharding import Shard
 from clipaudit.pipelines.audit import audit
 from clipaudit.pipelines.calibrate import Calibrated
 from clipaudit.pipelines.calibrate import calibrate as run_calibrate
-from clipaudit.pipelines.config import EvaluateConfig, JudgeConfig, ScoreConfig
+from clipaudit.pipelines.calling import Paths, ScoringCall, called_with, several
+from clipaudit.pipelines.config import EvaluateConfig, JudgeConfig
 from clipaudit.pipelines.control import ControlConfig, pick_control
 from clipaudit.pipelines.evaluate import evaluate as run_evaluate
 from clipaudit.pipelines.lookup import LookupConfig
 from clipaudit.pipelines.lookup import lookup as run_lookup
 from clipaudit.pipelines.merge import merge
-from clipaudit.pipelines.progress_bar import ProgressBar
-from clipaudit.pipelines.score import Progress
-from clipaudit.pipelines.scoring_options import ScoringOptions, described_fields
 from clipaudit.pipelines.train import Trained
 from clipaudit.pipelines.train import train as run_train
 from clipaudit.pipelines.train_config import TrainConfig
@@ -80,137 +76,7 @@ __all__ = [
     "train",
 ]
 
-Paths = AnyPath | Sequence[AnyPath]
-Names = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-Keywords = ParamSpec("Keywords")
-Call = TypeVar("Call", bound="ScoringCall")
-Result = TypeVar("Result")
-
 _JUDGING = JudgeConfig()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoringCall(ScoringOptions):
-    """Keywords of every function here, which takes a lone name where a run holds several.
-
-    Attributes:
-        references: See `ScoringOptions`.
-        methods: See `ScoringOptions`.
-        inferrers: See `ScoringOptions`.
-        on_progress: Called after every batch, from the calling thread; None draws a bar where
-            somebody looks, in a notebook or on a terminal.
-    """
-
-    references: str | Sequence[str] = ()  # type: ignore[assignment]  # a run holds a tuple
-    methods: str | Sequence[str] = ()  # type: ignore[assignment]  # a run holds a tuple
-    inferrers: Names = ()  # type: ignore[assignment]  # a run holds a tuple of names
-    on_progress: Callable[[Progress], None] | None = None
-
-    def __post_init__(self) -> None:
-        """Leave all checks to `config`, which has several names where one was given."""
-
-    @property
-    def progress(self) -> Callable[[Progress], None]:
-        """What is called after every batch."""
-        return self.on_progress or ProgressBar()
-
-    def config(self, command: str) -> ScoreConfig:
-        """What the pipelines take."""
-        values = {option.name: getattr(self, option.name) for option in fields(ScoringOptions)}
-        values |= {name: _names(values[name]) for name in _NAMED}
-        return ScoreConfig(**values, command=command)
-
-
-def _several(paths: Paths) -> tuple[AnyPath, ...]:
-    return (paths,) if isinstance(paths, str | bytes | os.PathLike) else tuple(paths)
-
-
-def _names(names: Names) -> tuple[str, ...]:
-    several = [names] if isinstance(names, str | os.PathLike) else names
-    return tuple(os.fspath(name) for name in several)
-
-
-def _text(function: str, paths: Paths | None, given: dict[str, Any], encoder: str) -> str:
-    """The call as it can be typed again, with the first of several paths alone.
-
-    Args:
-        function: Its name.
-        paths: Its first argument, if it was given.
-        given: Parameter → argument, for the others that were given.
-        encoder: The encoder, which is named even where it was not given.
-    """
-    several = () if paths is None else _several(paths)
-    arguments = [] if paths is None else ["[]"]
-    if several:
-        arguments = [repr(several[0]) if len(several) == 1 else f"[{several[0]!r}, …]"]
-    words = {"encoder": encoder, **dict.fromkeys(_NAMED, ())} | given
-    words.pop("on_progress", None)
-    for name, as_tuple in _TUPLES.items():
-        if name in words:
-            words[name] = as_tuple(words[name])
-    arguments += [f"{name}={value!r}" for name, value in words.items() if value != ()]
-    return f"clipaudit.{function}({', '.join(arguments)})"
-
-
-_NAMED = ("references", "methods", "inferrers")
-"""Keywords that take a name, or several."""
-
-_TUPLES: dict[str, Callable[[Any], tuple[Any, ...]]] = {
-    **dict.fromkeys(_NAMED, _names),
-    "control": _several,
-    "members": _several,
-    "nonmembers": _several,
-}
-
-
-def _documentation(function: Callable[..., object], keywords: type[ScoringCall]) -> str:
-    """The docstring of a function, with its parameters and then the options that all share."""
-    summary, returns, rest = (inspect.getdoc(function) or "").partition("Returns:")
-    own = (inspect.getdoc(keywords) or "").partition("Attributes:\n")[2]
-    options = described_fields(ScoringOptions) | described_fields(keywords)
-    lines = [
-        f"    {name}: {option.meaning or option.help}" for name, (_, option) in options.items()
-    ]
-    lines += ["    on_progress: Called after every batch; None draws a bar where somebody looks."]
-    return "\n".join((f"{summary}Args:", own, *lines, "", returns + rest))
-
-
-def called_with(
-    keywords: Callable[Keywords, Call],  # a class, whose fields mypy reads in this guise
-) -> Callable[[Callable[[Call, str], Result]], Callable[Keywords, Result]]:
-    """Give a function the fields of a dataclass as its parameters.
-
-    The function itself gets the dataclass, and the call as text for the facts of the run.
-    """
-    assert isinstance(keywords, type)
-    signature = inspect.signature(keywords)
-    types = get_type_hints(keywords)
-    parameters = [
-        parameter.replace(annotation=types[name])
-        for name, parameter in signature.parameters.items()
-    ]
-
-    def decorate(function: Callable[[Call, str], Result]) -> Callable[Keywords, Result]:
-        name = function.__name__
-
-        @wraps(function)
-        def call(*args: Keywords.args, **kwargs: Keywords.kwargs) -> Result:
-            if unknown := kwargs.keys() - signature.parameters.keys():
-                raise TypeError(f"clipaudit.{name} has no option {', '.join(sorted(unknown))}")
-            values = keywords(*args, **kwargs)
-            given: dict[str, Any] = dict(zip(signature.parameters, args, strict=False)) | kwargs
-            paths = given.pop(next(iter(signature.parameters)), None)
-            text = _text(name, paths, given, values.encoder)
-            return function(values, text)
-
-        # Read by help() and by whatever completes names.
-        call.__signature__ = signature.replace(  # type: ignore[attr-defined]  # any function takes it
-            parameters=parameters, return_annotation=get_type_hints(function)["return"]
-        )
-        call.__doc__ = _documentation(function, keywords)
-        return call
-
-    return decorate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +131,7 @@ def score(call: ScoreCall, command: str) -> Audit:
         fnr=call.fnr,
         fdr=call.fdr,
         calibrations=None if call.calibrations is None else tuple(map(Path, call.calibrations)),
-        control=_several(call.control),
+        control=several(call.control),
         allow_overlap=call.allow_overlap,
         alpha=call.alpha,
         n_seeds=call.n_seeds,
@@ -274,7 +140,7 @@ def score(call: ScoreCall, command: str) -> Audit:
     config = call.config(command)
     if call.shard is not None:
         config = replace(config, shard=str(Shard.read(call.shard)))
-    return audit(_several(call.paths), config, how, call.progress)
+    return audit(several(call.paths), config, how, call.progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,7 +167,7 @@ def calibrate(call: CalibrateCall, command: str) -> Calibrated:
         ClipAuditError: As `clipaudit.pipelines.calibrate.calibrate`.
         TypeError: There is no such option.
     """
-    sides = _several(call.nonmembers), _several(call.members)
+    sides = several(call.nonmembers), several(call.members)
     return run_calibrate(*sides, call.config(command), call.progress)
 
 
@@ -309,7 +175,7 @@ def control(
     suspects: Paths, pile: Paths, folder: Path | str, config: ControlConfig | None = None
 ) -> Control:
     """Pick pictures of a pile that match suspects; `clipaudit control`, see `pick_control`."""
-    return pick_control(_several(suspects), _several(pile), Path(folder), config or ControlConfig())
+    return pick_control(several(suspects), several(pile), Path(folder), config or ControlConfig())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,7 +212,7 @@ def evaluate(call: EvaluateCall, command: str) -> Evaluation:
         ClipAuditError: As `clipaudit.pipelines.evaluate.evaluate`.
         TypeError: There is no such option.
     """
-    named = named_set(call.folder, _several(call.members), _several(call.nonmembers))
+    named = named_set(call.folder, several(call.members), several(call.nonmembers))
     config = EvaluateConfig(call.config(command), call.blind, call.allow_overlap)
     return run_evaluate(named, config, call.progress)
 
@@ -399,7 +265,7 @@ def lookup(
     Raises:
         ClipAuditError: As `clipaudit.pipelines.lookup.lookup`.
     """
-    lists = tuple(Path(os.fsdecode(path)) for path in _several(metadata))
+    lists = tuple(Path(os.fsdecode(path)) for path in several(metadata))
     config = LookupConfig(
         metadata=lists,
         urls=tuple(urls),
@@ -409,7 +275,7 @@ def lookup(
         include_hidden=include_hidden,
         command=f"clipaudit.lookup(…, metadata={[str(path) for path in lists]})",
     )
-    return run_lookup([os.fsdecode(path) for path in _several(paths)], config)
+    return run_lookup([os.fsdecode(path) for path in several(paths)], config)
 
 
 def train(config: TrainConfig) -> Trained:

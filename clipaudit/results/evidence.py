@@ -122,10 +122,10 @@ class InferrerComparison:
 Grade = Literal["evidence", "weak evidence", "no evidence", "no conclusion"]
 """What the comparison with a control comes to. `evidence`: the suspects score higher, nothing was
 found that tells the two apart without the encoder, and a reference encoder that saw neither set
-does not tell them apart. `weak evidence`: they score higher, and there is no reference; or something
-was found, but the reference does not see it. `no evidence`: they were not shown to score higher,
-which says nothing of the contrary. `no conclusion`: too few pictures, or the two differ in more
-than membership."""
+does not tell them apart. `weak evidence`: they score higher, and there is no reference; or
+something was found, and the reference does not see it. `no evidence`: they were not shown to
+score higher, which says nothing of the contrary. `no conclusion`: too few pictures, or the two
+differ in more than membership."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import pytest
 
 import clipaudit
-from clipaudit.api import ScoringCall, called_with
 from clipaudit.encoders.base import EncoderOptions
+from clipaudit.pipelines.calling import ScoringCall, called_with
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.scoring_options import Option, ScoringOptions
 from tests.made.present import present

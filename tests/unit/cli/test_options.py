@@ -8,12 +8,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from clipaudit.api import ScoringCall
 from clipaudit.cli.calibrate import calibrate
 from clipaudit.cli.evaluate import evaluate
 from clipaudit.cli.options import with_scoring_options
 from clipaudit.cli.score import score
 from clipaudit.pictures.base import Limits
+from clipaudit.pipelines.calling import ScoringCall
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.scoring_options import Option, ScoringOptions
 

@@ -102,7 +102,7 @@ def test_every_setting_of_the_paper_is_one_that_a_matrix_can_have():
         for _, setting, method in experiment_kind(kind).reported:
             assert method in "VST"
             assert setting in combinations if kind == "background" else int(setting) > 0
-    assert set(EXPERIMENTS) == {*KINDS, "clip", "fine-tune"}  # which the paper has not
+    assert set(EXPERIMENTS) == {*KINDS, "networks", "clip", "fine-tune"}  # not the paper's
     reported = experiment_kind("background").reported
     assert reported["tiny-imagenet", "algorithm", "V"].low == 0.941
     assert ("tiny-imagenet", "algorithm", "S") not in reported
