@@ -10,6 +10,7 @@ from clipaudit.results.evidence import CalibrationFacts, KnownSet
 from clipaudit.statistics.calibration import called_by_chance, fewest_picked, needed
 from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import count, percent
+from clipaudit.verdicts.sentences import sensitivity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,6 +222,8 @@ def control_lines(comparison: AgainstControl) -> Iterator[tuple[str, tuple[str, 
         lines = [_test(result.unpaired), *_planning(result.unpaired)]
         if result.paired is not None:
             lines += ["in pairs of one name: " + _test(result.paired), *_planning(result.paired)]
+        if result.outcome == "higher":
+            lines.append(f"how sensitive it is: {sensitivity(result.unpaired)}")
         if result.share is not None and comparison.grade in {"evidence", "weak evidence"}:
             lines.append(
                 f"share of the suspects that was used: at least {percent(result.share.low)} (with "

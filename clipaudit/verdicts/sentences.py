@@ -50,7 +50,7 @@ def verdict_sentence(comparison: Comparison, grade: Grade, basis: Basis) -> str:
     else:
         weakness = _weakness(basis) if grade == "weak evidence" else ""
         finding = comparison_sentence(comparison, encoder, weakness)
-    return " ".join((finding, *_rests_on(comparison, basis)))
+    return " ".join((finding, *_rests_on(comparison, grade, basis)))
 
 
 def comparison_sentence(
@@ -148,8 +148,8 @@ def _no_conclusion(comparison: Comparison, basis: Basis, encoder: str) -> str:
     )
 
 
-def _rests_on(comparison: Comparison, basis: Basis) -> Iterator[str]:
-    """Method, seed, checks and looks, a sentence each."""
+def _rests_on(comparison: Comparison, grade: Grade, basis: Basis) -> Iterator[str]:
+    """Method, seed, checks, sensitivity and looks, a sentence each."""
     run, negative = basis.run, basis.negative
     part = ""
     if negative is not None:
@@ -171,11 +171,27 @@ def _rests_on(comparison: Comparison, basis: Basis) -> Iterator[str]:
             f"does not tell them apart ({_probability(negative.p)}, level "
             f"{_level(negative.alpha)})."
         )
+    if grade in {"evidence", "weak evidence"} and comparison.outcome == "higher":
+        explained = sensitivity(comparison)
+        yield f"{explained[0].upper()}{explained[1:]}."
     if basis.n_looks is not None and basis.n_looks > 1:
         yield (
             f"These suspects were compared in {basis.n_looks:,} different ways on this machine, "
             "this one included; the level holds for one that was fixed beforehand."
         )
+
+
+def sensitivity(comparison: Comparison) -> str:
+    """How strong a difference that nobody saw would have to be to explain a result, in a clause.
+
+    It would have to do by itself what the lower end of the effect's interval says.
+    """
+    if comparison.effect is None or comparison.effect.low <= 0.5:
+        return "a slight difference of another kind, which nobody saw, could explain it"
+    return (
+        "a difference of another kind, which nobody saw, would have to rank a suspect above a "
+        f"control picture in at least {_percent(comparison.effect.low)} of all pairs to explain it"
+    )
 
 
 def _too_few(comparison: Comparison, suspects: str, control: str) -> str:

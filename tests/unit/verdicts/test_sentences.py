@@ -1,6 +1,7 @@
 """Comparisons of two sets as sentences: what they say, and what they never claim."""
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from clipaudit.blind.baseline import BlindCheck
 from clipaudit.results.evidence import NegativeControl
 from clipaudit.statistics.metrics import Estimate
 from clipaudit.statistics.two_sets import compare, compare_pairs
-from clipaudit.verdicts.sentences import Basis, comparison_sentence, verdict_sentence
+from clipaudit.verdicts.sentences import Basis, comparison_sentence, sensitivity, verdict_sentence
 from tests.made.audits import run
+from tests.made.present import present
 
 SCORES = st.lists(st.integers(-4, 4).map(float), min_size=2, max_size=9).map(np.array)
 
@@ -121,7 +123,9 @@ def test_the_verdict_names_encoder_method_seed_level_and_the_checks():
         "Compared were the scores of cifar10-v, less what RN50/openai explains of them (10 views "
         "by recipe paper/1, seed 0, level 5 %). No difference was found that needs no encoder "
         "(AUC 0.51, n = 40 and 50). RN50/openai, which is to have seen neither set, does not tell "
-        "them apart (p = 0.433, level 10 %)."
+        "them apart (p = 0.433, level 10 %). A difference of another kind, which nobody saw, would "
+        "have to rank a suspect above a control picture in at least 60.1 % of all pairs to explain "
+        "it."
     )
 
 
@@ -196,3 +200,11 @@ def test_whatever_comes_out_is_one_sentence(suspects, control, alpha):
         assert ". " not in sentence
         assert "any one picture" in sentence
         assert ("is evidence" in sentence) == (result.outcome == "higher")
+
+
+def test_it_says_how_strong_an_unseen_difference_would_have_to_be():
+    assert "in at least 60.1 % of all pairs to explain it" in sensitivity(PLAIN)
+    faint = replace(PLAIN, effect=replace(present(PLAIN.effect), low=0.48))
+    assert sensitivity(faint).startswith("a slight difference of another kind")
+    for grade in ("no evidence", "no conclusion"):
+        assert "nobody saw" not in verdict_sentence(PLAIN, grade, basis(blind=DIFFERENT))
