@@ -155,6 +155,8 @@ def test_every_command_runs(run, place, words):
         assert stdin
     if typed[0] == "report":
         assert run(["score", "images", "-o", typed[1]]).code == 0
+    if typed[0] == "control":
+        shutil.rmtree(place / "fair")
     if typed[0] == "merge":
         for number, name in enumerate(typed[1 : typed.index("-o")], 1):
             shard = f"--shard={number}/{typed.index('-o') - 1}"
