@@ -88,7 +88,7 @@ LOOKUP = {
 }
 """Formats of a `Lookup` by name."""
 
-_IN_A_NOTEBOOK = '<pre style="line-height: 1.3; overflow-x: auto">{code}</pre>'
+_IN_A_NOTEBOOK = '<pre style="line-height: 1.3; overflow-x: auto; white-space: pre">{code}</pre>'
 
 _BY_RESULT = {"Audit": AUDIT, "Evaluation": EVALUATION, "Lookup": LOOKUP}
 
