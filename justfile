@@ -19,6 +19,10 @@ check:
 test *what:
     python -m pytest {{ what }}
 
+# The tests that call every library, on the lowest versions that are admitted.
+lowest:
+    .ci/lowest
+
 # Write docs/cli.md anew, and build the site into site/.
 docs:
     python docs/make_cli.py
