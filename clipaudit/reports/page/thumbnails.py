@@ -154,7 +154,9 @@ def _kind(run: Run) -> str:
     """All that the looks of a picture depend on, beside the picture."""
     n_views = min(run.n_views, MOST_VIEWS)
     sizes = (THUMBNAIL_PX, VIEW_PX, *_encoder_frame(run))
-    return "/".join(map(str, (run.recipe, run.seed, n_views, *sizes)))
+    text = "/".join(map(str, (run.recipe, run.seed, n_views, *sizes)))
+    # A stranger's result may name a recipe by what is no text, which no database takes.
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _pack(look: Thumbnails) -> bytes:

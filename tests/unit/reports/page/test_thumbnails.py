@@ -140,3 +140,9 @@ def test_a_gallery_keeps_both_ends_of_the_ranking(tmp_path, n_pictures):
     ids = [row.sha256 for row in Audit(run, tuple(rows)).ranked()]
     ends = {*ids[:n_pictures], *ids[max(0, len(ids) - n_pictures) :]}
     assert gallery.decoded.keys() == ends
+
+
+def test_a_recipe_whose_name_is_no_text_is_no_trouble(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLIPAUDIT_CACHE_DIR", str(tmp_path))
+    audit = Audit(replace(run(), recipe="\udcff@1", config={"use_store": True}), (scored("a.png"),))
+    assert set(thumbnails(audit.scored, audit.run)) == {audit.scored[0].sha256}
