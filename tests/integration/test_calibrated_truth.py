@@ -128,7 +128,7 @@ def test_a_control_shows_that_the_set_was_used_and_shows_nothing_where_it_was_no
     assert result.unpaired.effect.low > 0.7
     assert result.paired is not None  # the files are called alike
     assert used.blind.outcome == "alike"
-    assert "is evidence that pictures of this set were used" in used.sentence
+    assert "is weak evidence that pictures of this set were used" in used.sentence
     unused = score(folder / "fresh", control=known.folder / "nonmembers").comparison
     assert unused.by_inferrer[0].outcome == "not shown"
     assert unused.by_inferrer[0].paired is None
