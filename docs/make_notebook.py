@@ -41,9 +41,7 @@ audit
 `unseen` holds pictures of the same kind that cannot have been used, and the second encoder saw
 neither folder: it tells whether the two differ in what they show.""",
     """
-audit = ca.score(
-    "seen", encoder="shadow:target", control="unseen", references="shadow:control"
-)
+audit = ca.score("seen", encoder="shadow:target", control="unseen", references="shadow:control")
 audit.comparison.grade
 """,
     """
@@ -52,9 +50,7 @@ print(audit.comparison.sentence)
     """## The other way round
 The second encoder has seen none of them, and that is what comes out.""",
     """
-other = ca.score(
-    "seen", encoder="shadow:control", control="unseen", references="shadow:target"
-)
+other = ca.score("seen", encoder="shadow:control", control="unseen", references="shadow:target")
 other.comparison.grade
 """,
     """That reference saw the suspects, so it is no fair one: it tells the two folders apart, and no
