@@ -31,20 +31,68 @@ from clipaudit.verdicts.by_control import against_control
 from clipaudit.verdicts.shared_pictures import Pair
 
 LIMITS = Limits()
-CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "nothing": lambda picture: picture,
-    "sharpened": lambda picture: picture.filter(ImageFilter.UnsharpMask(1, 60, 0)),
-    "brighter": lambda picture: ImageEnhance.Brightness(picture).enhance(1.1),
-    "watermark": lambda picture: watermarked(picture, 0.3),
+Change = Callable[[Image.Image, float], Image.Image]
+
+
+def recompressed(picture: Image.Image, quality: float) -> Image.Image:
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=int(quality))
+    return Image.open(file).convert("RGB")
+
+
+def resized(picture: Image.Image, scale: float) -> Image.Image:
+    small = picture.resize((round(picture.width * scale), round(picture.height * scale)))
+    return small.resize(picture.size)
+
+
+def cropped(picture: Image.Image, share: float) -> Image.Image:
+    left, top = (round(side * (1 - share) / 2) for side in picture.size)
+    box = (left, top, picture.width - left, picture.height - top)
+    return picture.crop(box).resize(picture.size)
+
+
+def another_camera(picture: Image.Image, strength: float) -> Image.Image:
+    """Another tone curve, white balance and noise."""
+    pixels = np.asarray(picture, dtype=np.float64) / 255
+    pixels = pixels ** (1 + 0.3 * strength) * (1 + strength * np.array([0.1, 0, -0.1]))
+    noise = np.random.default_rng(int(pixels.sum())).normal(0, 0.04 * strength, pixels.shape)
+    return Image.fromarray((255 * np.clip(pixels + noise, 0, 1)).astype(np.uint8))
+
+
+def watermarked(picture: Image.Image, opacity: float) -> Image.Image:
+    over = picture.copy()
+    ImageDraw.Draw(over).line((0, picture.height, picture.width, 0), fill="white", width=3)
+    return Image.blend(picture, over, opacity)
+
+
+def sharpened(picture: Image.Image, percent: float) -> Image.Image:
+    return picture.filter(ImageFilter.UnsharpMask(1, int(percent), 0))
+
+
+def brighter(picture: Image.Image, factor: float) -> Image.Image:
+    return ImageEnhance.Brightness(picture).enhance(factor)
+
+
+KINDS: dict[str, tuple[Change, tuple[float, ...]]] = {
+    "recompressed": (recompressed, (80, 60, 30)),
+    "resized": (resized, (0.9, 0.7, 0.4)),
+    "cropped": (cropped, (0.95, 0.85, 0.6)),
+    "sharpened": (sharpened, (20, 60, 200)),
+    "brighter": (brighter, (1.03, 1.1, 1.4)),
+    "another camera": (another_camera, (0.1, 0.3, 1)),
+    "watermark": (watermarked, (0.1, 0.3, 0.9)),
+}
+"""How suspects are changed, and how strongly, in the unit of each."""
+CHANGES: dict[str, tuple[Change, float]] = {
+    "nothing": (lambda picture, _: picture, 0),
+    **{
+        f"{kind} {strength:g}": (change, strength)
+        for kind, (change, strengths) in KINDS.items()
+        for strength in strengths
+    },
 }
 CLASSES = {"other classes, 30 %": 0.3, "other classes": 1.0}
 """Share of the suspects that is of an eighth of the classes, of which the control has none."""
-
-
-def watermarked(picture: Image.Image, strength: float) -> Image.Image:
-    over = picture.copy()
-    ImageDraw.Draw(over).line((0, picture.height, picture.width, 0), fill="white", width=3)
-    return Image.blend(picture, over, strength)
 
 
 def main() -> None:
@@ -69,11 +117,11 @@ def write_pictures(archive: Path, n: int, folder: Path) -> list[str]:
     with zipfile.ZipFile(archive) as opened:
         names = sorted(name for name in opened.namelist() if not name.endswith("/"))
         chosen = [names[i] for i in np.random.default_rng(7).permutation(len(names))[:n]]
-        for change, function in CHANGES.items():
+        for change, (function, strength) in CHANGES.items():
             (folder / change).mkdir()
             for number, name in enumerate(chosen):
                 picture = Image.open(BytesIO(opened.read(name))).convert("RGB")
-                function(picture).save(folder / change / f"{number:04}.jpg", quality=85)
+                function(picture, strength).save(folder / change / f"{number:04}.jpg", quality=85)
     return [PurePosixPath(name).parts[-2] for name in chosen]
 
 

@@ -76,10 +76,7 @@ def evaluate(
     scoring: ScoreConfig,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
-    style: Annotated[
-        Style,
-        typer.Option("--format", "-f", help="What is printed.", rich_help_panel=options.RESULT),
-    ] = "table",
+    style: Annotated[Style, options.PRINTED] = "table",
     out: Annotated[
         Path | None,
         typer.Option(

@@ -37,7 +37,6 @@ else:
 
 _LISTS = "Lists"
 _RESULT = "Result"
-_ENDINGS = reports.listed(reports.endings(reports.LOOKUP))
 
 
 def lookup(
@@ -113,19 +112,8 @@ def lookup(
         bool,
         typer.Option("--quiet", "-q", help="No progress, no warnings.", rich_help_panel=_RESULT),
     ] = False,
-    style: Annotated[
-        Style,
-        typer.Option("--format", "-f", help="What is printed.", rich_help_panel=_RESULT),
-    ] = "table",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help=f"Write a file too: {_ENDINGS}, by its ending.",
-            rich_help_panel=_RESULT,
-        ),
-    ] = None,
+    style: Annotated[Style, options.PRINTED] = "table",
+    out: Annotated[Path | None, options.written(reports.LOOKUP)] = None,
     force: options.Force = False,
 ) -> None:
     """Say whether pictures are in a published list of training pictures, and which rows name them.

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 else:
     Style = Literal[reports.printable(reports.AUDIT)]
 
-_ENDINGS = reports.listed(reports.endings(reports.AUDIT))
-
 
 def merge(
     ctx: typer.Context,
@@ -32,19 +30,8 @@ def merge(
         ),
     ],
     *,
-    style: Annotated[
-        Style,
-        typer.Option("--format", "-f", help="What is printed.", rich_help_panel=options.RESULT),
-    ] = "table",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help=f"Write a file too: {_ENDINGS}, by its ending.",
-            rich_help_panel=options.RESULT,
-        ),
-    ] = None,
+    style: Annotated[Style, options.PRINTED] = "table",
+    out: Annotated[Path | None, options.written(reports.AUDIT)] = None,
     force: options.Force = False,
 ) -> None:
     """Put the results of several runs together: those of `clipaudit score --shard`.

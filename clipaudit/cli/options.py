@@ -21,6 +21,7 @@ from clipaudit.pictures.finding import find_images, read_path_list
 from clipaudit.pictures.reading import hash_file
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.scoring_options import RUN, Option, described_fields
+from clipaudit.reports.formats import Format, endings, listed
 from clipaudit.text.escaping import shown
 
 RESULT = "Result"
@@ -34,6 +35,20 @@ Force = Annotated[
         rich_help_panel=RESULT,
     ),
 ]
+
+PRINTED = typer.Option("--format", "-f", help="What is printed.", rich_help_panel=RESULT)
+"""Of the format that is printed; its type lists those that there are."""
+
+
+def written(formats: Mapping[str, Format]) -> Any:  # typer's own type for it is not public
+    """The option for a file to write beside what is printed."""
+    return typer.Option(
+        "--out",
+        "-o",
+        help=f"Write a file too: {listed(endings(formats))}, by its ending.",
+        rich_help_panel=RESULT,
+    )
+
 
 Details = Annotated[
     bool,

@@ -33,7 +33,6 @@ else:
     Style = Literal[reports.printable(reports.AUDIT)]
 
 _VERDICTS = "Verdicts"
-_ENDINGS = reports.listed(reports.endings(reports.AUDIT))
 
 
 @options.with_scoring_options()
@@ -137,20 +136,9 @@ def score(
             rich_help_panel=_VERDICTS,
         ),
     ] = JUDGING.series,
-    style: Annotated[
-        Style,
-        typer.Option("--format", "-f", help="What is printed.", rich_help_panel=options.RESULT),
-    ] = "table",
+    style: Annotated[Style, options.PRINTED] = "table",
     details: options.Details = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help=f"Write a file too: {_ENDINGS}, by its ending.",
-            rich_help_panel=options.RESULT,
-        ),
-    ] = None,
+    out: Annotated[Path | None, options.written(reports.AUDIT)] = None,
     shown_paths: options.Paths = "names",
     force: options.Force = False,
 ) -> None:

@@ -5,6 +5,7 @@ Plain data, made by `clipaudit.verdicts.by_calibration` and `clipaudit.verdicts.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -150,6 +151,12 @@ class NegativeControl:
 _WORST_FIRST: tuple[CheckOutcome, ...] = ("different", "too few", "alike")
 
 
+def most_cautious(checks: Iterable[BlindCheck | None]) -> BlindCheck | None:
+    """The check that allows least, the first of several; None where none was made."""
+    made = [check for check in checks if check is not None]
+    return min(made, key=lambda check: _WORST_FIRST.index(check.outcome), default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class AgainstControl:
     """The verdict on the suspects as a set.
@@ -191,5 +198,4 @@ class AgainstControl:
     @property
     def fairness(self) -> CheckOutcome:
         """Whether the control is a fair one, by pictures and captions together."""
-        outcomes = [check.outcome for check in (self.blind, self.captions) if check]
-        return min(outcomes, key=_WORST_FIRST.index)
+        return (most_cautious((self.blind, self.captions)) or self.blind).outcome

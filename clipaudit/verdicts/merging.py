@@ -15,19 +15,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from clipaudit.errors import InputError
 from clipaudit.pictures.sharding import Shard
 from clipaudit.results.audit import Audit
+from clipaudit.results.evidence import most_cautious
 from clipaudit.statistics.conformal import adjusted
 from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import count
 from clipaudit.verdicts.by_calibration import scored_by
 
 if TYPE_CHECKING:
-    from clipaudit.blind.baseline import BlindCheck
     from clipaudit.results.audit import CaptionsRead, Finding, Row, Run
     from clipaudit.results.evidence import CalibrationFacts
 
 logger = logging.getLogger(__name__)
-
-_WORST_FIRST = ("different", "too few", "alike")
 
 
 class Part(NamedTuple):
@@ -238,18 +236,12 @@ def _calibrations(parts: Sequence[Part]) -> tuple[tuple[CalibrationFacts, ...], 
             replace(
                 smallest,
                 n_left_out=sum(made.n_left_out for made in same),
-                blind=_worst([made.blind for made in same]),
-                captions=_worst([made.captions for made in same]),
+                blind=most_cautious(made.blind for made in same),
+                captions=most_cautious(made.captions for made in same),
                 share=None,
             )
         )
     return tuple(merged), tuple(dict.fromkeys(notes))
-
-
-def _worst(checks: Sequence[BlindCheck | None]) -> BlindCheck | None:
-    """The most cautious of the checks of the parts."""
-    made = [check for check in checks if check is not None]
-    return min(made, key=lambda check: _WORST_FIRST.index(check.outcome), default=None)
 
 
 def _judge_whole(
