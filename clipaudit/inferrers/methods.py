@@ -112,7 +112,6 @@ class Default:
         method: The method.
         offer: What the run must offer, for people.
         reason: Why this one: what was measured, and where that is written down.
-        needs_captions: Whether there must be captions.
         needs_reference: Whether there must be a reference.
         needs_base: Whether that must be what the encoder was fine-tuned from.
         output: The only output that it is for; None for both.
@@ -121,7 +120,6 @@ class Default:
     method: str
     offer: str
     reason: str
-    needs_captions: bool = False
     needs_reference: bool = False
     needs_base: bool = False
     output: Output | None = None
@@ -129,8 +127,7 @@ class Default:
     def is_met_by(self, offer: Offer) -> bool:
         """Whether a run offers that."""
         return (
-            (offer.has_captions or not self.needs_captions)
-            and (offer.reads.has_reference or not self.needs_reference)
+            (offer.reads.has_reference or not self.needs_reference)
             and (offer.has_base or not self.needs_base)
             and self.output in (None, offer.reads.output)
         )
@@ -142,7 +139,6 @@ DEFAULTS = (
         "captions, and what the encoder was fine-tuned from as its reference",
         "AUC 0.63 to 0.99 on fine-tuned encoders, where the loss against the base reached 0.53 to "
         "0.87 and pictures alone 0.43 to 0.57 (docs/lab-clip)",
-        needs_captions=True,
         needs_base=True,
     ),
     Default(
@@ -150,7 +146,6 @@ DEFAULTS = (
         "captions",
         "AUC 0.985 on encoders trained as CLIP is, with a reference 0.986; the loss alone 0.976, "
         "pictures alone 0.52 to 0.61 (docs/lab-clip)",
-        needs_captions=True,
     ),
     Default(
         "combined",

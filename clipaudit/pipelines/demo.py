@@ -8,6 +8,7 @@ should tell them apart; the other saw neither, so they must not.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from clipaudit.shadow.procedural import draw_picture
 from clipaudit.statistics.metrics import Estimate, auc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
@@ -91,10 +92,29 @@ def demo(
         ClipAuditError: The folder cannot be written to, or the device is missing.
     """
     pictures = {group: _draw_group(folder, group, config) for group in (SEEN, UNSEEN, OTHER)}
-    for name, group in (("target", SEEN), ("control", OTHER)):
-        _pretrain(folder / name, pictures[group], config, partial(on_epoch, name))
-    target, control = (_audit(folder, name, config) for name in ("target", "control"))
+    with _one_thread():
+        for name, group in (("target", SEEN), ("control", OTHER)):
+            _pretrain(folder / name, pictures[group], config, partial(on_epoch, name))
+        target, control = (_audit(folder, name, config) for name in ("target", "control"))
     return target, control
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Within it torch computes in one thread, so that all comes out alike on any number of cores.
+
+    Encoders as small as these gain little by more, and on a busy machine threads wait for each
+    other: beside two other programs on two cores the demo took 2 minutes with one, and with two it
+    was not done after 15.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _draw_group(folder: Path, group: str, config: DemoConfig) -> npt.NDArray[np.uint8]:
