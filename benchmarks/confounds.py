@@ -4,8 +4,8 @@
 
 Neither encoder saw any of the pictures, so every "evidence" is false. PICTURES holds a folder a
 class. Suspects and control are drawn anew each time; suspects are changed, or are of some classes
-alone. Prints, without and with the reference, how often the verdict of `score --control` is
-"evidence", at the level of 5 %, with 95 % intervals.
+alone. Prints how often the verdict of `score --control` is "evidence" with the reference, and
+"weak evidence" without, at the level of 5 %, with 95 % intervals.
 """
 
 from __future__ import annotations
@@ -154,11 +154,13 @@ def measure(audit: Audit, classes: Sequence[str], side: int, n_draws: int) -> No
                 n_spoke += 1
                 n_called += blind_check(first, second, looks, seed).outcome == "alike"
         spoke, called = (proportion(count, n_draws) for count in (n_spoke, n_called))
-        silent = ", and the reference silent" if audit.run.references else ""
+        has_reference = bool(audit.run.references)
+        silent = ", and the reference silent" if has_reference else ""
+        grade = "evidence" if has_reference else "weak evidence"
         interval = f"{called.low:.1%} to {called.high:.1%}"
         print(
             f"  {confound:20} higher{silent}: {spoke.value:.1%}; "
-            f"evidence: {called.value:.1%} ({interval})",
+            f"{grade}: {called.value:.1%} ({interval})",
             flush=True,
         )
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 import clipaudit
+from clipaudit.errors import InputError
+from clipaudit.pipelines.control import pick_control
 from tests.made.commands import exit_code
 
 
@@ -111,6 +114,23 @@ def test_a_run_that_fails_leaves_nothing_behind(piles, tmp_path, monkeypatch):
     code = exit_code("control", piles / "suspects", "--from", piles / "pile", "-o", out)
     assert code == 4
     assert [*out.parent.iterdir()] == []
+
+
+@pytest.mark.parametrize("change", [lambda data: data + b"0", lambda data: b"no picture"])
+def test_a_picture_that_changes_while_it_is_picked_ends_the_run(piles, tmp_path, change):
+    pile = tmp_path / "pile"
+    shutil.copytree(piles / "pile", pile)
+    n_files = len([*pile.iterdir(), *(piles / "suspects").iterdir()])
+
+    def change_all(progress):
+        if progress.done == n_files:
+            for path in pile.iterdir():
+                path.write_bytes(change(path.read_bytes()))
+
+    with pytest.raises(InputError, match="changed while the control was picked") as caught:
+        pick_control([piles / "suspects"], [pile], tmp_path / "out", on_progress=change_all)
+    assert "Run it again" in caught.value.hint
+    assert not (tmp_path / "out").exists()
 
 
 def full_disk(*_):

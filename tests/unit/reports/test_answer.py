@@ -93,6 +93,11 @@ def test_each_answer_comes_with_what_it_rests_on_and_one_command(audit, badge, a
     assert all(other.next_step is None for other in answers(audit)[1:])
 
 
+def test_weak_evidence_says_what_remains_where_no_reference_took_part():
+    remains = " ".join(first(controlled(shifted(30, 9))).lines)
+    assert "differ in what they show, which only a reference encoder" in remains
+
+
 def test_a_calibration_that_is_too_small_asks_for_a_larger_one():
     audit = calibrated(realistic(40), n_null=20)
     assert first(audit).badge == "Cannot be said"
