@@ -162,6 +162,7 @@ class _Flag:
             max=option.maximum,
             show_default=option.default or True,
             rich_help_panel=option.panel,
+            autocompletion=None if option.values is None else _completing(option.values),
         )
         kind = float if option.unit else self.type
         if self._is_several:
@@ -222,6 +223,15 @@ def _flags(
             worded = replace(option, **reworded.get(name, {}))
             flags.append(_Flag(name, None, kind, getattr(usual, name), worded))
     yield from sorted(flags, key=lambda flag: flag.option.panel is not None)
+
+
+def _completing(values: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """What typer asks for the values that go on from what was typed."""
+
+    def complete(incomplete: str) -> list[str]:  # a partial function has no types that it reads
+        return sorted(value for value in values() if value.startswith(incomplete))
+
+    return complete
 
 
 def hash_all(paths: Iterable[Path]) -> set[str]:

@@ -8,11 +8,12 @@ There is no second place to name it in.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from clipaudit.encoders.base import BATCH_TIMEOUT_S, InputOverrides, Output
+from clipaudit.encoders.published_names import names_at_release
 from clipaudit.errors import UsageError, did_you_mean
 from clipaudit.features.recipes import AUTO
 from clipaudit.features.signals import Similarity
@@ -47,6 +48,7 @@ class Option:
         unit: Of a number that is typed in a larger unit, how many make one.
         parts: Options of the fields of a field that is a dataclass, by their names.
         meaning: Sentence for Python, where the one for the command line does not serve.
+        values: Gives values that a shell can complete, where there are more than a type lists.
     """
 
     help: str
@@ -60,6 +62,19 @@ class Option:
     unit: float | None = None
     parts: Mapping[str, Option] = field(default_factory=dict)
     meaning: str | None = None
+    values: Callable[[], Iterable[str]] | None = None
+
+
+def _reference_names() -> tuple[str, ...]:
+    return AUTO, *names_at_release()
+
+
+def _method_names() -> tuple[str, ...]:
+    return *METHODS, ALL
+
+
+def _recipe_names() -> tuple[str, ...]:
+    return AUTO, *RECIPES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +88,7 @@ class ScoringOptions:
             "`clipaudit encoders` lists them.",
             ENCODER,
             variables=("CLIPAUDIT_ENCODER",),
+            values=names_at_release,
         ),
     ] = "ViT-B-32/openai"
     references: Annotated[
@@ -87,6 +103,7 @@ class ScoringOptions:
             meaning="Specs of encoders like it that were not trained on these pictures. They see "
             "the very same views, for inferrers that read both; of several, the mean of their "
             "signals is read. `auto` takes the first on this machine that could serve.",
+            values=_reference_names,
         ),
     ] = ()
     output: Annotated[
@@ -149,6 +166,7 @@ class ScoringOptions:
             "--method",
             default="the strongest for what there is",
             meaning="Names of methods, or `all`; none takes the strongest for what there is.",
+            values=_method_names,
         ),
     ] = ()
     shadow: Annotated[
@@ -184,6 +202,7 @@ class ScoringOptions:
             "Recipe of the views, by name and version: auto takes the one that fits the encoder's "
             f"own training, else {ENCODERMI.id}.",
             VIEWS,
+            values=_recipe_names,
         ),
     ] = AUTO
     captions: Annotated[
