@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass, replace
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -225,6 +225,7 @@ def _flags(
     yield from sorted(flags, key=lambda flag: flag.option.panel is not None)
 
 
+@cache
 def _completing(values: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
     """What typer asks for the values that go on from what was typed."""
 
