@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -161,6 +162,9 @@ def clipaudit(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; every error ends here, and only here."""
     streams.set_up()
+    # Before torch is loaded: threads that wait for each other sleep, and do not take the cores from
+    # each other and from whatever else runs (benchmarks/README.md, "Threads that wait").
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -70,6 +70,15 @@ def test_a_wrong_word_is_a_usage_error(capfd, arguments):
     assert "Error" in err
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_sleep_while_they_wait_unless_told_otherwise(capfd, monkeypatch, before, after):
+    monkeypatch.setenv("OMP_WAIT_POLICY", before or "")
+    if before is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert run(capfd, "--version")[0] == 0
+    assert os.environ["OMP_WAIT_POLICY"] == after
+
+
 def test_the_nearest_command_is_offered(capfd):
     assert "Did you mean 'score'?" in run(capfd, "scroe")[2]
 
