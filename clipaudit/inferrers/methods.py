@@ -137,8 +137,8 @@ DEFAULTS = (
     Default(
         "fine-tune",
         "captions, and what the encoder was fine-tuned from as its reference",
-        "AUC 0.63 to 0.99 on fine-tuned encoders, where the loss against the base reached 0.53 to "
-        "0.87 and pictures alone 0.43 to 0.57 (docs/lab-clip)",
+        "AUC 0.63 to 0.99 on fine-tuned encoders, where the loss against the base reached 0.52 to "
+        "0.89 and pictures alone 0.44 to 0.55 (docs/lab-clip)",
         needs_base=True,
     ),
     Default(
