@@ -70,6 +70,14 @@ class OptionalStore:
         """Keep embeddings of published captions; see `FeatureStore.put_texts`."""
         self._ask(lambda store: store.put_texts(tower, vectors), None)
 
+    def get_encoder(self, key: str) -> str | None:
+        """What is remembered of an encoder; see `FeatureStore.get_encoder`."""
+        return self._ask(lambda store: store.get_encoder(key), None)
+
+    def put_encoder(self, key: str, facts: str) -> None:
+        """Remember what an encoder is."""
+        self._ask(lambda store: store.put_encoder(key, facts), None)
+
     def get_facts(self, image_ids: Sequence[str]) -> dict[str, PictureFacts]:
         """The facts of those images that are known; the others are absent."""
         return self._ask(lambda store: store.get_facts(image_ids), {})
