@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from clipaudit.encoders.model_files import look_at
 from clipaudit.encoders.third_party import quiet
 from clipaudit.errors import EncoderError
 from clipaudit.files import NoHomeError
@@ -40,6 +41,7 @@ def download(repo: str, names: Sequence[str], by_path: str, *, offline: bool) ->
     for name in names:
         path = _find(repo, name, names[0], by_path, offline=offline)
         if path is not None:
+            _look_at_snapshot(path, name, names)
             return path
     endpoint = constants.ENDPOINT
     if offline or constants.HF_HUB_OFFLINE:
@@ -63,6 +65,14 @@ def download_all(repo: str, names: Sequence[str], by_path: str, *, offline: bool
     """
     found = [_find(repo, name, name, by_path, offline=offline) for name in names]
     return [path for path in found if path is not None]
+
+
+def _look_at_snapshot(path: Path, name: str, names: Sequence[str]) -> None:
+    """Look at what decides which file it is: better ones that may come, and the newest commit."""
+    snapshot = path.parents[len(Path(name).parts) - 1]
+    for better in names[: names.index(name) + 1]:
+        look_at(snapshot / better)
+    look_at(snapshot.parents[1] / "refs" / "main")
 
 
 def _find(repo: str, name: str, best: str, by_path: str, *, offline: bool) -> Path | None:

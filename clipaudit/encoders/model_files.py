@@ -2,14 +2,19 @@
 
 They may come from anybody, so a pipe that never ends, a description of a gigabyte, and a page of
 a web server in the place of a download are answered here, in a line.
+
+Every look goes through here, so that `recorded_looks` can say which files an encoder depends on.
 """
 
 from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from clipaudit.errors import EncoderError
 from clipaudit.files import load_json
@@ -20,8 +25,60 @@ _MARKUP = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
 _DOWNLOAD = "Download the file itself"
 
 
+class Stamp(NamedTuple):
+    """What tells whether a file is as it was.
+
+    Attributes:
+        n_bytes: Its size.
+        changed_ns: When its content was changed.
+        status_changed_ns: When its content, name or rights were.
+        inode: Its number in the file system.
+    """
+
+    n_bytes: int
+    changed_ns: int
+    status_changed_ns: int
+    inode: int
+
+
+Looks = dict[str, Stamp | None]
+"""The stamp of each file by its path; None where there is none."""
+
+_looks: ContextVar[Looks | None] = ContextVar("looks", default=None)
+
+
+@contextmanager
+def recorded_looks() -> Iterator[Looks]:
+    """The files that are looked at within, each as it was at the first look."""
+    looks: Looks = {}
+    token = _looks.set(looks)
+    try:
+        yield looks
+    finally:
+        _looks.reset(token)
+
+
+def look_at(path: Path) -> bool:
+    """Whether there is something at a path on which an encoder depends."""
+    stamp = stamp_of(path)
+    looks = _looks.get()
+    if looks is not None:
+        looks.setdefault(str(path), stamp)
+    return stamp is not None
+
+
+def stamp_of(path: Path | str) -> Stamp | None:
+    """The stamp of what is at a path, behind any links; None where nothing is."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
 def check_is_file(path: Path) -> None:
     """Raise an EncoderError unless this is a file that can be read, and may be a model."""
+    look_at(path)
     try:
         _check_is_regular(path)
         with path.open("rb") as file:
@@ -52,6 +109,7 @@ def read_description(path: Path) -> Any:
         FileNotFoundError: There is none.
         EncoderError: It is something else, or larger than any description is.
     """
+    look_at(path)
     try:
         _check_is_regular(path)
         with path.open("rb") as file:

@@ -13,7 +13,7 @@ from typing import Any
 
 from clipaudit.encoders import hub
 from clipaudit.encoders.base import EncoderOptions
-from clipaudit.encoders.model_files import read_description
+from clipaudit.encoders.model_files import look_at, read_description
 from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.errors import ClipAuditError, EncoderError, MissingExtraError, extra_imports
 
@@ -70,17 +70,20 @@ def find_tokenizer(
         EncoderError: The library is missing, or the tokenizer cannot be had.
     """
     load_library(f"The tokenizer of {spec}")
-    if folder is not None and any((folder / name).is_file() for name in _VOCABULARIES):
-        return folder
-    if folder is not None and not repository:
+    has_one = folder is not None and any((folder / name).is_file() for name in _VOCABULARIES)
+    if folder is not None and not has_one and not repository:
         raise EncoderError(
             f"{folder} holds no tokenizer, so captions cannot be read",
             f"Put {_VOCABULARIES[0]} and {_BESIDE[0]} there; for a fine-tuned model, those of "
             "the model before it.",
         )
-    found = hub.download(repository, _VOCABULARIES, by_path, offline=options.offline)
-    hub.download_all(repository, (*_VOCABULARIES, *_BESIDE), by_path, offline=options.offline)
-    return found.parent
+    names = (*_VOCABULARIES, *_BESIDE)
+    if folder is None or not has_one:
+        folder = hub.download(repository, _VOCABULARIES, by_path, offline=options.offline).parent
+        hub.download_all(repository, names, by_path, offline=options.offline)
+    for name in names:
+        look_at(folder / name)
+    return folder
 
 
 def load_tokenizer(folder: Path, spec: str) -> tuple[Any, dict[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from clipaudit.features.caption_signals import Bank, CaptionEmbeddings, measure_
 from clipaudit.features.stored_captions import CaptionKey, StoredCaptions, caption_id, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from clipaudit.encoders.base import EncoderInfo
     from clipaudit.encoders.text import TextTower
@@ -63,25 +64,31 @@ class CaptionMeter:
 
     Attributes:
         reader: Its text tower.
-        bank: Other pictures and captions, by the same two towers.
+        make_bank: Embeds other pictures and captions by the same two towers, at the first use.
         key: Key of its signals in the store.
         n_cut: Captions so far that were longer than the context, of the store too.
     """
 
     reader: TextReader
-    bank: Bank
+    make_bank: Callable[[], Bank]
     key: CaptionKey
     n_cut: int = 0
 
     @classmethod
-    def of(cls, encoder: EncoderInfo, reader: TextReader, bank: Bank) -> CaptionMeter:
-        """The meter of an encoder with this text tower."""
+    def of(
+        cls, encoder: EncoderInfo, reader: TextReader, bank: str, make_bank: Callable[[], Bank]
+    ) -> CaptionMeter:
+        """The meter of an encoder with this text tower.
+
+        Args:
+            encoder: The encoder.
+            reader: Its text tower.
+            bank: SHA-256 over the bank, before any encoder.
+            make_bank: The bank as the two towers see it.
+        """
         tower = reader.tower.info
-        return cls(
-            reader,
-            bank,
-            CaptionKey(encoder.fingerprint, tower.fingerprint, bank.sha256, encoder.spec),
-        )
+        key = CaptionKey(encoder.fingerprint, tower.fingerprint, bank, encoder.spec)
+        return cls(reader, cache(make_bank), key)
 
     def measure(
         self, embeddings: Embeddings, captions: Mapping[str, Sequence[str]]
@@ -102,7 +109,7 @@ class CaptionMeter:
         signals = measure_captions(
             embeddings,
             CaptionEmbeddings(ids, self.reader.vectors),
-            self.bank,
+            self.make_bank(),
             tower.loss,
             tower.scale,
             tower.bias,

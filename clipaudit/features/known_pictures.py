@@ -60,27 +60,33 @@ class KnownPictures:
         self.captions: dict[str, tuple[str, ...]] = {}
         self._facts: dict[str, PictureFacts] = {}
 
-    def wanted(self, image_id: str, frames: Iterable[Frame], of_target: Frame) -> Wanted | None:
+    def get(self, image_ids: Sequence[str]) -> dict[str, PictureFacts]:
+        """The facts of those images that are known; the others are absent."""
+        found = self.store.get_facts(image_ids)
+        return found | {key: self._facts[key] for key in image_ids if key in self._facts}
+
+    def wanted(
+        self,
+        image_id: str,
+        facts: PictureFacts | None,
+        frames: Iterable[Frame],
+        of_target: Frame,
+    ) -> Wanted | None:
         """What to have decoded of a picture; None where all is known.
 
         Args:
             image_id: SHA-256 of the file.
+            facts: What is known of it.
             frames: Frames of the encoders that have not seen it.
             of_target: Frame of the target, which a report shows too.
         """
         appearance = False
         if self._needs_appearance(image_id):
-            facts = self._known([image_id]).get(image_id)
             appearance = facts is None or facts.appearance is None
         asked = dict.fromkeys(frames)
         if self._also and (asked or appearance):
             asked |= dict.fromkeys((of_target, *self._also))
         return Wanted(tuple(asked), appearance) if asked or appearance else None
-
-    def is_within_limits(self, image_id: str) -> bool:
-        """Whether a picture is known not to be larger than the limit, which may have changed."""
-        facts = self._known([image_id]).get(image_id)
-        return facts is not None and facts.n_pixels <= self._limits.max_pixels
 
     def add(self, pictures: Mapping[str, Prepared]) -> None:
         """Remember and store the facts of pictures that were just decoded."""
@@ -111,10 +117,6 @@ class KnownPictures:
             if image_id in facts and (appearance := facts[image_id].appearance) is not None
         }
 
-    def _known(self, image_ids: Sequence[str]) -> dict[str, PictureFacts]:
-        found = self.store.get_facts(image_ids)
-        return found | {key: self._facts[key] for key in image_ids if key in self._facts}
-
     def _add(self, facts: Mapping[str, PictureFacts]) -> None:
         self.store.put_facts(facts)
         if not self.store.is_open:
@@ -122,7 +124,7 @@ class KnownPictures:
 
     def _complete(self, paths: Mapping[str, str], *, appearance: bool) -> dict[str, PictureFacts]:
         """The facts of pictures; those that are not known are decoded."""
-        facts = self._known([*paths])
+        facts = self.get([*paths])
         missing = [
             image_id
             for image_id in paths

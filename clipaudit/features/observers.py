@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from clipaudit.encoders.spec import load_encoder
+from clipaudit.encoders.remembered import open_encoder
 from clipaudit.errors import UsageError
 from clipaudit.features.embedder import Embedder, ViewMaker
 from clipaudit.features.stored_signals import FeatureKey
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clipaudit.encoders.base import Encoder, EncoderInfo, EncoderOptions
+    from clipaudit.encoders.remembered import Memory
     from clipaudit.features.caption_meter import CaptionMeter
 
 
@@ -53,7 +54,7 @@ def observers(
     (`n_views` is 0) neither recipe nor seed counts.
     """
     places = [
-        (encoder.info.input.size_px, encoder.info.input.interpolation, encoder.device)
+        (encoder.info.input.size_px, encoder.info.input.interpolation, encoder.info.device)
         for encoder in encoders
     ]
     makers = {
@@ -77,10 +78,10 @@ def observers(
     )
 
 
-def load_references(
-    specs: Sequence[str], options: EncoderOptions, target: EncoderInfo
+def open_references(
+    specs: Sequence[str], options: EncoderOptions, target: EncoderInfo, memory: Memory
 ) -> tuple[Encoder, ...]:
-    """The reference encoders, each with the output that the target gives.
+    """The reference encoders, each with the output that the target gives; see `open_encoder`.
 
     Raises:
         UsageError: One is the target itself, or another of them.
@@ -89,7 +90,7 @@ def load_references(
     known = {target.fingerprint: "the target"}
     references = []
     for spec in specs:
-        encoder = load_encoder(spec, replace(options, output=target.output))
+        encoder = open_encoder(spec, replace(options, output=target.output), memory)
         fingerprint = encoder.info.fingerprint
         if fingerprint in known:
             raise UsageError(

@@ -43,18 +43,19 @@ class OptionalStore:
         """Whether it keeps anything."""
         return self._store is not None
 
-    def get(self, key: FeatureKey, image_id: str) -> StoredSignals | None:
-        """The signals of an image, where they are known."""
-        return self._ask(lambda store: store.get_many(key, [image_id]).get(image_id), None)
+    def get_many(self, key: FeatureKey, image_ids: Sequence[str]) -> dict[str, StoredSignals]:
+        """The signals of those images that are known; see `FeatureStore.get_many`."""
+        return self._ask(lambda store: store.get_many(key, image_ids), {})
 
     def put(self, key: FeatureKey, signals: Signals, notes: Sequence[Sequence[str]]) -> None:
         """Keep a batch; see `FeatureStore.put_many`."""
         self._ask(lambda store: store.put_many(key, signals, notes), None)
 
-    def get_captions(self, key: CaptionKey, image_id: str, captions: str) -> StoredCaptions | None:
-        """The caption signals of an image with these captions, where they are known."""
-        asked = {image_id: captions}
-        return self._ask(lambda store: store.get_captions(key, asked).get(image_id), None)
+    def get_captions(
+        self, key: CaptionKey, captions: Mapping[str, str]
+    ) -> dict[str, StoredCaptions]:
+        """The caption signals of those images that are known; see `FeatureStore.get_captions`."""
+        return self._ask(lambda store: store.get_captions(key, captions), {})
 
     def put_captions(
         self, key: CaptionKey, rows: Mapping[str, StoredCaptions], captions: Mapping[str, str]
@@ -69,6 +70,14 @@ class OptionalStore:
     def put_texts(self, tower: str, vectors: Mapping[str, bytes]) -> None:
         """Keep embeddings of published captions; see `FeatureStore.put_texts`."""
         self._ask(lambda store: store.put_texts(tower, vectors), None)
+
+    def get_encoder(self, key: str) -> str | None:
+        """What is remembered of an encoder; see `FeatureStore.get_encoder`."""
+        return self._ask(lambda store: store.get_encoder(key), None)
+
+    def put_encoder(self, key: str, facts: str) -> None:
+        """Remember what an encoder is."""
+        self._ask(lambda store: store.put_encoder(key, facts), None)
 
     def get_facts(self, image_ids: Sequence[str]) -> dict[str, PictureFacts]:
         """The facts of those images that are known; the others are absent."""

@@ -211,6 +211,24 @@ class FeatureStore(Database):
                 ],
             )
 
+    def get_encoder(self, key: str) -> str | None:
+        """What is remembered of an encoder under this key; see `encoders.remembered`."""
+        with self.reading():
+            rows = self.connection.execute("SELECT * FROM encoders WHERE key = ?", (key,))
+            for _, facts, checksum in rows:
+                if isinstance(facts, str) and checksum == checksum_of(key, [], facts):
+                    return facts
+                self._report_damage()
+        return None
+
+    def put_encoder(self, key: str, facts: str) -> None:
+        """Remember what an encoder is."""
+        with self.writing():
+            self.connection.execute(
+                "INSERT OR REPLACE INTO encoders VALUES (?, ?, ?)",
+                (key, facts, checksum_of(key, [], facts)),
+            )
+
     def get_facts(self, image_ids: Sequence[str]) -> dict[str, PictureFacts]:
         """The facts of those images that are known; the others are absent."""
         with self.reading():

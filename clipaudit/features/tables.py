@@ -69,6 +69,11 @@ SCHEMA = (
         checksum INTEGER NOT NULL,
         UNIQUE (tower, caption_id)
     )""",
+    """CREATE TABLE IF NOT EXISTS encoders (
+        key TEXT PRIMARY KEY,
+        facts TEXT NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
 )
 TABLES = (
     "signals",
@@ -79,4 +84,5 @@ TABLES = (
     "caption_signals",
     "caption_sets",
     "texts",
+    "encoders",
 )

@@ -99,7 +99,7 @@ class DecoderPool:
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        """Start the workers; returns at once, while they are still starting."""
+        """Wait for files; a worker's process is started at its first."""
         for worker in self._workers:
             self._start(self._serve, worker)
         if self._workers:
@@ -173,8 +173,6 @@ class DecoderPool:
 
     def _serve(self, worker: DecodeProcess) -> None:
         """Feed one worker; the only thread that starts its process, reads from it and reaps it."""
-        with contextlib.suppress(OSError):  # shows again, and is reported, at the first file
-            worker.start()
         while (job := self._jobs.get()) is not None:
             if self._is_closed.is_set():
                 job.future.cancel()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from clipaudit.encoders.text_towers import has_text_tower, load_text_tower
+from clipaudit.encoders.remembered import open_text_tower
+from clipaudit.encoders.text_towers import has_text_tower
 from clipaudit.errors import EncoderError
 from clipaudit.features.caption_meter import CaptionMeter, TextReader
 from clipaudit.pipelines.caption_bank import embed_bank, read_bank
@@ -13,13 +15,15 @@ from clipaudit.pipelines.lookup_captions import captions_for
 from clipaudit.results.audit import BankFacts, CaptionsRead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from clipaudit.captions.base import CaptionSource
+    from clipaudit.features.caption_signals import Bank
     from clipaudit.features.observers import Observer
     from clipaudit.features.optional_store import OptionalStore
     from clipaudit.inferrers.base import Inferrer
     from clipaudit.pictures.base import AnyPath
+    from clipaudit.pipelines.caption_bank import BankEntries
     from clipaudit.pipelines.config import ScoreConfig
     from clipaudit.pipelines.outcomes import Outcome
 
@@ -34,6 +38,7 @@ class CaptionPlan:
         n_with: Different pictures that were scored and have one.
         n_without: Different pictures that were scored and have none.
         meter: What measures them for the target.
+        entries: What their loss is taken against.
     """
 
     source: CaptionSource | None = None
@@ -41,6 +46,7 @@ class CaptionPlan:
     n_with: int = 0
     n_without: int = 0
     meter: CaptionMeter | None = None
+    entries: BankEntries | None = None
 
     @classmethod
     def of(cls, config: ScoreConfig, paths: Sequence[AnyPath]) -> CaptionPlan:
@@ -95,15 +101,20 @@ class CaptionPlan:
         seeing = observers if any(reads.has_reference for reads in reading) else observers[:1]
         entries = read_bank(config.bank, config)
         readers = [
-            TextReader(load_text_tower(observer.encoder.info.spec, config.options))
+            TextReader(open_text_tower(observer.encoder.info.spec, config.options, store))
             for observer in seeing
         ]
-        banks = embed_bank(entries, seeing, readers, config, store)
+        embed = cache(lambda: embed_bank(entries, seeing, readers, config, store))
         with_captions = tuple(
-            replace(observer, captions=CaptionMeter.of(observer.encoder.info, reader, bank))
-            for observer, reader, bank in zip(seeing, readers, banks, strict=True)
+            replace(
+                observer,
+                captions=CaptionMeter.of(
+                    observer.encoder.info, reader, entries.sha256, partial(_part, embed, place)
+                ),
+            )
+            for place, (observer, reader) in enumerate(zip(seeing, readers, strict=True))
         )
-        self.meter = with_captions[0].captions
+        self.meter, self.entries = with_captions[0].captions, entries
         return with_captions + tuple(observers[len(seeing) :])
 
     def count(self, outcomes: Iterable[Outcome]) -> None:
@@ -116,18 +127,24 @@ class CaptionPlan:
     @property
     def facts(self) -> CaptionsRead | None:
         """What the run says of its captions; None where it read none."""
-        if self.source is None or self.meter is None:
+        if self.source is None or self.meter is None or self.entries is None:
             return None
-        found, bank = self.source.facts, self.meter.bank
+        found, entries = self.source.facts, self.entries
+        # Of its pictures those count that the encoder makes something of; its captions all do.
+        n_pictures = len(self.meter.make_bank().pictures) if entries.pictures else 0
         return CaptionsRead(
             source=found.source,
             n_with=self.n_with,
             n_without=self.n_without,
             n_cut=self.meter.n_cut,
-            bank=BankFacts(bank.origin, len(bank.captions), len(bank.pictures), bank.sha256),
+            bank=BankFacts(entries.origin, len(entries.captions), n_pictures, entries.sha256),
             tower=self.meter.reader.tower.info,
             notes=found.notes,
         )
+
+
+def _part(embed: Callable[[], tuple[Bank, ...]], place: int) -> Bank:
+    return embed()[place]
 
 
 def require_text_tower(config: ScoreConfig) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,7 +23,7 @@ from clipaudit.pictures.reading import content_id, read_file
 from clipaudit.pictures.sharding import Shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from clipaudit.captions.base import CaptionSource
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BATCHES_AHEAD = 3
+_MOST_IN_BATCH = 256
+_MOST_TOGETHER = 64
+_MOST_BYTES_TOGETHER = 1 << 23
+_LONGEST_TOGETHER_S = 0.1
+"""How long files wait for others with which the store is asked for them."""
+
 _ENOUGH_TO_PLAN = 1000
 _PATIENCE_S = 5.0
 """How long to wait for a thread that may hang in a slow file system."""
@@ -70,6 +77,23 @@ class ReadFile:
     picture: Future[Prepared] | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Content:
+    """A file that was read, or could not be.
+
+    Attributes:
+        path: As it was found.
+        data: Its bytes.
+        sha256: SHA-256 of them, in hex; None where they could not be read.
+        problem: Why it could not be read.
+    """
+
+    path: str
+    data: bytes = b""
+    sha256: str | None = None
+    problem: BadImage | None = None
+
+
 class ReadAhead:
     """Files on their way to the encoder; a context manager.
 
@@ -100,7 +124,7 @@ class ReadAhead:
         self._known = known
         self._captions = captions
         self._pool = DecoderPool(config.n_workers, config.limits)
-        self._queue: queue.Queue[ReadFile | BaseException | None] = queue.Queue(
+        self._queue: queue.Queue[list[ReadFile] | BaseException | None] = queue.Queue(
             maxsize=_BATCHES_AHEAD * config.batch_size
         )
         self._stop = threading.Event()
@@ -131,12 +155,12 @@ class ReadAhead:
         """
         batch: list[ReadFile] = []
         n_new = 0
-        while (file := self._queue.get()) is not None:
-            if isinstance(file, BaseException):
-                raise file
-            batch.append(file)
-            n_new += file.picture is not None
-            if n_new >= batch_size or len(batch) >= 16 * batch_size:
+        while (files := self._queue.get()) is not None:
+            if isinstance(files, BaseException):
+                raise files
+            batch += files
+            n_new += sum(file.picture is not None for file in files)
+            if n_new >= batch_size or len(batch) >= _MOST_IN_BATCH:
                 yield batch
                 batch, n_new = [], 0
         if batch:
@@ -160,68 +184,116 @@ class ReadAhead:
     def _read_all(self) -> None:
         is_known: dict[str, bool] = {}
         try:
-            for found in _find(self._paths, self._config, logger.warning):
-                if not self._offer(self._read(found, is_known)):
+            for contents in self._contents():
+                known: list[ReadFile] = []  # goes on together; what is decoded goes on by itself
+                for file in self._looked_up(contents, is_known):
+                    known.append(file)
+                    if file.picture is not None:
+                        if not self._offer(known):
+                            return
+                        known = []
+                if known and not self._offer(known):
                     return
             self._offer(None)
         except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
             self._offer(error)
 
-    def _read(self, found: FoundFile, is_known: dict[str, bool]) -> ReadFile:
-        """A file; `is_known` tells of every earlier one, by its SHA-256."""
+    def _contents(self) -> Iterator[list[_Content]]:
+        """The files, some at a time: many small ones, or those of a tenth of a second."""
+        contents: list[_Content] = []
+        n_bytes, since = 0, time.monotonic()
+        for found in _find(self._paths, self._config, logger.warning):
+            content = self._read(found)
+            contents.append(content)
+            n_bytes += len(content.data)
+            is_full = len(contents) >= _MOST_TOGETHER or n_bytes >= _MOST_BYTES_TOGETHER
+            if is_full or time.monotonic() - since > _LONGEST_TOGETHER_S:
+                yield contents
+                contents, n_bytes, since = [], 0, time.monotonic()
+        if contents:
+            yield contents
+
+    def _read(self, found: FoundFile) -> _Content:
         try:
             if found.problem is not None:
                 raise found.problem
             data = read_file(found.path, self._config.limits, found.place)
         except BadImage as problem:
-            return ReadFile(found.path, problem=problem)
-        sha256 = content_id(data)
-        if sha256 in is_known:
-            return ReadFile(found.path, sha256, is_copy=True, is_known=is_known[sha256])
-        stored = {
-            observer: signals
-            for observer in self._observers
-            if (signals := self._known.store.get(observer.key, sha256)) is not None
-        }
-        captions = self._captions.captions_of(found.path, data) if self._captions else ()
-        stored_captions = self._stored_captions(sha256, captions)
-        if stored and not self._known.is_within_limits(sha256):
-            stored, stored_captions = {}, {}  # decoding it says what it would have said at first
-        missing = [
-            observer.frame
-            for observer in self._observers
-            if observer not in stored
-            or (captions and observer.captions and observer not in stored_captions)
-        ]
-        is_known[sha256] = not missing
-        wanted = self._known.wanted(sha256, missing, self._observers[0].frame)
-        return ReadFile(
-            found.path,
-            sha256,
-            is_known=is_known[sha256],
-            stored=stored,
-            captions=captions,
-            stored_captions=stored_captions,
-            picture=self._pool.submit(data, wanted) if wanted else None,
-        )
+            return _Content(found.path, problem=problem)
+        return _Content(found.path, data, content_id(data))
 
-    def _stored_captions(
-        self, sha256: str, captions: tuple[str, ...]
-    ) -> dict[Observer, StoredCaptions]:
-        if not captions:
+    def _looked_up(
+        self, contents: Sequence[_Content], is_known: dict[str, bool]
+    ) -> Iterator[ReadFile]:
+        """Files with all that the store knows of them; it is asked once.
+
+        Args:
+            contents: Files.
+            is_known: Whether all is known of every earlier file, by its SHA-256; these are added.
+        """
+        new: dict[str, _Content] = {}
+        for file in contents:
+            if file.sha256 and file.sha256 not in is_known:
+                new.setdefault(file.sha256, file)
+        store, image_ids = self._known.store, [*new]
+        signals = {
+            observer: store.get_many(observer.key, image_ids) for observer in self._observers
+        }
+        captions = self._captions_of(new)
+        together = {key: captions_id(texts) for key, texts in captions.items()}
+        caption_signals = {
+            observer: store.get_captions(observer.captions.key, together)
+            for observer in self._observers
+            if observer.captions and together
+        }
+        facts = self._known.get(image_ids)
+        for file in contents:
+            key = file.sha256
+            if key is None:
+                yield ReadFile(file.path, problem=file.problem)
+                continue
+            if key in is_known:
+                yield ReadFile(file.path, key, is_copy=True, is_known=is_known[key])
+                continue
+            stored = {observer: rows[key] for observer, rows in signals.items() if key in rows}
+            stored_captions = {
+                observer: rows[key] for observer, rows in caption_signals.items() if key in rows
+            }
+            own = facts.get(key)
+            is_large = own is None or own.n_pixels > self._config.limits.max_pixels
+            if stored and is_large:  # decoding it says what it would have said at first
+                stored, stored_captions = {}, {}
+            missing = [
+                observer.frame
+                for observer in self._observers
+                if observer not in stored
+                or (key in captions and observer.captions and observer not in stored_captions)
+            ]
+            is_known[key] = not missing
+            wanted = self._known.wanted(key, own, missing, self._observers[0].frame)
+            yield ReadFile(
+                file.path,
+                key,
+                is_known=is_known[key],
+                stored=stored,
+                captions=captions.get(key, ()),
+                stored_captions=stored_captions,
+                picture=self._pool.submit(file.data, wanted) if wanted else None,
+            )
+
+    def _captions_of(self, files: Mapping[str, _Content]) -> dict[str, tuple[str, ...]]:
+        """The captions of those files that have some, by SHA-256."""
+        if self._captions is None:
             return {}
-        store, together = self._known.store, captions_id(captions)
-        return {
-            observer: row
-            for observer in self._observers
-            if observer.captions
-            and (row := store.get_captions(observer.captions.key, sha256, together)) is not None
+        found = {
+            key: self._captions.captions_of(file.path, file.data) for key, file in files.items()
         }
+        return {key: texts for key, texts in found.items() if texts}
 
-    def _offer(self, file: ReadFile | BaseException | None) -> bool:
+    def _offer(self, files: list[ReadFile] | BaseException | None) -> bool:
         while not self._stop.is_set():
             with suppress(queue.Full):
-                self._queue.put(file, timeout=0.1)
+                self._queue.put(files, timeout=0.1)
                 return True
         return False
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from clipaudit.encoders.spec import load_encoder
+from clipaudit.encoders.remembered import open_encoder
 from clipaudit.errors import EncoderError, InputError
 from clipaudit.features.known_pictures import KnownPictures
-from clipaudit.features.observers import load_references, observers
+from clipaudit.features.observers import observers, open_references
 from clipaudit.features.optional_store import open_store
 from clipaudit.pipelines.caption_plan import CaptionPlan
 from clipaudit.pipelines.config import ScoreConfig
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from clipaudit.features.observers import Observer
+    from clipaudit.features.optional_store import OptionalStore
     from clipaudit.inferrers.base import Inferrer
     from clipaudit.pictures.base import AnyPath
     from clipaudit.pictures.preparing import Prepared
@@ -121,15 +122,14 @@ def score_into(
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     paths = list(paths)
-    plan = _plan(paths, config)
-    config, inferrers, captions = plan.config, plan.inferrers, plan.captions
-
     outcomes: dict[str, Outcome] = {}
     n_done = n_skipped = n_from_store = 0
     interrupted = False
     failure: EncoderError | None = None
     with open_store(is_wanted=config.use_store and known is None) as store:
         known = known or KnownPictures(config.limits, config.n_workers, store)
+        plan = _plan(paths, config, known.store)
+        config, inferrers, captions = plan.config, plan.inferrers, plan.captions
         observing = captions.attach(plan.observers, inferrers, config, known.store)
         try:
             with ReadAhead(paths, config, observing, known, captions.source) as ahead:
@@ -161,7 +161,7 @@ def score_into(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """What a run is made of once its encoders are loaded.
+    """What a run is made of once it is known what its encoders are.
 
     Attributes:
         config: With every default resolved.
@@ -192,18 +192,19 @@ class _Plan:
         )
 
 
-def _plan(paths: Sequence[AnyPath], config: ScoreConfig) -> _Plan:
+def _plan(paths: Sequence[AnyPath], config: ScoreConfig, store: OptionalStore) -> _Plan:
     n_ahead = count_ahead(paths, config)
     config = replace(config, references=choose_references(config.encoder, config.references))
     captions = CaptionPlan.of(config, paths)
     choice = choose(config, has_captions=captions.source is not None)
     config = replace(config, recipe=choice.recipe)
     n_views_ahead = n_ahead * (planned_views(config, choice.named) + 1)
-    encoder = load_encoder(config.encoder, replace(config.options, n_views_ahead=n_views_ahead))
-    references = load_references(config.references, config.options, encoder.info)
+    options = replace(config.options, n_views_ahead=n_views_ahead)
+    encoder = open_encoder(config.encoder, options, store)
+    references = open_references(config.references, config.options, encoder.info, store)
     inferrers = choice.inferrers(config, encoder.info.output)
     n_views = planned_views(config, inferrers)
-    usual = 4 if encoder.device.type == "cpu" else 64
+    usual = 4 if encoder.info.device.startswith("cpu") else 64
     batch_size = config.batch_size or (usual if n_views else 4 * usual)
     return _Plan(
         replace(config, batch_size=batch_size, workers=config.n_workers),

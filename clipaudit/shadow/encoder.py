@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from clipaudit.encoders import weights
 from clipaudit.encoders.base import OUTPUTS, EncoderInfo, EncoderOptions, InputSpec, Output
-from clipaudit.encoders.model_files import read_description
+from clipaudit.encoders.model_files import look_at, read_description
 from clipaudit.errors import EncoderError
 from clipaudit.files import as_type, make_folder, of_format, replace_file
 from clipaudit.shadow.architectures import Architecture, Head, build
@@ -122,7 +122,7 @@ def load(path: str, options: EncoderOptions) -> Encoder:
         raise EncoderError(
             "a shadow encoder runs on torch only", "Pass --backend torch or leave it out."
         )
-    if not (folder / _CARD).exists() and (folder / "encoder" / _CARD).exists():
+    if not look_at(folder / _CARD) and look_at(folder / "encoder" / _CARD):
         folder /= "encoder"  # the folder of the whole run was named
     try:
         plain = of_format(read_description(folder / _CARD), _FORMAT)

@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from clipaudit.encoders.base import EncoderOptions
+from clipaudit.encoders.remembered import RememberedEncoder, open_encoder
 from clipaudit.encoders.spec import SCHEMES, Scheme, load_encoder
 from clipaudit.errors import EncoderError
+from clipaudit.features.store import FeatureStore
 from tests.made.encoders import (
     from_checkpoint,
     from_folder,
@@ -32,6 +34,7 @@ from tests.made.encoders import (
     from_transformers,
     from_transformers_of_siglip,
     from_transformers_trunk,
+    grow_old,
     nudge,
     untouched,
 )
@@ -182,6 +185,31 @@ def test_one_other_weight_is_another_fingerprint(case, tmp_path, caches):
     other = make(tmp_path, nudge)
     caches(tmp_path)
     assert load_encoder(other.spec, other.options).info.fingerprint != encoder.info.fingerprint
+
+
+def test_what_it_is_is_remembered_until_a_file_changes(case, tmp_path, caches):
+    made, encoder, make, folder = case
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    grow_old(copy)
+    caches(copy)
+    spec = made.spec.replace(str(folder), str(copy))
+    with FeatureStore(tmp_path / "store.sqlite") as store:
+        loaded = open_encoder(spec, made.options, store)
+        remembered = open_encoder(spec, made.options, store)
+        assert isinstance(remembered, RememberedEncoder)
+        assert not isinstance(loaded, RememberedEncoder)
+        assert remembered.info == loaded.info
+        assert torch.equal(remembered.embed(views_for(encoder)), loaded.embed(views_for(encoder)))
+        if made.options.backend == "onnx":
+            return  # another export takes its time
+        (tmp_path / "other").mkdir()
+        make(tmp_path / "other", nudge)
+        for file in (path for path in copy.rglob("*") if path.is_file()):
+            file.write_bytes((tmp_path / "other" / file.relative_to(copy)).read_bytes())
+        changed = open_encoder(spec, made.options, store)
+        assert changed.info.fingerprint == load_encoder(spec, made.options).info.fingerprint
+        assert changed.info.fingerprint != loaded.info.fingerprint
 
 
 def test_the_fingerprint_does_not_depend_on_what_runs_it(tmp_path, caches):

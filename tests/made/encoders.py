@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +42,13 @@ def nudge(module: nn.Module) -> None:
     first = next(iter(module.parameters()))
     with torch.no_grad():
         first.view(-1)[0] += 0.1
+
+
+def grow_old(folder: Path) -> None:
+    """Let all files in a folder look as if nobody had changed them for an hour."""
+    for path in folder.rglob("*"):
+        then_ns = path.stat().st_mtime_ns - 3600 * 10**9
+        os.utime(path, ns=(then_ns, then_ns))
 
 
 def seeded(build: Callable[[], nn.Module], touch: Touch) -> Any:

@@ -17,7 +17,7 @@ from clipaudit.encoders import hub, sidecar, transformers_files, weights
 from clipaudit.encoders.base import LARGEST_PX, Encoder, EncoderOptions, InputSpec, Output
 from clipaudit.encoders.loaded_text import LONGEST_CONTEXT, PairHead, TextModule, Tokenizer
 from clipaudit.encoders.loaded_text import ready as ready_text
-from clipaudit.encoders.model_files import read_description
+from clipaudit.encoders.model_files import look_at, read_description
 from clipaudit.encoders.third_party import one_line, quiet
 from clipaudit.encoders.towers import Tower, no_trunk, ready, refuse_overrides
 from clipaudit.errors import EncoderError
@@ -154,13 +154,13 @@ def _find(name: str, options: EncoderOptions) -> _Files:
     folder = Path(name).expanduser()
     if folder.is_dir():
         repository = ""
-        if not (folder / _CONFIG).is_file():
+        if not look_at(folder / _CONFIG):
             raise EncoderError(
                 f"there is no {folder / _CONFIG}",
                 "transformers: takes a folder as save_pretrained writes it: that file, "
                 f"{_PREPROCESSOR} and {_WEIGHTS[0]}.",
             )
-        found = [folder / file for file in _WEIGHTS if (folder / file).is_file()]
+        found = [folder / file for file in _WEIGHTS if look_at(folder / file)]
         if not found:
             is_split = (folder / _SPLIT).is_file()
             raise EncoderError(
@@ -174,6 +174,7 @@ def _find(name: str, options: EncoderOptions) -> _Files:
         config, checkpoint = folder / _CONFIG, found[0]
     else:
         repository = name
+        look_at(folder)
         config = hub.download(name, [_CONFIG], _BY_PATH, offline=options.offline)
         checkpoint = hub.download(name, _WEIGHTS, _BY_PATH, offline=options.offline)
     document = read_description(config)
@@ -332,7 +333,7 @@ def _preprocessing(files: _Files, options: EncoderOptions) -> tuple[Path, dict[s
         path = hub.download(files.repository, names, _BY_PATH, offline=options.offline)
     else:
         path = files.folder / _PREPROCESSOR
-        path = path if path.is_file() else files.folder / _PROCESSOR
+        path = path if look_at(path) else files.folder / _PROCESSOR
     try:
         document = read_description(path)
     except FileNotFoundError as error:

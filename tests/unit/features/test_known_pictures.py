@@ -56,14 +56,17 @@ def test_what_a_run_decoded_is_never_read_again(files, store, tmp_path):
     known = KnownPictures(LIMITS, 0, store, lambda image_id: True)
     expected = {key: prepared(path, appearance=True) for key, path in files.items()}
     for image_id in files:
-        assert known.wanted(image_id, [FRAME, FRAME], FRAME) == Wanted((FRAME,), appearance=True)
+        assert known.wanted(image_id, None, [FRAME, FRAME], FRAME) == Wanted(
+            (FRAME,), appearance=True
+        )
     known.add(expected)
     gone = {image_id: str(tmp_path / "gone") for image_id in files}
     assert known.hashes(gone) == {key: one.facts.phash for key, one in expected.items()}
     for image_id, appearance in known.appearances(gone).items():
         facts = expected[image_id].facts
         np.testing.assert_array_equal(appearance.statistics, facts.appearance.statistics)
-    assert known.wanted(next(iter(files)), [], FRAME) is None
+    for image_id, facts in known.get([*files]).items():
+        assert known.wanted(image_id, facts, [], FRAME) is None
 
 
 def test_a_later_run_finds_in_the_store_what_an_earlier_one_decoded(files, tmp_path):
@@ -74,16 +77,17 @@ def test_a_later_run_finds_in_the_store_what_an_earlier_one_decoded(files, tmp_p
         later = KnownPictures(LIMITS, 0, OptionalStore(opened), lambda image_id: True)
         assert later.hashes(gone) == hashes
         assert list(later.appearances(gone)) == list(appearances) == list(files)
-        assert later.wanted(next(iter(files)), [], FRAME) is None
+        for image_id, facts in later.get([*files]).items():
+            assert later.wanted(image_id, facts, [], FRAME) is None
     assert KnownPictures(LIMITS, 0).hashes(gone) == {}
 
 
 def test_what_a_report_shows_is_wanted_of_every_picture_that_is_decoded_anyway():
     thumbnail, of_target, of_reference = (Frame(side, "bicubic") for side in (9, 8, 7))
     shown = KnownPictures(LIMITS, 0, needs_appearance="a".__eq__, also=(thumbnail,))
-    wanted = {key: shown.wanted(key, [], of_target) for key in "ab"}
+    wanted = {key: shown.wanted(key, None, [], of_target) for key in "ab"}
     assert wanted == {"a": Wanted((of_target, thumbnail), appearance=True), "b": None}
-    frames = present(shown.wanted("b", [of_reference], of_target)).frames
+    frames = present(shown.wanted("b", None, [of_reference], of_target)).frames
     assert set(frames) == {thumbnail, of_target, of_reference}
 
 

@@ -50,6 +50,34 @@ def test_what_was_put_comes_back_bit_for_bit(store):
     assert found["c"].notes == ("größer", 'a "quote"')
 
 
+def test_pictures_asked_for_together_are_those_asked_for_one_by_one(store):
+    image_ids = [f"{number:04}" for number in range(1203)]  # of more than one question to SQLite
+    store.put_many(KEY, signals_of(image_ids[::2]), [(image_id,) for image_id in image_ids[::2]])
+    store.put_facts({image_id: facts_of(int(image_id) % 7) for image_id in image_ids[::3]})
+    captions = {image_id: captions_id([image_id]) for image_id in image_ids}
+    rows = {key: StoredCaptions(ROW.values * int(key), int(key)) for key in image_ids[::5]}
+    store.put_captions(CAPTION_KEY, rows, captions)
+    store.connection.execute("UPDATE signals SET cosine = x'00' WHERE image_id = '0600'")
+    for key in (KEY, dataclasses.replace(KEY, n_views=0, recipe="none")):
+        together = store.get_many(key, image_ids)
+        apart = {k: v for name in image_ids for k, v in store.get_many(key, [name]).items()}
+        assert together.keys() == apart.keys() == {*image_ids[::2]} - {"0600"}
+        for name, row in together.items():
+            assert row.notes == apart[name].notes
+            for field in FIELDS:
+                np.testing.assert_array_equal(getattr(row, field), getattr(apart[name], field))
+    together = store.get_captions(CAPTION_KEY, captions)
+    assert together.keys() == rows.keys()
+    for name, row in together.items():
+        (alone,) = store.get_captions(CAPTION_KEY, {name: captions[name]}).values()
+        np.testing.assert_array_equal(row.values, alone.values)
+        assert row.n_cut == alone.n_cut
+    together = store.get_facts(image_ids)
+    assert [*together] == image_ids[::3]
+    for name, facts in together.items():
+        assert_same_facts(facts, store.get_facts([name])[name])
+
+
 def test_it_is_there_after_reopening(path):
     signals = signals_of(["a"])
     with FeatureStore(path) as store:

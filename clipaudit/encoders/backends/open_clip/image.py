@@ -18,7 +18,7 @@ from clipaudit.encoders import sidecar, weights
 from clipaudit.encoders.backends.open_clip import names
 from clipaudit.encoders.base import LARGEST_PX, Encoder, EncoderOptions, InputSpec, Output
 from clipaudit.encoders.checkpoints import find_prefix
-from clipaudit.encoders.model_files import check_is_file, read_description
+from clipaudit.encoders.model_files import check_is_file, look_at, read_description
 from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.encoders.towers import Tower, no_trunk, ready, refuse_overrides
 from clipaudit.errors import EncoderError
@@ -78,7 +78,7 @@ def from_checkpoint(spec: str, model: str, checkpoint: Path, options: EncoderOpt
     check_is_file(checkpoint)
     tags = open_clip.list_pretrained_tags_by_model(model)
     known = {names.preprocessing_of(model, tag) for tag in tags} or {()}
-    has_preprocessing = checkpoint.with_suffix(".json").exists() or options.input.mean is not None
+    has_preprocessing = look_at(checkpoint.with_suffix(".json")) or options.input.mean is not None
     if len(known) == 1 and not has_preprocessing:
         visual = _build(model, dict(next(iter(known))))
         spec_in = _input(visual, spec)

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 
 from clipaudit.encoders import hub
 from clipaudit.encoders.base import EncoderOptions, Output
-from clipaudit.encoders.model_files import read_description
+from clipaudit.encoders.model_files import look_at, read_description
 from clipaudit.errors import EncoderError, did_you_mean, nearest
 
 CONFIG = "open_clip_config.json"
@@ -114,13 +114,15 @@ def find_in_folder(name: str) -> Weights:
     """
     folder = Path(name).expanduser()
     config = folder / CONFIG
-    if not config.is_file():
+    if not look_at(config):
         raise EncoderError(
             f"there is no {config}",
             "local-dir: takes a folder as open_clip saves it: that file beside the weights.",
         )
-    found = [folder / name for name in _IN_FOLDER if (folder / name).is_file()]
-    found += sorted(folder.glob("*.safetensors"))
+    found = [folder / name for name in _IN_FOLDER if look_at(folder / name)]
+    if not found:
+        look_at(folder)
+        found = sorted(folder.glob("*.safetensors"))
     if not found:
         raise EncoderError(
             f"{folder} holds no weights", f"Put {' or '.join(_IN_FOLDER[:2])} beside {CONFIG}."
