@@ -80,7 +80,7 @@ def test_a_picture_that_is_new_is_seen_by_the_encoder(scored, pair):
 
 def test_an_encoder_with_other_weights_knows_no_picture(scored, pair):
     first, _ = scored()
-    from_folder(pair / "encoder", lambda model: nudge(model.visual))
+    from_folder(pair / "encoder", lambda model: nudge(model.get_submodule("visual")))
     other, loaded = scored()
     assert "torch" in loaded
     assert other.document["run"]["n_from_store"] == 0
