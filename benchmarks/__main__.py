@@ -12,6 +12,7 @@ nothing; then the ways take turns. Quote the ratios: seconds differ from machine
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 import tempfile
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "cases", nargs="*", choices=CASES, default=[], metavar="CASE", help="; ".join(CASES)
+        "cases", nargs="*", type=_case, metavar="CASE", help=f"{', '.join(CASES)}; default: all"
     )
     parser.add_argument("--list", action="store_true", help="say what the cases are, and stop")
     parser.add_argument("--quick", action="store_true", help="one small size a case, two rounds")
@@ -77,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="every time of every round")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="cost against size")
     return parser
+
+
+def _case(name: str) -> str:
+    if name not in CASES:
+        known = difflib.get_close_matches(name, CASES, 1) or CASES
+        raise argparse.ArgumentTypeError(f"no case is called {name!r}; try {', '.join(known)}")
+    return name
 
 
 def _positive(text: str) -> int:

@@ -7,9 +7,10 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from html import escape
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.contest import Measured, Role, duration
@@ -29,10 +30,17 @@ def machine() -> dict[str, object]:
         "n_cores": os.cpu_count(),
         "load": [*os.getloadavg()] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
-        "versions": {
-            name: version(name) for name in ("clipaudit", "torch", "numpy", "pillow", "duckdb")
-        },
+        "versions": versions("clipaudit", "torch", "numpy", "pillow", "duckdb"),
     }
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of those packages that are installed."""
+    found = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def processor() -> str:

@@ -58,4 +58,4 @@ def _require_same(product: object, naive: object) -> None:
     np.testing.assert_array_equal(np.stack(product), np.stack(naive))  # type: ignore[call-overload]
 
 
-CASE = Case("JPEGs of 1600 × 1200 → 224 × 224", "pictures", (8, 32, 128), (4,), _prepare)
+CASE = Case("JPEGs of 1600 × 1200 → 224 × 224", "pictures", (8, 32, 96), (4,), _prepare)

@@ -68,4 +68,4 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-CASE = Case("pictures of 640 px from a server", "pictures", (30, 90, 300), (30,), _prepare)
+CASE = Case("pictures of 640 px from a server", "pictures", (30, 90), (30,), _prepare)

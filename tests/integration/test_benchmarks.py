@@ -1,9 +1,10 @@
 """`python -m benchmarks`: that it runs, and that what it compares is the same."""
 
 import json
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 import pytest
+import torch
 
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES, find_case
@@ -37,6 +38,24 @@ def test_every_case_is_there_and_goes_from_small_to_large(name):
     case = find_case(name)
     assert [*case.sizes] == sorted(set(case.sizes))
     assert case.quick_sizes
+
+
+def test_without_a_name_all_cases_are_meant(capsys):
+    assert main(["--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*CASES]
+
+
+def test_an_unknown_case_suggests_the_nearest(capsys):
+    with pytest.raises(SystemExit):
+        main(["decoed"])
+    assert "no case is called 'decoed'; try decode" in capsys.readouterr().err
+
+
+def test_without_a_gpu_its_benchmark_ends_with_one_message(capsys):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert main(["gpu"]) == 2
+    assert capsys.readouterr().err.startswith("error: there is no cuda:0: torch ")
 
 
 def test_a_way_that_gives_something_else_is_an_error(tmp_path):
