@@ -36,26 +36,31 @@ def main() -> None:
         assert server.stdout is not None
         url = server.stdout.readline().strip()
         try:
-            build(url, args.pictures, 8)  # the server keeps what it has painted
+            seconds_of(url, args.pictures, 8)  # the server keeps what it has painted
             print(f"{args.pictures} pictures of {args.side} px, {os.cpu_count()} cores\n")
             print("| jobs | seconds | pictures/s |\n|---|---|---|")
             for jobs in args.jobs:
-                seconds = build(url, args.pictures, jobs)
+                seconds = seconds_of(url, args.pictures, jobs)
                 print(f"| {jobs} | {seconds:.1f} | {args.pictures / seconds:.1f} |", flush=True)
         finally:
             server.terminate()
 
 
-def build(url: str, n_pictures: int, jobs: int) -> float:
+def seconds_of(url: str, n_pictures: int, jobs: int) -> float:
     """Seconds of a build in a process of its own, from its start to its end."""
-    keywords = ",".join(f"word {number}" for number in range(n_pictures // 30))
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "clipaudit", "build-eval", "-k", keywords, "--quiet"]
-        command += ["--allow-private", "--jobs", str(jobs), "-o", str(Path(folder) / "set")]
-        environ = {**os.environ, "CLIPAUDIT_OPENVERSE_URL": url}
         started = time.perf_counter()
-        subprocess.run(command, check=True, env=environ, stdout=subprocess.DEVNULL)
+        build(url, Path(folder) / "set", n_pictures, jobs)
         return time.perf_counter() - started
+
+
+def build(url: str, folder: Path, n_pictures: int, jobs: int) -> None:
+    """Build the set of so many originals, in a process of its own."""
+    keywords = ",".join(f"word {number}" for number in range(n_pictures // 30))
+    command = [sys.executable, "-m", "clipaudit", "build-eval", "-k", keywords, "--quiet"]
+    command += ["--allow-private", "--jobs", str(jobs), "-o", str(folder)]
+    environ = {**os.environ, "CLIPAUDIT_OPENVERSE_URL": url}
+    subprocess.run(command, check=True, env=environ, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
