@@ -70,7 +70,7 @@ class KnownPictures:
         """
         appearance = False
         if self._needs_appearance(image_id):
-            facts = self._known([image_id]).get(image_id)
+            facts = self.facts([image_id]).get(image_id)
             appearance = facts is None or facts.appearance is None
         asked = dict.fromkeys(frames)
         if self._also and (asked or appearance):
@@ -79,12 +79,18 @@ class KnownPictures:
 
     def is_within_limits(self, image_id: str) -> bool:
         """Whether a picture is known not to be larger than the limit, which may have changed."""
-        facts = self._known([image_id]).get(image_id)
+        facts = self.facts([image_id]).get(image_id)
         return facts is not None and facts.n_pixels <= self._limits.max_pixels
 
     def add(self, pictures: Mapping[str, Prepared]) -> None:
         """Remember and store the facts of pictures that were just decoded."""
-        self._add({image_id: picture.facts for image_id, picture in pictures.items()})
+        self.add_facts({image_id: picture.facts for image_id, picture in pictures.items()})
+
+    def add_facts(self, facts: Mapping[str, PictureFacts]) -> None:
+        """Remember and store facts of pictures, by SHA-256."""
+        self.store.put_facts(facts)
+        if not self.store.is_open:
+            self._facts |= facts
 
     def add_captions(self, image_id: str, captions: tuple[str, ...]) -> None:
         """Remember the captions that a run read for a picture, where they are asked for later."""
@@ -111,18 +117,14 @@ class KnownPictures:
             if image_id in facts and (appearance := facts[image_id].appearance) is not None
         }
 
-    def _known(self, image_ids: Sequence[str]) -> dict[str, PictureFacts]:
+    def facts(self, image_ids: Sequence[str]) -> dict[str, PictureFacts]:
+        """The facts of those pictures of which they are known."""
         found = self.store.get_facts(image_ids)
         return found | {key: self._facts[key] for key in image_ids if key in self._facts}
 
-    def _add(self, facts: Mapping[str, PictureFacts]) -> None:
-        self.store.put_facts(facts)
-        if not self.store.is_open:
-            self._facts |= facts
-
     def _complete(self, paths: Mapping[str, str], *, appearance: bool) -> dict[str, PictureFacts]:
         """The facts of pictures; those that are not known are decoded."""
-        facts = self._known([*paths])
+        facts = self.facts([*paths])
         missing = [
             image_id
             for image_id in paths
@@ -143,7 +145,7 @@ class KnownPictures:
                 for image_id, future in futures.items():
                     with suppress(BadImage):
                         new[image_id] = future.result().facts
-                self._add(new)
+                self.add_facts(new)
                 facts |= new
         return facts
 

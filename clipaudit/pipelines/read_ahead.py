@@ -82,6 +82,7 @@ class ReadAhead:
         observers: Encoders that are to see the pictures.
         known: What is known of pictures already, and what else is wanted of them.
         captions: Where their captions come from; None where none are read.
+        files: What was found under the paths, where that is known.
     """
 
     def __init__(
@@ -91,10 +92,12 @@ class ReadAhead:
         observers: Sequence[Observer],
         known: KnownPictures,
         captions: CaptionSource | None = None,
+        files: Sequence[FoundFile] | None = None,
     ) -> None:
         assert config.batch_size is not None
         self.n_files: int | None = None
         self._paths = paths
+        self._files = files
         self._config = config
         self._observers = observers
         self._known = known
@@ -151,7 +154,7 @@ class ReadAhead:
 
     def _count(self) -> None:
         n_files = 0
-        for _ in _find(self._paths, self._config):
+        for _ in self._find():
             if self._stop.is_set():
                 return
             n_files += 1
@@ -160,12 +163,17 @@ class ReadAhead:
     def _read_all(self) -> None:
         is_known: dict[str, bool] = {}
         try:
-            for found in _find(self._paths, self._config, logger.warning):
+            for found in self._find(logger.warning):
                 if not self._offer(self._read(found, is_known)):
                     return
             self._offer(None)
         except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
             self._offer(error)
+
+    def _find(self, on_note: Callable[[str], None] = lambda note: None) -> Iterator[FoundFile]:
+        if self._files is not None:
+            return iter(self._files)
+        return find_files(self._paths, self._config, on_note)
 
     def _read(self, found: FoundFile, is_known: dict[str, bool]) -> ReadFile:
         """A file; `is_known` tells of every earlier one, by its SHA-256."""
@@ -233,7 +241,7 @@ def count_ahead(paths: Sequence[AnyPath], config: ScoreConfig) -> int:
         InputError: None of them can be a picture, so an encoder need not be loaded, let alone
             be downloaded.
     """
-    ahead = list(islice(_find(paths, config), _ENOUGH_TO_PLAN))
+    ahead = list(islice(find_files(paths, config), _ENOUGH_TO_PLAN))
     if not ahead and config.shard:
         raise InputError(
             f"no file falls into shard {config.shard}",
@@ -251,11 +259,18 @@ def count_ahead(paths: Sequence[AnyPath], config: ScoreConfig) -> int:
     return len(ahead)
 
 
-def _find(
+def find_files(
     paths: Sequence[AnyPath],
     config: ScoreConfig,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Iterator[FoundFile]:
+    """The files of a run, in their order, lazily.
+
+    Args:
+        paths: Files and folders.
+        config: Which of the files under them to take.
+        on_note: Takes a sentence on each archive of which something was passed over.
+    """
     found = find_images(
         paths,
         include_hidden=config.include_hidden,
