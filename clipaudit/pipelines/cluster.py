@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections import Counter, deque
@@ -43,6 +44,22 @@ _MOST_TRIES = 3
 _LOOK_EVERY_S = 5.0
 _TICK_S = 1.0
 _PATIENCE_S = 60.0
+_ANSWER_S = 10.0
+_HINT = (
+    "`ray status` on its head says whether it runs; its nodes need the same versions of Ray and "
+    "Python as this machine. Without --ray-address, Ray runs on this machine alone."
+)
+
+
+def require_ray() -> None:
+    """Check that Ray is there, before anything is loaded.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read as a cluster starts: nothing is sent out
+    with extra_imports("--engine ray"):
+        import ray  # noqa: F401
 
 
 @contextmanager
@@ -52,15 +69,17 @@ def connect(address: str | None) -> Iterator[None]:
     Where the program is connected to a cluster already, that one is taken, and left as it is.
 
     Raises:
-        MissingExtraError: Ray is not installed.
         EncoderError: It cannot be reached, or does not start.
     """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read as a cluster starts: nothing is sent out
-    with extra_imports("--engine ray"):
-        import ray
+    import ray
+
     if ray.is_initialized():
         yield
         return
+    from ray._private import worker
+
+    if address:
+        _require_answer(address)
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM) if is_main else None
     try:
@@ -72,17 +91,32 @@ def connect(address: str | None) -> Iterator[None]:
         )
     except Exception as error:
         what = f"the Ray cluster {address} cannot be reached" if address else "Ray does not start"
-        raise EncoderError(
-            f"{what}: {first_line(error)}",
-            "`ray status` says whether it runs; its nodes need the same versions of Ray and Python "
-            "as this machine. Without --ray-address, Ray runs on this machine alone.",
-        ) from error
+        raise EncoderError(f"{what}: {first_line(error)}", _HINT) from error
     if is_main:
         signal.signal(signal.SIGTERM, handler)  # Ray puts its own there
+    # Ray says on stdout, among results, that a node went away. There is no public switch; where
+    # this one is gone, only that is back.
+    worker._worker_logs_enabled = False
     try:
         yield
     finally:
         ray.shutdown()
+        worker._worker_logs_enabled = True
+
+
+def _require_answer(address: str) -> None:
+    """That somebody listens at an address; Ray would try for minutes.
+
+    Raises:
+        EncoderError: Nobody does.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        return  # a word, such as auto, for which Ray looks on this machine
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise EncoderError(f"the Ray cluster {address} does not answer: {error}", _HINT) from error
 
 
 def in_order(

@@ -134,8 +134,10 @@ def score_into(
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     paths = list(paths)
-    plan = _plan(paths, config)
+    if config.engine == "ray":
+        cluster.require_ray()
     engine = partial(_on_cluster, config) if config.engine == "ray" else _here
+    plan = _plan(paths, config)
     config, inferrers, captions = plan.config, plan.inferrers, plan.captions
 
     outcomes: dict[str, Outcome] = {}

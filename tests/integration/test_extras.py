@@ -102,6 +102,7 @@ NEEDING = [
         ("score", "pictures", "--encoder", "transformers:pictures"),
         "transformers:pictures",
     ),
+    ("ray", ("score", "pictures", "--engine", "ray"), "--engine ray"),
     ("train", ("evaluate", "set", "--figures", "drawn"), "--figures"),
     ("train", ("lab", "show", str(ROOT / "docs" / "lab-cpu")), "Drawing figures"),
 ]

@@ -26,9 +26,11 @@ class LocalCluster:
 
     Attributes:
         address: Address of its head.
+        folder: Where it writes.
     """
 
-    def __init__(self, process):
+    def __init__(self, process, folder):
+        self.folder = folder
         self._process = process
         self.address = self._answer("address").split()[1]
 
@@ -61,7 +63,7 @@ def local_cluster(n_nodes, folder, env):
         ) as process,
     ):
         try:
-            yield LocalCluster(process)
+            yield LocalCluster(process, folder)
         finally:
             process.stdin.close()  # then it ends its nodes, and itself
             process.stdout.read()
