@@ -154,8 +154,10 @@ class _Host:
     def __init__(self, open_stage: Callable[[], Callable[[Any], Any]], folder: str) -> None:
         self._open_stage = open_stage
         self._folder = folder
+        self._warnings = _Warnings()
+        logging.getLogger("clipaudit").addHandler(self._warnings)
 
-    def open(self) -> None:
+    def open(self) -> tuple[None, list[str]]:
         """Load what the stage needs; not in `__init__`, whose errors Ray gives as text."""
         try:
             os.chdir(self._folder)  # relative paths lead to where they led when they were typed
@@ -165,10 +167,28 @@ class _Host:
                 "Pictures, encoders and inferrers must have the same paths on all machines.",
             ) from error
         self._stage = self._open_stage()
+        return None, self._warnings.take()
 
-    def run(self, block: Any) -> Any:
-        """What the stage makes of a block."""
-        return self._stage(block)
+    def run(self, block: Any) -> tuple[Any, list[str]]:
+        """What the stage makes of a block, and what it warned of."""
+        return self._stage(block), self._warnings.take()
+
+
+class _Warnings(logging.Handler):
+    """What was warned of in a worker, whose own streams nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        self._messages.append(record.getMessage())
+
+    def take(self) -> list[str]:
+        """The messages since the last time."""
+        messages, self._messages = self._messages, []
+        return messages
 
 
 @dataclass(slots=True, eq=False)
@@ -225,6 +245,7 @@ class _Work(Generic[Block, Result]):
         self._n_failed: Counter[str] = Counter()  # workers that ended as they started, by node
         self._looked_at = -_LOOK_EVERY_S
         self._waits_since = time.monotonic()
+        self._warned: set[str] = set()
 
     def results(self) -> Iterator[Result]:
         while True:
@@ -252,7 +273,7 @@ class _Work(Generic[Block, Result]):
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        hosts = ray.remote(_Host)
+        hosts: Any = ray.remote(_Host)
         present = Counter(worker.node_id for worker in self._workers)
         nodes = [node for node in ray.nodes() if node["Alive"]]
         with_gpus = [node for node in nodes if self._takes_gpus and _has(node, "GPU")]
@@ -314,7 +335,7 @@ class _Work(Generic[Block, Result]):
         for answer in ready:
             worker, job = self._pending.pop(answer)
             try:
-                made = ray.get(answer)
+                made, messages = ray.get(answer)
             except RayTaskError as error:
                 raise _as_ours(error, worker.address) from error
             except RayError as error:
@@ -324,6 +345,10 @@ class _Work(Generic[Block, Result]):
                 worker.jobs.remove(job)
                 self._done[job.number] = made
             worker.is_open = True
+            for message in messages:
+                if message not in self._warned:  # a hundred machines may say the same
+                    logger.warning("node %s: %s", worker.address, message)
+                self._warned.add(message)
         if any(worker.is_open for worker in self._workers):
             self._waits_since = time.monotonic()
         elif time.monotonic() - self._waits_since > _PATIENCE_S:

@@ -37,8 +37,9 @@ from clipaudit.pipelines.run_facts import run_facts
 from clipaudit.results.audit import Audit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
+    from clipaudit.encoders.base import EncoderInfo
     from clipaudit.features.observers import Observer
     from clipaudit.inferrers.base import Inferrer
     from clipaudit.pictures.base import AnyPath
@@ -134,13 +135,12 @@ def score_into(
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     paths = list(paths)
-    if config.engine == "ray":
-        cluster.require_ray()
-    engine = partial(_on_cluster, config) if config.engine == "ray" else _here
+    engine = _engine(config)
     plan = _plan(paths, config)
     config, inferrers, captions = plan.config, plan.inferrers, plan.captions
 
     outcomes: dict[str, Outcome] = {}
+    infos: dict[EncoderInfo, None] = {}
     n_done = n_skipped = n_from_store = 0
     interrupted = False
     failure: EncoderError | None = None
@@ -149,7 +149,8 @@ def score_into(
         observing = captions.attach(plan.observers, inferrers, config, known.store)
         try:
             with closing(engine(paths, plan, observing, known)) as batches:
-                for batch, made, n_files in batches:
+                for batch, made, n_files, info in batches:
+                    infos[info] = None
                     new = {key: made[key] for key in made if key not in outcomes}
                     captions.count(new.values())
                     outcomes |= new
@@ -168,7 +169,7 @@ def score_into(
         except EncoderError as error:
             failure = error
     seconds = time.perf_counter() - clock
-    facts = plan.run_facts(started, seconds)
+    facts = _ran_on(plan.run_facts(started, seconds), [*infos])
     run = replace(facts, n_from_store=n_from_store, interrupted=interrupted)
     if failure is not None:
         raise StoppedError(failure, run) from failure
@@ -244,8 +245,15 @@ def _plan(paths: Sequence[AnyPath], config: ScoreConfig) -> _Plan:
     )
 
 
-_Scored = tuple[list["ReadFile"], dict[str, "Outcome"], int | None]
-"""Files that were read, what came of those that are new, and how many files there are in all."""
+_Scored = tuple[list["ReadFile"], dict[str, "Outcome"], int | None, "EncoderInfo"]
+"""Files that were read, what came of those that are new, how many there are, and who saw them."""
+
+
+def _engine(config: ScoreConfig) -> Callable[..., Generator[_Scored, None, None]]:
+    if config.engine == "local":
+        return _here
+    cluster.require_ray()
+    return partial(_on_cluster, config)
 
 
 def _here(
@@ -254,12 +262,12 @@ def _here(
     observing: Sequence[Observer],
     known: KnownPictures,
     files: Sequence[FoundFile] | None = None,
-) -> Iterator[_Scored]:
+) -> Generator[_Scored, None, None]:
     """Score a batch at a time, in this process; all files under the paths, or those given."""
     with ReadAhead(paths, plan.config, observing, known, plan.captions.source, files) as ahead:
         for batch in ahead.batches(plan.batch_size):
             outcomes = score_batch(batch, observing, plan.inferrers, plan.config, known)
-            yield batch, outcomes, ahead.n_files
+            yield batch, outcomes, ahead.n_files, observing[0].encoder.info
 
 
 def _on_cluster(
@@ -268,7 +276,7 @@ def _on_cluster(
     plan: _Plan,
     observing: Sequence[Observer],
     known: KnownPictures,
-) -> Iterator[_Scored]:
+) -> Generator[_Scored, None, None]:
     """Score a block of files at a time, on a Ray cluster; no picture comes back.
 
     A picture that is in two blocks is looked at in both, and the caller takes the first outcome.
@@ -293,7 +301,7 @@ def _on_cluster(
                     known.add_captions(file.sha256, file.captions)
             if plan.captions.meter:
                 plan.captions.meter.n_cut += scored.n_cut
-            yield scored.files, scored.outcomes, n_files
+            yield scored.files, scored.outcomes, n_files, scored.encoder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -305,12 +313,14 @@ class _ScoredBlock:
         outcomes: What came of each different picture.
         facts: Facts of those pictures.
         n_cut: Captions that were longer than the target's context.
+        encoder: The target, as it runs there.
     """
 
     files: list[ReadFile]
     outcomes: dict[str, Outcome]
     facts: dict[str, PictureFacts]
     n_cut: int
+    encoder: EncoderInfo
 
 
 class _BlockScorer:
@@ -347,26 +357,36 @@ class _BlockScorer:
         files: list[ReadFile] = []
         outcomes: dict[str, Outcome] = {}
         n_cut = meter.n_cut if meter else 0
-        for batch, made, _ in _here(self._paths, self._plan, self._observing, known, block):
+        for batch, made, *_ in _here(self._paths, self._plan, self._observing, known, block):
             files += [replace(f, stored={}, stored_captions={}, picture=None) for f in batch]
             outcomes |= made
         _require_there(block, files)
         n_cut = meter.n_cut - n_cut if meter else 0
-        return _ScoredBlock(files, outcomes, known.facts([*outcomes]), n_cut)
+        info = self._observing[0].encoder.info
+        return _ScoredBlock(files, outcomes, known.facts([*outcomes]), n_cut, info)
 
 
 def _require_there(block: Sequence[FoundFile], files: Sequence[ReadFile]) -> None:
     """That a node sees the files that were found; a single one may have gone away since.
 
     Raises:
-        InputError: It sees none of them.
+        EncoderError: It sees none of them.
     """
     found = [file for file, known in zip(files, block, strict=True) if known.problem is None]
     if found and all(file.problem and file.problem.reason == "missing" for file in found):
-        raise InputError(
+        raise EncoderError(
             f"{found[0].path!r} and all files that were found beside it are not there",
             "Every machine must see the pictures at the same paths, such as on a shared disk.",
         )
+
+
+def _ran_on(facts: Run, infos: Sequence[EncoderInfo]) -> Run:
+    """The facts with what ran the encoder: a cluster's machines may be of several kinds."""
+    if not infos:
+        return facts
+    backends = ", ".join(dict.fromkeys(info.backend for info in infos))
+    devices = ", ".join(dict.fromkeys(info.device for info in infos))
+    return replace(facts, encoder=replace(facts.encoder, backend=backends, device=devices))
 
 
 def _hand_over_picture(

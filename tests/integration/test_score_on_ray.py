@@ -1,4 +1,7 @@
-"""`clipaudit score --engine ray`: the rows of one machine, by several, whatever befalls them."""
+"""`clipaudit score --engine ray`: the rows of one machine, by several, whatever befalls them.
+
+Each cluster takes some 10 s to start, so most of it is `pytest -m slow`, 2 minutes in all.
+"""
 
 import signal
 from importlib.util import find_spec
@@ -70,6 +73,7 @@ def test_two_nodes_give_the_rows_of_one_machine(run, on_ray, cluster, many):
     assert "ray_address" not in config
 
 
+@pytest.mark.slow
 def test_archives_and_a_draw_of_files_give_the_rows_of_one_machine(run, on_ray, cluster, tmp_path):
     files = [path.read_bytes() for path in draw_pictures(tmp_path / "loose", 24)]
     write_shard(tmp_path / "packed" / "0.tar", samples(files[:8], ending="png"))
@@ -96,7 +100,6 @@ def test_a_node_that_is_killed_loses_and_doubles_no_row(run, on_ray, world, tmp_
     assert rows(done) == rows(alone)
     assert "a worker on node" in done.err
     assert "scored again elsewhere" in done.err
-    print(done.err)
 
 
 def test_ctrl_c_gives_the_rows_that_are_done(on_ray, run, cluster, tmp_path):
@@ -110,22 +113,24 @@ def test_ctrl_c_gives_the_rows_that_are_done(on_ray, run, cluster, tmp_path):
     done = clean(running.wait(), 130)
     assert 0 < len(rows(done)) < 200
     assert done.document["run"]["interrupted"]
-    print(done.err)
 
 
 def test_what_a_node_lacks_is_said_with_its_name(on_ray, world, cluster, tmp_path):
     encoder = "probe:bad=raise,good=6"
-    error = on_ray(cluster, world.pictures, "--batch-size=1", encoder=encoder).err
-    print(error)
+    done = clean(on_ray(cluster, world.pictures, "--batch-size=1", encoder=encoder), 4)
+    assert "failed with 5 views: KeyError" in done.err
+    assert "hint:  It was raised on node 1" in done.err
+    assert "of the Ray cluster. An encoder must take any number" in done.err
 
 
+@pytest.mark.slow
 def test_without_an_address_a_ray_of_this_machine_runs_for_so_long(run, world, tmp_path):
     alone = clean(run(world.pictures, "--format=json", "--no-cache"))
     done = clean(run(world.pictures, "--format=json", "--no-cache", "--engine=ray"))
     assert rows(done) == rows(alone)
-    print(done.err)
+    assert done.err == ""
 
 
 def test_a_cluster_that_is_not_there_is_an_error(run, world):
     error = refused(run(world.pictures, "--engine=ray", "--ray-address=127.0.0.1:9"), 4)
-    print(error)
+    assert "the Ray cluster 127.0.0.1:9 does not answer" in error

@@ -65,5 +65,7 @@ def local_cluster(n_nodes, folder, env):
         try:
             yield LocalCluster(process, folder)
         finally:
+            assert process.stdin
+            assert process.stdout
             process.stdin.close()  # then it ends its nodes, and itself
             process.stdout.read()
