@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from clipaudit.encoders.third_party import first_line
-from clipaudit.errors import ClipAuditError, EncoderError, InputError, extra_imports
+from clipaudit.errors import ClipAuditError, EncoderError, extra_imports
 from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class _Host:
         try:
             os.chdir(self._folder)  # relative paths lead to where they led when they were typed
         except OSError as error:
-            raise InputError(
+            raise EncoderError(
                 f"the folder {self._folder!r} is not there ({error.strerror})",
                 "Pictures, encoders and inferrers must have the same paths on all machines.",
             ) from error
