@@ -66,6 +66,7 @@ EXTRAS = {
     "heif": ("pillow_heif",),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "pandas": ("pandas",),
+    "ray": ("ray",),
     "train": ("matplotlib",),
     "transformers": ("sentencepiece", "transformers"),
 }

@@ -90,7 +90,13 @@ class KnownPictures:
 
     def add(self, pictures: Mapping[str, Prepared]) -> None:
         """Remember and store the facts of pictures that were just decoded."""
-        self._add({image_id: picture.facts for image_id, picture in pictures.items()})
+        self.add_facts({image_id: picture.facts for image_id, picture in pictures.items()})
+
+    def add_facts(self, facts: Mapping[str, PictureFacts]) -> None:
+        """Remember and store facts of pictures, by SHA-256."""
+        self.store.put_facts(facts)
+        if not self.store.is_open:
+            self._facts |= facts
 
     def add_captions(self, image_id: str, captions: tuple[str, ...]) -> None:
         """Remember the captions that a run read for a picture, where they are asked for later."""
@@ -117,11 +123,6 @@ class KnownPictures:
             if image_id in facts and (appearance := facts[image_id].appearance) is not None
         }
 
-    def _add(self, facts: Mapping[str, PictureFacts]) -> None:
-        self.store.put_facts(facts)
-        if not self.store.is_open:
-            self._facts |= facts
-
     def _complete(self, paths: Mapping[str, str], *, appearance: bool) -> dict[str, PictureFacts]:
         """The facts of pictures; those that are not known are decoded."""
         facts = self.get([*paths])
@@ -145,7 +146,7 @@ class KnownPictures:
                 for image_id, future in futures.items():
                     with suppress(BadImage):
                         new[image_id] = future.result().facts
-                self._add(new)
+                self.add_facts(new)
                 facts |= new
         return facts
 

@@ -39,6 +39,7 @@ _NEEDED = (
 )
 _NEEDED_BY = {
     "crawl": "build-eval needs",
+    "ray": "--engine ray needs",
     "train": "the figures of lab and evaluate need",
     "transformers": "encoders of that library and SigLIP's captions need",
 }

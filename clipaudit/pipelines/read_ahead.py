@@ -106,6 +106,7 @@ class ReadAhead:
         observers: Encoders that are to see the pictures.
         known: What is known of pictures already, and what else is wanted of them.
         captions: Where their captions come from; None where none are read.
+        files: What was found under the paths, where that is known.
     """
 
     def __init__(
@@ -115,10 +116,12 @@ class ReadAhead:
         observers: Sequence[Observer],
         known: KnownPictures,
         captions: CaptionSource | None = None,
+        files: Sequence[FoundFile] | None = None,
     ) -> None:
         assert config.batch_size is not None
         self.n_files: int | None = None
         self._paths = paths
+        self._files = files
         self._config = config
         self._observers = observers
         self._known = known
@@ -175,7 +178,7 @@ class ReadAhead:
 
     def _count(self) -> None:
         n_files = 0
-        for _ in _find(self._paths, self._config):
+        for _ in self._find():
             if self._stop.is_set():
                 return
             n_files += 1
@@ -202,7 +205,7 @@ class ReadAhead:
         """The files, some at a time: many small ones, or those of a tenth of a second."""
         contents: list[_Content] = []
         n_bytes, since = 0, time.monotonic()
-        for found in _find(self._paths, self._config, logger.warning):
+        for found in self._find(logger.warning):
             content = self._read(found)
             contents.append(content)
             n_bytes += len(content.data)
@@ -212,6 +215,11 @@ class ReadAhead:
                 contents, n_bytes, since = [], 0, time.monotonic()
         if contents:
             yield contents
+
+    def _find(self, on_note: Callable[[str], None] = lambda note: None) -> Iterator[FoundFile]:
+        if self._files is not None:
+            return iter(self._files)
+        return find_files(self._paths, self._config, on_note)
 
     def _read(self, found: FoundFile) -> _Content:
         try:
@@ -305,7 +313,7 @@ def count_ahead(paths: Sequence[AnyPath], config: ScoreConfig) -> int:
         InputError: None of them can be a picture, so an encoder need not be loaded, let alone
             be downloaded.
     """
-    ahead = list(islice(_find(paths, config), _ENOUGH_TO_PLAN))
+    ahead = list(islice(find_files(paths, config), _ENOUGH_TO_PLAN))
     if not ahead and config.shard:
         raise InputError(
             f"no file falls into shard {config.shard}",
@@ -323,11 +331,18 @@ def count_ahead(paths: Sequence[AnyPath], config: ScoreConfig) -> int:
     return len(ahead)
 
 
-def _find(
+def find_files(
     paths: Sequence[AnyPath],
     config: ScoreConfig,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Iterator[FoundFile]:
+    """The files of a run, in their order, lazily.
+
+    Args:
+        paths: Files and folders.
+        config: Which of the files under them to take.
+        on_note: Takes a sentence on each archive of which something was passed over.
+    """
     found = find_images(
         paths,
         include_hidden=config.include_hidden,

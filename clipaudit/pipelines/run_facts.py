@@ -87,10 +87,13 @@ def _versions() -> dict[str, str]:
 
 
 def _plain_options(config: ScoreConfig) -> dict[str, Any]:
-    """The resolved options as plain values, those of encoders together, without the command."""
+    """The resolved options as plain values, those of encoders together.
+
+    Without the command, and without the address of a cluster, which is nobody else's business.
+    """
     plain = asdict(config)
     options = asdict(config.options)
     first = {"encoder": config.encoder, "options": options}
     first |= {name: plain[name] for name in ("references", "inferrers", "every_data_set")}
-    others = plain.keys() - options.keys() - {"command"}
+    others = plain.keys() - options.keys() - {"command", "ray_address"}
     return first | {name: value for name, value in plain.items() if name in others}

@@ -3,40 +3,54 @@
 A thread reads files ahead and processes decode them (`read_ahead`); the calling thread takes
 batches, has them embedded, kept in the store and scored (`outcomes`), and hands each row to a
 sink. Nothing is computed twice, and what was computed survives whatever ends the run.
+
+On a Ray cluster (`cluster`) the same happens in workers, to a block of files at a time; here files
+are found, and the rows are made of what comes back.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
+from clipaudit._version import __version__
 from clipaudit.encoders.remembered import open_encoder
 from clipaudit.errors import EncoderError, InputError
 from clipaudit.features.known_pictures import KnownPictures
 from clipaudit.features.observers import observers, open_references
 from clipaudit.features.optional_store import open_store
+from clipaudit.pipelines import cluster
+from clipaudit.pipelines.blocks import in_blocks
 from clipaudit.pipelines.caption_plan import CaptionPlan
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.inferrer_choice import choose, planned_views
 from clipaudit.pipelines.outcomes import Outcome, row_of, score_batch
-from clipaudit.pipelines.read_ahead import ReadAhead, count_ahead
+from clipaudit.pipelines.read_ahead import ReadAhead, count_ahead, find_files
 from clipaudit.pipelines.reference_choice import choose_references
 from clipaudit.pipelines.run_facts import run_facts
 from clipaudit.results.audit import Audit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
+    from clipaudit.encoders.base import EncoderInfo
     from clipaudit.features.observers import Observer
     from clipaudit.features.optional_store import OptionalStore
     from clipaudit.inferrers.base import Inferrer
     from clipaudit.pictures.base import AnyPath
-    from clipaudit.pictures.preparing import Prepared
+    from clipaudit.pictures.finding import FoundFile
+    from clipaudit.pictures.preparing import PictureFacts, Prepared
     from clipaudit.pipelines.inferrer_choice import Choice
     from clipaudit.pipelines.read_ahead import ReadFile
     from clipaudit.results.audit import Row, Run
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +136,9 @@ def score_into(
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     paths = list(paths)
+    engine = _engine(config)
     outcomes: dict[str, Outcome] = {}
+    infos: dict[EncoderInfo, None] = {}
     n_done = n_skipped = n_from_store = 0
     interrupted = False
     failure: EncoderError | None = None
@@ -132,9 +148,10 @@ def score_into(
         config, inferrers, captions = plan.config, plan.inferrers, plan.captions
         observing = captions.attach(plan.observers, inferrers, config, known.store)
         try:
-            with ReadAhead(paths, config, observing, known, captions.source) as ahead:
-                for batch in ahead.batches(plan.batch_size):
-                    new = score_batch(batch, observing, inferrers, config, known)
+            with closing(engine(paths, plan, observing, known)) as batches:
+                for batch, made, n_files, info in batches:
+                    infos[info] = None
+                    new = {key: made[key] for key in made if key not in outcomes}
                     captions.count(new.values())
                     outcomes |= new
                     for file in batch:
@@ -146,13 +163,13 @@ def score_into(
                         n_done += 1
                         n_skipped += row.status == "skipped"
                         n_from_store += file.is_known
-                    on_progress(Progress(n_done, ahead.n_files, n_skipped, n_from_store))
+                    on_progress(Progress(n_done, n_files, n_skipped, n_from_store))
         except KeyboardInterrupt:
             interrupted = True
         except EncoderError as error:
             failure = error
     seconds = time.perf_counter() - clock
-    facts = plan.run_facts(started, seconds)
+    facts = _ran_on(plan.run_facts(started, seconds), [*infos])
     run = replace(facts, n_from_store=n_from_store, interrupted=interrupted)
     if failure is not None:
         raise StoppedError(failure, run) from failure
@@ -180,6 +197,18 @@ class _Plan:
     captions: CaptionPlan
     observers: tuple[Observer, ...]
     batch_size: int
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """All that a score depends on, and the version of what computes it."""
+        infos = [observer.encoder.info for observer in self.observers]
+        return {
+            "clipaudit": __version__,
+            "the encoder": infos[0].fingerprint,
+            "the reference": [info.fingerprint for info in infos[1:]],
+            "the recipe": self.config.recipe,
+            "the inferrer": [inferrer.card.weights_sha256 for inferrer in self.inferrers],
+        }
 
     def run_facts(self, started: datetime, seconds: float) -> Run:
         """The facts of the run, once it is over."""
@@ -215,6 +244,150 @@ def _plan(paths: Sequence[AnyPath], config: ScoreConfig, store: OptionalStore) -
         observers((encoder, *references), config.recipe, n_views, config.seed),
         batch_size,
     )
+
+
+_Scored = tuple[list["ReadFile"], dict[str, "Outcome"], int | None, "EncoderInfo"]
+"""Files that were read, what came of those that are new, how many there are, and who saw them."""
+
+
+def _engine(config: ScoreConfig) -> Callable[..., Generator[_Scored, None, None]]:
+    if config.engine == "local":
+        return _here
+    cluster.require_ray()
+    return partial(_on_cluster, config)
+
+
+def _here(
+    paths: Sequence[AnyPath],
+    plan: _Plan,
+    observing: Sequence[Observer],
+    known: KnownPictures,
+    files: Sequence[FoundFile] | None = None,
+) -> Generator[_Scored, None, None]:
+    """Score a batch at a time, in this process; all files under the paths, or those given."""
+    with ReadAhead(paths, plan.config, observing, known, plan.captions.source, files) as ahead:
+        for batch in ahead.batches(plan.batch_size):
+            outcomes = score_batch(batch, observing, plan.inferrers, plan.config, known)
+            yield batch, outcomes, ahead.n_files, observing[0].encoder.info
+
+
+def _on_cluster(
+    config: ScoreConfig,
+    paths: Sequence[AnyPath],
+    plan: _Plan,
+    observing: Sequence[Observer],
+    known: KnownPictures,
+) -> Generator[_Scored, None, None]:
+    """Score a block of files at a time, on a Ray cluster; no picture comes back.
+
+    A picture that is in two blocks is looked at in both, and the caller takes the first outcome.
+    """
+    n_files: int | None = None
+
+    def blocks() -> Iterator[list[FoundFile]]:
+        nonlocal n_files
+        n_found = 0
+        for block in in_blocks(find_files(paths, config, logger.warning)):
+            n_found += len(block)
+            yield block
+        n_files = n_found
+
+    open_stage = partial(_BlockScorer, paths, config, plan.identity)
+    with cluster.connect(config.ray_address):
+        takes_gpus = not config.device.startswith("cpu")
+        for scored in cluster.in_order(blocks(), open_stage, takes_gpus=takes_gpus):
+            known.add_facts(scored.facts)
+            for file in scored.files:
+                if file.sha256 and not file.is_copy:
+                    known.add_captions(file.sha256, file.captions)
+            if plan.captions.meter:
+                plan.captions.meter.n_cut += scored.n_cut
+            yield scored.files, scored.outcomes, n_files, scored.encoder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _ScoredBlock:
+    """What a worker sends back.
+
+    Attributes:
+        files: The files of the block, without pictures and signals.
+        outcomes: What came of each different picture.
+        facts: Facts of those pictures.
+        n_cut: Captions that were longer than the target's context.
+        encoder: The target, as it runs there.
+    """
+
+    files: list[ReadFile]
+    outcomes: dict[str, Outcome]
+    facts: dict[str, PictureFacts]
+    n_cut: int
+    encoder: EncoderInfo
+
+
+class _BlockScorer:
+    """Scores blocks of files in a worker of a cluster, with encoders and a store of its own.
+
+    Args:
+        paths: What was named; captions are looked for there.
+        config: What to score with, as it was asked for.
+        identity: That of the run, which this machine's encoders and inferrers must have.
+    """
+
+    def __init__(
+        self, paths: Sequence[AnyPath], config: ScoreConfig, identity: dict[str, object]
+    ) -> None:
+        if config.offline:
+            os.environ["HF_HUB_OFFLINE"] = "1"
+        running = ExitStack()  # until the worker ends
+        self._store = running.enter_context(open_store(is_wanted=config.use_store))
+        self._paths = paths
+        self._plan = _plan(paths, config, self._store)
+        for what, value in self._plan.identity.items():
+            if value != identity[what]:
+                raise EncoderError(
+                    f"{what} on a node of the cluster is not that of this machine",
+                    "Put the same files and the same version of clipaudit on all machines.",
+                )
+        self._observing = self._plan.captions.attach(
+            self._plan.observers, self._plan.inferrers, self._plan.config, self._store
+        )
+
+    def __call__(self, block: Sequence[FoundFile]) -> _ScoredBlock:
+        config, meter = self._plan.config, self._plan.captions.meter
+        known = KnownPictures(config.limits, config.n_workers, self._store)
+        files: list[ReadFile] = []
+        outcomes: dict[str, Outcome] = {}
+        n_cut = meter.n_cut if meter else 0
+        for batch, made, *_ in _here(self._paths, self._plan, self._observing, known, block):
+            files += [replace(f, stored={}, stored_captions={}, picture=None) for f in batch]
+            outcomes |= made
+        _require_there(block, files)
+        n_cut = meter.n_cut - n_cut if meter else 0
+        info = self._observing[0].encoder.info
+        return _ScoredBlock(files, outcomes, known.get([*outcomes]), n_cut, info)
+
+
+def _require_there(block: Sequence[FoundFile], files: Sequence[ReadFile]) -> None:
+    """That a node sees the files that were found; a single one may have gone away since.
+
+    Raises:
+        EncoderError: It sees none of them.
+    """
+    found = [file for file, known in zip(files, block, strict=True) if known.problem is None]
+    if found and all(file.problem and file.problem.reason == "missing" for file in found):
+        raise EncoderError(
+            f"{found[0].path!r} and all files that were found beside it are not there",
+            "Every machine must see the pictures at the same paths, such as on a shared disk.",
+        )
+
+
+def _ran_on(facts: Run, infos: Sequence[EncoderInfo]) -> Run:
+    """The facts with what ran the encoder: a cluster's machines may be of several kinds."""
+    if not infos:
+        return facts
+    backends = ", ".join(dict.fromkeys(info.backend for info in infos))
+    devices = ", ".join(dict.fromkeys(info.device for info in infos))
+    return replace(facts, encoder=replace(facts.encoder, backend=backends, device=devices))
 
 
 def _hand_over_picture(

@@ -258,6 +258,24 @@ class ScoringOptions:
             maximum=MOST_WORKERS,
         ),
     ] = None
+    engine: Annotated[
+        Literal["local", "ray"],
+        Option(
+            "Where the work is done: local is this machine, ray all machines of a Ray cluster.",
+            RUN,
+            variables=("CLIPAUDIT_ENGINE",),
+        ),
+    ] = "local"
+    ray_address: Annotated[
+        str | None,
+        Option(
+            "Address of the cluster, as Ray takes it: HOST:PORT of its head, or auto for the one "
+            "that runs on this machine.",
+            RUN,
+            variables=("RAY_ADDRESS",),
+            default="one of this machine alone, for the run",
+        ),
+    ] = None
     limit: Annotated[
         int | None,
         Option("At most this many files, drawn at random with the seed.", default="all", minimum=1),

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES, find_case
-from benchmarks.contest import Case, Contest, DifferentResultError, Measured, Way, measure
+from benchmarks.contest import Case, Contest, DifferentResultError, Measured, Role, Way, measure
 from benchmarks.written import plot
 
 QUICK = ("features", "inferrers", "store-write", "store-read")
@@ -73,7 +73,7 @@ def test_a_way_that_gives_something_else_is_an_error(tmp_path):
 
 def test_the_drawing_has_a_panel_for_each_case_of_several_sizes():
     def row(case, size):
-        about = {"product": "this", "naive": "that"}
+        about: dict[Role, str] = {"product": "this", "naive": "that"}
         return Measured(case, "pictures", size, about, {"product": [0.1], "naive": [0.2 * size]})
 
     drawing = ElementTree.fromstring(plot([row("a <b>", 1), row("a <b>", 10), row("alone", 1)]))
