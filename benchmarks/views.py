@@ -169,11 +169,11 @@ class Curve:
         """What the cheapest rule costs that meets the goal, a fixed number of views among them."""
         return min(p.cost(share) for p in (*self.fixed, *self.rules) if self.meets_goal(p))
 
-    def frontier(self) -> list[Point]:
-        """Sequential rules with an AUC that none reaches with fewer passes."""
+    def frontier(self, figure: str) -> list[Point]:
+        """Sequential rules with an `auc` or `tpr` that none reaches with fewer passes."""
         best: list[Point] = []
         for point in sorted(self.rules, key=lambda point: point.cost()):
-            if not best or point.auc > best[-1].auc:
+            if not best or getattr(point, figure) > getattr(best[-1], figure):
                 best.append(point)
         return best
 
@@ -431,11 +431,12 @@ def draw(found: Sequence[Curve], path: Path) -> None:
         for line in found:
             kind, _, reference = line.inferrer.partition(" + ")
             rule = find_rule(kind)
-            colour = rule.reference_colour if reference else rule.colour
+            is_second_form = reference and rule.reference == "optional"
+            colour = rule.reference_colour if is_second_form else rule.colour
             column = axes[:, groups.index(line.group)]
             column[0].set_title(line.group.replace(", ", "\n"))
             for ax, name in zip(column, ("auc", "tpr"), strict=True):
-                for points, marks in ((line.fixed, "o-"), (line.frontier(), ":")):
+                for points, marks in ((line.fixed, "o-"), (line.frontier(name), ":")):
                     ax.plot(
                         [point.cost() for point in points],
                         [getattr(point, name) for point in points],
