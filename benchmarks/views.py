@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import product
@@ -359,7 +360,8 @@ def subjects_of_lab(lab: Path) -> Iterator[Subject]:
         signals = read(file)
         n = len(signals.image_ids)
         if n < 2 * FEWEST:
-            print(f"{folder}: {n // 2} non-members are too few, {FEWEST} are needed")
+            message = f"{folder}: {n // 2} non-members are too few, {FEWEST} are needed"
+            print(message, file=sys.stderr)
             continue
         name = f"{how['architecture']}, {how['algorithm']}, {how['epochs']} epochs"
         yield Subject(name, ((signals, reference),), np.arange(n) < n // 2)
@@ -424,8 +426,9 @@ def draw(found: Sequence[Curve], path: Path) -> None:
     from matplotlib.figure import Figure
 
     groups = list(dict.fromkeys(line.group for line in found))
-    style = {"font.size": 8, "axes.titlesize": 8, "svg.hashsalt": "views", "svg.fonttype": "none"}
-    with rc_context(style):
+    with rc_context(
+        {"font.size": 8, "axes.titlesize": 8, "svg.hashsalt": "views", "svg.fonttype": "none"}
+    ):
         figure = Figure(figsize=(1 + 1.7 * len(groups), 4.2), layout="constrained")
         axes = figure.subplots(2, len(groups), sharex=True, squeeze=False)
         for line in found:
@@ -478,6 +481,8 @@ def main() -> None:
     for name, spec, members, others, *reference in options.encoder:
         sets, beside = (members, others), reference[0] if reference else None
         subjects.append(subject_of_encoder(name, spec, sets, beside, options))
+    if not subjects:
+        raise SystemExit(f"no encoder has the signals of {MOST} views recorded")
     found = [*curves(subjects)]
     print(table(found))
     rates = [line.best_at_half().fpr for line in found]
