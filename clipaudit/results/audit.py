@@ -361,15 +361,17 @@ class Audit(Showable):
         None. Those of a reference encoder are called `reference_mean_similarity` and
         `reference_norm`.
         """
+        return [*self.records()]
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The same one by one, so that no more than one is in memory."""
         no_finding = dict.fromkeys(field.name for field in fields(Finding))
-        records = []
         for row in self.rows:
             shared = asdict(row)
             findings = shared.pop("findings") or [no_finding]
             reference = shared.pop("reference") or dict.fromkeys(("mean_similarity", "norm"))
             shared |= {f"reference_{name}": value for name, value in reference.items()}
-            records += [{**shared, **finding} for finding in findings]
-        return records
+            yield from ({**shared, **finding} for finding in findings)
 
     def to_pandas(self) -> pd.DataFrame:
         """The same as a data frame; needs pandas: `pip install '.[pandas]'` in the checkout.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from clipaudit.blind.baseline import BlindCheck
     from clipaudit.pictures.preparing import Appearance
-    from clipaudit.results.audit import Audit, Finding, InferrerFacts, Run
+    from clipaudit.results.audit import Audit, Finding, InferrerFacts, Row, Run
     from clipaudit.statistics.conformal import Reason
     from clipaudit.statistics.metrics import Estimate, FloatArray
     from clipaudit.verdicts.calibration_files import CalibrationFile
@@ -202,19 +202,9 @@ def judge(
             )
             share = estimate_share(others, null, members, calibration.seed)
         facts.append(replace(made, share=share))
-    rows = tuple(
-        replace(
-            row,
-            findings=tuple(
-                _with_decision(finding, decisions.get((finding.inferrer, row.sha256 or "")))
-                for finding in row.findings
-            ),
-        )
-        for row in audit.rows
-    )
     return replace(
         audit,
-        rows=rows,
+        rows=tuple(_with_decisions(row, decisions) for row in audit.rows),
         calibrations=tuple(facts),
         levels=levels if facts else None,
         calibration_notes=tuple(notes),
@@ -252,6 +242,17 @@ def _check_captions(
 
 def _undecided(decision: Decision, reason: Reason) -> Decision:
     return replace(decision, verdict="can't tell", reason=reason, picked=False)
+
+
+def _with_decisions(row: Row, decisions: Mapping[tuple[str, str], Decision]) -> Row:
+    """The row itself where nothing was decided of it, so that it is not in memory twice."""
+    if row.sha256 is None or not decisions:
+        return row
+    findings = tuple(
+        _with_decision(finding, decisions.get((finding.inferrer, row.sha256)))
+        for finding in row.findings
+    )
+    return replace(row, findings=findings)
 
 
 def _with_decision(finding: Finding, decision: Decision | None) -> Finding:

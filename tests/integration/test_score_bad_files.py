@@ -207,7 +207,7 @@ def test_a_decoder_that_is_killed_costs_no_picture(run, tmp_path, calls):
 def test_files_that_vanish_or_change_between_listing_and_reading(api, tmp_path):
     """The encoder is busy with the first batch while later files come and go."""
     folder = tmp_path / "busy"
-    paths = draw_pictures(folder, 40)
+    paths = draw_pictures(folder, 100)
     changed: list[int] = []
 
     def meddle(step):
@@ -220,7 +220,7 @@ def test_files_that_vanish_or_change_between_listing_and_reading(api, tmp_path):
 
     audit = api(folder, batch_size=1, on_progress=meddle)
     assert changed == [1]
-    assert len(audit) == 40
+    assert len(audit) == 100
     assert {row.path: row.error.partition(":")[0] for row in audit.skipped} == {
         str(paths[-1]): "missing",
         str(paths[-2]): "not_an_image",

@@ -19,6 +19,7 @@ import pytest
 from clipaudit.features import database
 from clipaudit.features.database import StoreUnavailable
 from clipaudit.features.store import FeatureStore
+from clipaudit.pipelines import read_ahead
 from clipaudit.reports.formats import render
 from tests.made.score_runs import N_VIEWS, draw_pictures
 
@@ -293,6 +294,7 @@ def test_both_threads_may_find_out_that_the_store_is_broken(api, tmp_path, caplo
     n_reads: list[int] = []
     monkeypatch.setattr(FeatureStore, "put_many", broken_put)
     monkeypatch.setattr(FeatureStore, "get_many", broken_get)
+    monkeypatch.setattr(read_ahead, "_MOST_TOGETHER", 1)  # so that there are several questions
     assert len(api(tmp_path / "many", batch_size=2).scored) == 20
     assert len(n_reads) == 4
     assert [record.getMessage() for record in caplog.records] == [

@@ -83,7 +83,7 @@ def dump(audit: Audit, file: BinaryIO) -> None:
     shared = _facts(audit.run)
     by_name = {facts.name: facts for facts in audit.run.inferrers}
     evidence = {facts.name: _evidence(audit, facts.name) for facts in audit.run.inferrers}
-    for record in audit.to_dicts():
+    for record in audit.records():
         facts = by_name.get(record["inferrer"])
         cells = {
             **record,

@@ -6,7 +6,8 @@ document holds without its rows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+from itertools import islice
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from clipaudit._version import SCHEMA_VERSION
 from clipaudit.reports.audit.json_document import head
@@ -15,6 +16,9 @@ from clipaudit.text.escaping import as_json, as_utf8, exact_unless_utf8
 
 if TYPE_CHECKING:
     from clipaudit.results.audit import Audit
+
+_AT_ONCE = 1 << 16
+"""Records of a part of the file, which are in memory together."""
 
 _DECIDED = dict.fromkeys(DECIDED, "float64") | {
     "verdict": "string",
@@ -50,12 +54,15 @@ def dump(audit: Audit, file: BinaryIO) -> None:
             "clipaudit.audit": as_json(head(audit)),
         },
     )
-    records = [
-        {
-            **{key: as_utf8(v) if isinstance(v, str) else v for key, v in record.items()},
-            "path_b64": exact_unless_utf8(record["path"]),
-            "notes": [as_utf8(note) for note in record["notes"]],
-        }
-        for record in audit.to_dicts()
-    ]
-    pq.write_table(pa.Table.from_pylist(records, schema=schema), file)
+    records = map(_storable, audit.records())
+    with pq.ParquetWriter(file, schema) as writer:
+        while part := [*islice(records, _AT_ONCE)]:
+            writer.write_table(pa.Table.from_pylist(part, schema=schema))
+
+
+def _storable(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **{key: as_utf8(v) if isinstance(v, str) else v for key, v in record.items()},
+        "path_b64": exact_unless_utf8(record["path"]),
+        "notes": [as_utf8(note) for note in record["notes"]],
+    }
