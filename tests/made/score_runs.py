@@ -132,6 +132,8 @@ def _spoiled(made, habit):
             ctypes.CDLL(None).sleep(1000)
         case "abort":
             os.abort()
+        case "killed":  # as by a system that is short of memory
+            os.kill(os.getpid(), signal.SIGKILL)
         case "segfault":
             ctypes.string_at(0)
     raise AssertionError(habit)
