@@ -102,6 +102,7 @@ def test_a_node_that_is_killed_loses_and_doubles_no_row(run, on_ray, world, tmp_
     assert "scored again elsewhere" in done.err
 
 
+@pytest.mark.slow
 def test_ctrl_c_gives_the_rows_that_are_done(on_ray, run, cluster, tmp_path):
     draw_pictures(tmp_path / "many", 200)
     how = ("--batch-size=2", "--format=json")
@@ -115,12 +116,21 @@ def test_ctrl_c_gives_the_rows_that_are_done(on_ray, run, cluster, tmp_path):
     assert done.document["run"]["interrupted"]
 
 
+@pytest.mark.slow
 def test_what_a_node_lacks_is_said_with_its_name(on_ray, world, cluster, tmp_path):
     encoder = "probe:bad=raise,good=6"
     done = clean(on_ray(cluster, world.pictures, "--batch-size=1", encoder=encoder), 4)
     assert "failed with 5 views: KeyError" in done.err
     assert "hint:  It was raised on node 1" in done.err
     assert "of the Ray cluster. An encoder must take any number" in done.err
+
+
+@pytest.mark.slow
+def test_pictures_that_end_every_worker_stop_the_run(on_ray, world, cluster):
+    encoder = "probe:bad=killed,good=4"
+    done = on_ray(cluster, world.pictures, "--batch-size=1", encoder=encoder)
+    assert done.code == 4
+    assert "error: 3 workers ended over the same pictures, the last on node 1" in done.err
 
 
 @pytest.mark.slow
