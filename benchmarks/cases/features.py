@@ -18,8 +18,8 @@ def random_embeddings(size: int, dim: int = _DIM) -> Embeddings:
     """Embeddings of ten views a picture that are as alike as an encoder's."""
     generator = np.random.default_rng(0)
     common = generator.normal(size=(size, 1, dim))
-    both = common + 0.5 * generator.normal(size=(size, N_VIEWS + 1, dim))
-    both = both.astype(np.float32)
+    own = generator.normal(size=(size, N_VIEWS + 1, dim))
+    both = (common + 0.5 * own).astype(np.float32)
     ids = tuple(f"{number:064x}" for number in range(size))
     return Embeddings(ids, both[:, :-1], both[:, -1])
 

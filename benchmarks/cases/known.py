@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from benchmarks.contest import Case, Contest, Way, Workplace
 def _prepare(size: int, place: Workplace) -> Contest:
     make_jpegs(place.folder / "jpegs", size, 64, 48)
     encoder = random_weights(place.folder)
-    typed = ["score", place.folder / "jpegs", "--encoder", encoder, "--offline", "--quiet"]
+    typed: list[str | Path] = ["score", place.folder / "jpegs", "--encoder", encoder]
+    typed += ["--offline", "--quiet"]
     again = clipaudit(*typed, "--format", "json")
     anew = clipaudit(*typed, "--format", "json", "--no-cache")
     return Contest(

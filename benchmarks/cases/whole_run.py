@@ -1,4 +1,4 @@
-"""A whole run: from files to scores, with the store left out and loading taken off."""
+"""A whole run: from files to scores without the store; the encoder is loaded anew in each."""
 
 from __future__ import annotations
 

@@ -21,6 +21,10 @@ Output = Literal["embedding", "trunk"]
 
 OUTPUTS: tuple[Output, ...] = get_args(Output)
 
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+"""Kinds of number that a model computes with."""
+
 LARGEST_PX = 4096
 """Largest side of an input; the largest encoder that is published takes 1,024 pixels."""
 
@@ -139,7 +143,7 @@ class EncoderInfo:
         dim: Length of one embedding.
         fingerprint: SHA-256 in hex over the weights, the input and the output: equal exactly
             where the function from pixels to embeddings is, whatever runs it.
-        backend: What runs it: `torch` or `onnx`.
+        backend: What runs it: `torch`, `torch in bfloat16` or `onnx`.
         device: The device that runs it: `cpu`, `cuda:0`, `mps`.
     """
 
@@ -195,6 +199,8 @@ class EncoderOptions:
         output: Which output to give; None takes the one that the loss saw.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`; `auto` prefers CUDA, then MPS.
         backend: `auto`, `torch`, `onnx`.
+        precision: Kind of number that it computes with. `bfloat16` is another function from pixels
+            to embeddings than `float32`, and so has another fingerprint; torch alone runs it.
         allow_code: Whether a file that is a program (TorchScript) may be loaded.
         architecture: For a state dict without one: `ViT-B-32`, `timm:NAME`, `torchvision:NAME`.
         input: For files that say nothing of their preprocessing.
@@ -208,12 +214,18 @@ class EncoderOptions:
     output: Output | None = None
     device: str = "auto"
     backend: Literal["auto", "torch", "onnx"] = "auto"
+    precision: Precision = "float32"
     allow_code: bool = False
     architecture: str | None = None
     input: InputOverrides = InputOverrides()
     offline: bool = False
     n_views_ahead: int | None = None
     batch_timeout_s: float = BATCH_TIMEOUT_S
+
+    @property
+    def torch_backend(self) -> str:
+        """What `EncoderInfo.backend` says of an encoder that torch runs with these options."""
+        return "torch" if self.precision == "float32" else f"torch in {self.precision}"
 
     @property
     def trial_timeout_s(self) -> float:

@@ -141,6 +141,11 @@ def load_encoder(spec: str, options: EncoderOptions = EncoderOptions()) -> Encod
             f"{row.load} gives a {type(encoder).__name__}, not an encoder",
             "It must have what clipaudit.encoders.base.Encoder has.",
         )
+    if options.precision != "float32" and encoder.info.backend != options.torch_backend:
+        raise EncoderError(
+            f"{spec} does not run in {options.precision}",
+            "Leave out --precision: a file that is a whole program computes as it was saved.",
+        )
     return CheckedEncoder(encoder, options)
 
 

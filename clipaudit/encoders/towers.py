@@ -16,7 +16,9 @@ from clipaudit.encoders.third_party import quiet
 from clipaudit.errors import EncoderError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,18 +50,24 @@ def ready(tower: Tower, options: EncoderOptions) -> Encoder:
     Raises:
         EncoderError: There is no such device or backend, or the model does not run.
     """
+    import torch
+
     where = devices.resolve(options.device)
     module = tower.module.eval().requires_grad_(requires_grad=False)
+    is_short = options.precision == "bfloat16"
+    if is_short:
+        require_torch(options)
+        module = module.to(torch.bfloat16)  # before the fingerprint, which tells the two apart
     info = EncoderInfo(
         spec=tower.spec,
         output=tower.output,
         input=tower.input,
         dim=0,
         fingerprint=fingerprint.of_module(module, tower.input, tower.output),
-        backend="torch",
+        backend=options.torch_backend,
         device=str(where),
     )
-    if options.backend != "torch":
+    if options.backend != "torch" and not is_short:
         from clipaudit.encoders import onnx_export
 
         encoder = onnx_export.encoder(module, info, where, options, auto=tower.auto_onnx)
@@ -67,8 +75,28 @@ def ready(tower: Tower, options: EncoderOptions) -> Encoder:
             return encoder
     with quiet():
         module = move(module, where, tower.spec)
-    info = replace(info, dim=probe(module, tower.input, where, tower.spec, options.trial_timeout_s))
-    return LoadedEncoder(info, where, module)
+    run = in_bfloat16(module) if is_short else module
+    info = replace(info, dim=probe(run, tower.input, where, tower.spec, options.trial_timeout_s))
+    return LoadedEncoder(info, where, run)
+
+
+def require_torch(options: EncoderOptions) -> None:
+    """Raise an EncoderError where onnxruntime is insisted on for what torch alone runs."""
+    if options.backend == "onnx":
+        raise EncoderError(
+            f"onnxruntime does not run encoders in {options.precision}",
+            "Leave out --backend onnx or --precision.",
+        )
+
+
+def in_bfloat16(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """A function of float32 views from a module in bfloat16."""
+
+    def run(views: Tensor) -> Tensor:
+        answer: Tensor = module(views.bfloat16())
+        return answer
+
+    return run
 
 
 def refuse_overrides(options: EncoderOptions, spec: InputSpec, name: str) -> None:

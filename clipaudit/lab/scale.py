@@ -6,9 +6,10 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from clipaudit.encoders.base import Precision
 from clipaudit.errors import UsageError
 from clipaudit.shadow.architectures import Architecture, PairArchitecture
-from clipaudit.shadow.config import ALGORITHMS, Algorithm, PairConfig, Precision, PretrainConfig
+from clipaudit.shadow.config import ALGORITHMS, Algorithm, PairConfig, PretrainConfig
 
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=10)]

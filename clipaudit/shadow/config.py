@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from clipaudit.encoders.base import PRECISIONS, Precision
 from clipaudit.errors import UsageError
 from clipaudit.features.views import CLIP, ENCODERMI, RECIPES
 from clipaudit.shadow.architectures import (
@@ -18,8 +19,6 @@ from clipaudit.shadow.architectures import (
 
 Algorithm = Literal["simclr", "mocov1", "mocov2", "byol"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
-Precision = Literal["float32", "bfloat16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True, slots=True)

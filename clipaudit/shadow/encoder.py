@@ -37,13 +37,21 @@ class ShadowEncoder:
     """A trunk with its projection head, giving either output."""
 
     def __init__(
-        self, net: nn.Module, spec: str, input_spec: InputSpec, output: Output, where: device
+        self,
+        net: nn.Module,
+        spec: str,
+        input_spec: InputSpec,
+        output: Output,
+        options: EncoderOptions = EncoderOptions(),
     ) -> None:
         import torch
 
+        from clipaudit.encoders.devices import resolve
         from clipaudit.encoders.fingerprint import of_module
 
-        used = net if output == "embedding" else net.get_submodule("trunk")
+        where = resolve(options.device)
+        self._kind = getattr(torch, options.precision)
+        used = (net if output == "embedding" else net.get_submodule("trunk")).to(self._kind)
         fingerprint = of_module(used, input_spec, output)
         self._net = used.eval().to(where).to(memory_format=torch.channels_last)
         self._mean = torch.tensor(input_spec.mean, device=where).view(1, 3, 1, 1)
@@ -57,7 +65,7 @@ class ShadowEncoder:
             input=input_spec,
             dim=dim,
             fingerprint=fingerprint,
-            backend="torch",
+            backend=options.torch_backend,
             device=str(where),
         )
 
@@ -76,10 +84,8 @@ class ShadowEncoder:
         import torch
 
         with torch.inference_mode():
-            normalised = ((views - self._mean) / self._std).contiguous(
-                memory_format=torch.channels_last
-            )
-            embeddings: Tensor = self._net(normalised)
+            normalised = ((views - self._mean) / self._std).to(self._kind)
+            embeddings: Tensor = self._net(normalised.contiguous(memory_format=torch.channels_last))
             return embeddings.float()
 
 
@@ -115,8 +121,6 @@ def load(path: str, options: EncoderOptions) -> Encoder:
     Raises:
         EncoderError: There is none, or its files are broken.
     """
-    from clipaudit.encoders.devices import resolve
-
     folder = Path(path)
     if options.backend == "onnx":
         raise EncoderError(
@@ -137,4 +141,4 @@ def load(path: str, options: EncoderOptions) -> Encoder:
     output = options.output or "embedding"
     if output not in OUTPUTS:
         raise EncoderError(f"unknown output {output}", "Pass embedding or trunk.")
-    return ShadowEncoder(net, f"shadow:{path}", card.input, output, resolve(options.device))
+    return ShadowEncoder(net, f"shadow:{path}", card.input, output, options)
