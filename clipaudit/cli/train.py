@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from clipaudit.cli import messages
 from clipaudit.cli.progress import Log
 from clipaudit.cli.words import among, command_line, either
-from clipaudit.encoders.base import OUTPUTS
+from clipaudit.encoders.base import OUTPUTS, Precision
 from clipaudit.features.signals import SIMILARITIES
 from clipaudit.inferrers import RULES, forms
 from clipaudit.pipelines import train as pipeline
@@ -25,7 +25,6 @@ from clipaudit.shadow.config import (
     ALGORITHMS,
     Algorithm,
     PairConfig,
-    Precision,
     PretrainConfig,
     TrainingConfig,
 )
