@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -32,7 +33,10 @@ versions of all."""
 
 
 def pytest_configure():
-    """Ctrl-C works in every command that is started, though a shell's background ignores it."""
+    """No example has a deadline, which a busy machine would miss; and Ctrl-C works in every command
+    that is started, though a shell's background ignores it."""
+    hypothesis.settings.register_profile("clipaudit", deadline=None)
+    hypothesis.settings.load_profile("clipaudit")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

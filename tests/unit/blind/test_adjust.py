@@ -79,7 +79,7 @@ def slow_adjusted(scores, blind, is_member):
     return np.mean(shares), len(shares)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), st.floats(0, 2), st.booleans())
 def test_agrees_with_the_definition(seed, confounding, has_ties):
     scores, blind, is_member = drawn(seed, 200, confounding, effect=0.5)
@@ -108,7 +108,7 @@ def test_the_standard_error_is_that_of_the_bootstrap():
 
 
 @given(st.integers(0, 2**32))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_only_the_order_of_scores_matters_and_not_that_of_pictures(seed):
     scores, blind, is_member = drawn(seed, 200, effect=0.5)
     found = adjusted_auc(scores, blind, is_member)

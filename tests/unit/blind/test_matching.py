@@ -37,7 +37,7 @@ def match(suspects, pile, n=None, seed=0):
     return match_pictures([*suspects], [*pile], {**suspects, **pile}, n, seed)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.integers(1, 12), st.integers(1, 30), st.one_of(st.none(), st.integers(1, 60)), st.integers(0)
 )
@@ -54,7 +54,7 @@ def test_no_picture_is_taken_twice_and_each_suspect_has_as_many_as_any_other(n_s
         assert max(per_suspect) - min(per_suspect) <= 1
 
 
-@settings(deadline=None, max_examples=3)
+@settings(max_examples=3)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_the_files_does_not_matter(random):
     suspects, pile = looks(25, 3, "s"), looks(60, 4, "p", luma_mean=1)

@@ -119,7 +119,7 @@ def test_texts_that_unpack_to_very_much_are_not_unpacked():
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_bytes_make_it_raise(data):
     style = data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "AVIF"]))
     whole = bytearray(picture(style, xmp=XMP.encode(), exif=described("A dog")))

@@ -277,7 +277,7 @@ CELLS = st.sampled_from(
 @given(
     st.sampled_from(ENDINGS), START, st.lists(CELLS | st.text(max_size=3)), st.binary(max_size=9)
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_a_file_holds_it_is_read_or_refused(name, start, cells, tail):
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"a{name}")

@@ -542,9 +542,7 @@ PIECES = st.sampled_from(
 
 @pytest.mark.parametrize("ending", [".txt", ".csv", ".tsv", ".parquet"])
 @given(content=st.one_of(st.binary(max_size=200), st.lists(PIECES, max_size=30).map(b"".join)))
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_in_a_file_it_gives_web_addresses_or_a_source_error(tmp_path, ending, content):
     path = tmp_path / f"x{ending}"
     path.write_bytes(content)

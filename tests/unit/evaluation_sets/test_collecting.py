@@ -114,7 +114,7 @@ def test_forty_dead_links_in_a_row_do_not():
     assert names(tally) == ["p40"]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 5))
 def test_what_is_accepted_does_not_depend_on_which_download_ends_first(seed, n_ahead, jobs):
     chance = Random(seed)

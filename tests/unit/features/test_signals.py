@@ -45,7 +45,7 @@ def slow(one, other):
 
 
 @given(st.integers(0, 2**32), st.integers(1, 4), st.integers(2, 6), st.integers(2, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_pair_agrees_with_the_definition(seed, n_images, n_views, dim):
     batch = embeddings(seed, n_images, n_views, dim)
     signals = measure(batch)
@@ -181,7 +181,6 @@ def test_an_image_is_measured_alike_in_any_batch(seed, order, cut):
 
 
 @given(st.integers(0, 2**32), st.integers(0, 4), st.integers(2, 9), st.data())
-@settings(deadline=None)
 def test_the_first_views_give_what_they_would_have_given_alone(seed, n_images, n_there, data):
     n_views = data.draw(st.integers(2, n_there))
     batch = embeddings(seed, n_images, n_there)

@@ -148,7 +148,7 @@ def test_a_view_without_changes_is_the_picture(size):
     st.integers(1, 6),
     st.sampled_from([*RECIPES.values()]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_pixels_stay_between_zero_and_one(size, seed, n_views, recipe):
     views = make_views(pictures(size), draw(IDS[:6], recipe, n_views, size, seed))
     assert views.min() >= 0

@@ -82,7 +82,7 @@ SHARES = st.lists(
 
 
 @given(SHARES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_interval_is_the_wider_one_at_either_end(shares):
     mean, *of_student = slow_student([k / n for k, n in shares])
     of_all = slow_clopper_pearson(sum(k for k, _ in shares), sum(n for _, n in shares))
@@ -126,7 +126,7 @@ RATES = st.integers(0, 1000).map(lambda value: value / 1000)
 
 
 @given(st.lists(st.tuples(RATES, st.integers(2, 90)), min_size=2, max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_mean_has_students_interval(values):
     mean, low, high = slow_student([value for value, _ in values])
     estimate = present(mean_over_seeds(values))

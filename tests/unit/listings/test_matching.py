@@ -128,9 +128,7 @@ URLS = st.builds(
 )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(URLS, min_size=1, max_size=30), asked=st.lists(URLS, min_size=1, max_size=4))
 @pytest.mark.parametrize("ending", ["parquet", "tsv"])
 def test_addresses_are_found_as_by_looking_at_every_row(tmp_path, ending, rows, asked):

@@ -85,9 +85,7 @@ def test_windows_beyond_what_is_taken_are_not_read(tmp_path, monkeypatch):
         list(source)
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     numbers=st.lists(st.integers(0, 9), min_size=1, max_size=30),
     seed=st.integers(-(2**40), 2**40),

@@ -122,7 +122,7 @@ def test_workers_give_the_same_reasons(pool):
         assert got.value.args == expected.value.args
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_whatever_is_written_over_a_good_file_a_worker_answers(pool, data):
     form = data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000"]))

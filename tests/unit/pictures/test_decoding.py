@@ -223,7 +223,7 @@ FILES = {
 }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(FILES)), st.integers(min_value=0, max_value=10_000))
 def test_any_cut_of_a_good_file_gives_a_picture_or_a_reason(form, where):
     data = FILES[form][: where % len(FILES[form])]

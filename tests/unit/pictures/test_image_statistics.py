@@ -132,7 +132,7 @@ def test_a_line_off_the_middle_is_a_line_but_no_seam():
     assert stepped["line_horizontal"] == pytest.approx(plain["line_horizontal"], abs=0.3)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 1000))
 def test_turning_a_picture_on_its_diagonal_swaps_across_and_down(number):
     pixels = drawn(number, 64)  # resizing would round along x first

@@ -141,7 +141,7 @@ def slow_answers(known, asked, most_bits):
 
 
 @given(st.just([]) | hashes(), hashes(), st.integers(0, 64))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_seen_answers_as_a_comparison_with_each_one_does(known, asked, most_bits):
     for most in (most_bits, MOST_BITS):
         seen = Seen(iter(known), most)

@@ -137,9 +137,7 @@ def test_the_split_does_not_depend_on_names_or_order_of_files(source, tmp_path):
 
 
 @given(st.integers(1, 10), st.integers(1, 10), st.integers(0, 2**63), st.sets(st.integers(0, 19)))
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 def test_members_and_non_members_are_apart_and_never_among_those_ruled_out(
     tmp_path, n_members, n_nonmembers, seed, ruled_out
 ):
@@ -313,7 +311,7 @@ def alike(tmp_path_factory):
     st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 4), min_size=1),
     st.integers(0, 2**63 - 1),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_groups_are_drawn_as_a_comparison_with_each_picture_would(alike, counts, seed):
     data = data_of(alike)
     if sum(counts.values()) > N_FAMILIES:
@@ -361,7 +359,7 @@ def test_a_split_is_the_draw_of_two_groups(alike):
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=5), st.integers(0, 2**63 - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_however_they_are_cut_into_groups_the_same_pictures_come_in_the_same_order(
     alike, sizes, seed
 ):

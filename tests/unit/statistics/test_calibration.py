@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clipaudit.errors import InferrerError
@@ -65,7 +65,6 @@ def test_it_knows_its_pictures():
 # How fine it is
 
 
-@settings(deadline=None)
 @given(st.integers(1, 4000))
 def test_the_number_needed_is_the_fewest_with_a_p_value_as_small(per):
     fpr = 1 / per + 1e-9

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -32,7 +32,6 @@ def decided(calibration, scores, levels=USUAL, prefix="x"):
 # p-values
 
 
-@settings(deadline=None)
 @given(FEW, FEW, st.integers(0, 99))
 def test_a_p_value_is_a_count(null, scores, seed):
     """Without ties that of the definition; with ties, one of those that the lot could give."""
@@ -106,7 +105,6 @@ def slow_benjamini_hochberg(p, fdr):
     return [one <= (ranked[fitting[-1] - 1] if fitting else -1) for one in p]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 60), st.sampled_from([0.05, 0.2, 0.5]))
 def test_pictures_are_picked_by_benjamini_and_hochbergs_rule(seed, n, fdr):
     numbers = np.random.default_rng(seed)
@@ -166,7 +164,6 @@ def test_one_picture_has_one_score():
         decide(calibrated(np.zeros(9)), ["a", "a"], np.array([1.0, 2.0]), USUAL)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_decisions_do_not_depend_on_the_order_of_the_folder(seed):
     numbers = np.random.default_rng(seed)

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score, roc_curve
@@ -60,14 +60,12 @@ CASES = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(CASES)
 def test_the_area_is_that_of_scikit_learn(case):
     scores, is_member = sample(*case)
     assert auc(scores, is_member).value == pytest.approx(roc_auc_score(is_member, scores))
 
 
-@settings(deadline=None)
 @given(CASES)
 def test_each_end_is_an_area_that_would_just_allow_for_the_one_found(case):
     scores, is_member = sample(*case)
@@ -143,7 +141,6 @@ def test_pictures_of_one_series_count_as_one_in_the_interval():
     assert of_series.low < auc(thrice, np.repeat(is_member, 3)).low - 0.03
 
 
-@settings(deadline=None)
 @given(CASES)
 def test_only_the_order_of_scores_matters(case):
     scores, is_member = sample(*case)
@@ -155,7 +152,6 @@ def test_only_the_order_of_scores_matters(case):
     assert turned_round.high == pytest.approx(estimate.high)
 
 
-@settings(deadline=None)
 @given(CASES)
 def test_scores_turned_round_turn_the_area_and_its_interval_round(case):
     scores, is_member = sample(*case)
@@ -196,7 +192,6 @@ def test_an_area_needs_finite_scores(value):
         auc(scores, np.arange(10) < 5)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_a_share_has_clopper_and_pearsons_interval(case):
     k, n = case
@@ -219,7 +214,6 @@ def test_a_figure_is_printed_with_its_interval_and_n():
     assert printed == "0.912 (95 % interval 0.800 to 1.000, n = 1000)"
 
 
-@settings(deadline=None)
 @given(CASES, st.floats(-2, 2))
 def test_evidence_counts_what_the_threshold_does(case, threshold):
     scores, is_member = sample(*case)
@@ -270,7 +264,6 @@ def numbers(seed=0):
     return np.random.default_rng(seed)
 
 
-@settings(deadline=None)
 @given(CASES, st.floats(-2, 2))
 def test_figures_are_those_of_scikit_learn(case, threshold):
     scores, is_member = sample(*case)
@@ -289,7 +282,6 @@ def test_figures_are_those_of_scikit_learn(case, threshold):
     assert told.threshold == threshold
 
 
-@settings(deadline=None)
 @given(CASES, st.floats(-2, 2))
 def test_every_figure_lies_within_its_interval(case, threshold):
     told = figures(*sample(*case), threshold, numbers(), fprs=(0.5,))
@@ -300,7 +292,6 @@ def test_every_figure_lies_within_its_interval(case, threshold):
             assert one.low < one.high
 
 
-@settings(deadline=None)
 @given(CASES, st.floats(-2, 2))
 def test_figures_do_not_depend_on_the_order_of_scores(case, threshold):
     scores, is_member = sample(*case)
@@ -350,7 +341,6 @@ def slow_tpr(members, others, fpr):
     return sum(x >= min(allowed) for x in members) / len(members)
 
 
-@settings(deadline=None)
 @given(CASES, st.sampled_from([0.5, 0.34, 0.25, 0.2]))
 def test_members_at_an_fpr_are_counted_by_the_definition(case, fpr):
     scores, is_member = sample(*case)
@@ -456,7 +446,6 @@ def test_points_of_the_curve_need_both_kinds(measure, is_member):
         measure(np.arange(9.0), is_member)
 
 
-@settings(deadline=None)
 @given(CASES)
 def test_the_curve_is_that_of_scikit_learn(case):
     scores, is_member = sample(*case)
@@ -469,7 +458,6 @@ def test_the_curve_is_that_of_scikit_learn(case):
     assert np.trapezoid(curve.tpr, curve.fpr) == pytest.approx(auc(scores, is_member).value)
 
 
-@settings(deadline=None)
 @given(st.floats(1e-6, 0.999))
 def test_the_fewest_for_a_rate_are_the_fewest(rate):
     n = fewest_for(rate)
@@ -477,7 +465,6 @@ def test_the_fewest_for_a_rate_are_the_fewest(rate):
     assert 1 / (n - 1) > rate
 
 
-@settings(deadline=None)
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_a_share_of_so_many_is_within_itself(case):
     k, n = case

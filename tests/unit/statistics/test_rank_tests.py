@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -54,7 +54,6 @@ def slow_signed_rank(differences):
     return p, np.mean(np.array(flipped) == max(flipped))
 
 
-@settings(deadline=None)
 @given(SCORES, SCORES)
 def test_the_largest_rank_sum_is_counted_over_every_way_to_deal_the_scores(first, second):
     tested = largest_rank_sum(first, second, 0, 1)
@@ -78,7 +77,6 @@ def test_so_it_is_where_far_ranks_weigh_most(n_first, n_second):
         assert tuple(tested) == wanted
 
 
-@settings(deadline=None)
 @given(SCORES)
 def test_the_signed_rank_test_counts_every_choice_of_signs(differences):
     tested = signed_rank(differences, 0, 1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -75,7 +75,6 @@ def test_the_interval_of_the_effect_holds_the_truth_as_often_as_it_says():
 # Against slow second versions
 
 
-@settings(deadline=None)
 @given(SCORES, SCORES)
 def test_the_effect_is_a_share_of_pairs(suspects, control):
     result = compare(suspects, control, **COUNTED)
@@ -88,7 +87,6 @@ def test_the_effect_is_a_share_of_pairs(suspects, control):
     assert present(turned.effect).value == pytest.approx(1 - result.effect.value)
 
 
-@settings(deadline=None)
 @given(SCORES)
 def test_the_effects_of_pairs_are_shares_of_differences_and_of_their_sums(differences):
     n = len(differences)
@@ -114,7 +112,6 @@ def test_pairs_find_what_the_pictures_themselves_hide():
     assert compare_pairs(suspects, control, 0.05, 0).outcome == "higher"
 
 
-@settings(deadline=None)
 @given(SCORES, SCORES, st.randoms(use_true_random=False))
 def test_neither_order_nor_a_rising_change_of_scores_matters(suspects, control, random):
     result = compare(suspects, control, **COUNTED)
@@ -244,7 +241,6 @@ def test_a_set_of_one_picture_is_too_few():
     assert (pair.p, pair.effect, pair.outcome) == (0.5, None, "too few")
 
 
-@settings(deadline=None)
 @given(SCORES, SCORES, st.sampled_from([0.2, 0.05, 0.001]))
 def test_the_outcome_is_higher_exactly_where_p_reaches_the_level(suspects, control, alpha):
     n = min(len(suspects), len(control))

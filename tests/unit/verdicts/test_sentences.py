@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clipaudit.blind.baseline import BlindCheck
@@ -187,7 +187,6 @@ def test_a_p_value_is_rounded_up_and_never_to_the_other_side_of_the_level(p, tex
     assert text in comparison_sentence(dataclasses.replace(PLAIN, p=p))
 
 
-@settings(deadline=None)
 @given(SCORES, SCORES, st.sampled_from([0.2, 0.05, 0.001]))
 def test_whatever_comes_out_is_one_sentence(suspects, control, alpha):
     n = min(len(suspects), len(control))

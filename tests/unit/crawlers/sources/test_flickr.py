@@ -411,7 +411,6 @@ def test_the_service_itself_is_asked_at_its_own_pace(web):
 
 @settings(
     max_examples=100,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.data())

@@ -33,7 +33,7 @@ SPELLINGS = (
 
 @pytest.mark.parametrize("spelled", SPELLINGS)
 @seed(0)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(keys=st.lists(KEYS, min_size=1, max_size=4), pieces=st.lists(TEXTS, min_size=5, max_size=5))
 def test_no_spelling_of_a_key_is_left(spelled, keys, pieces):
     text = "".join(f"{piece}{spelled(key)}" for piece, key in zip(pieces, keys, strict=False))
@@ -45,7 +45,7 @@ def test_no_spelling_of_a_key_is_left(spelled, keys, pieces):
 
 
 @seed(0)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(keys=st.lists(KEYS, max_size=3), pieces=st.lists(TEXTS, max_size=5), data=st.data())
 def test_marks_turn_back_into_the_very_text(keys, pieces, data):
     spellings = [spelled(key) for key in keys for spelled in SPELLINGS]

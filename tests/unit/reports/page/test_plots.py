@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clipaudit.reports.page.plots import LEFT, RIGHT, Sample, by_rank, histogram, p_values
@@ -20,7 +20,6 @@ def whole(scores, others):
     yield p_values([1 / (1 + abs(score)) for score in scores], "t", "c")
 
 
-@settings(deadline=None)
 @given(scores=SCORES, others=SCORES)
 def test_everything_stays_within_its_axes(scores, others):
     for plot in whole(scores, others):
