@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 from rich.console import Console
@@ -22,7 +22,6 @@ from clipaudit.pipelines.scoring_options import MOST_IN_A_BATCH, MOST_PX
 from clipaudit.pipelines.train_config import TrainConfig
 from clipaudit.shadow.architectures import ARCHITECTURES, PAIR_ARCHITECTURES
 from clipaudit.shadow.config import (
-    ALGORITHMS,
     Algorithm,
     PairConfig,
     PretrainConfig,
@@ -86,8 +85,8 @@ def train(
     algorithm: Annotated[
         str,
         typer.Option(
-            help="simclr, mocov1, mocov2, or byol, which has no negatives; clip, on pictures with "
-            "captions."
+            help="simclr, mocov1, mocov2, mocov2-split, whose batch norm sees an eighth of a "
+            "batch, or byol, which has no negatives; clip, on pictures with captions."
         ),
     ] = PRETRAIN.algorithm,
     captions: Annotated[
@@ -177,7 +176,8 @@ def train(
     members alone, and learns to tell the two apart. A run that was stopped continues with the
     same command.
     """
-    (algorithm,) = among([algorithm], (*ALGORITHMS, PAIRS.algorithm), "--algorithm")
+    known = (*get_args(Algorithm), PAIRS.algorithm)
+    (algorithm,) = among([algorithm], known, "--algorithm")
     is_clip = algorithm == PAIRS.algorithm
     usual = PAIRS if is_clip else PRETRAIN
     common: dict[str, Any] = {

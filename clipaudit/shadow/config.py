@@ -17,8 +17,9 @@ from clipaudit.shadow.architectures import (
     PairArchitecture,
 )
 
-Algorithm = Literal["simclr", "mocov1", "mocov2", "byol"]
-ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+Algorithm = Literal["simclr", "mocov1", "mocov2", "byol", "mocov2-split"]
+ALGORITHMS: tuple[Algorithm, ...] = ("simclr", "mocov1", "mocov2", "byol")
+"""Those of the paper's experiments; the others are variants of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Method:
         has_predictor: Whether a network on the projection predicts the other view's, and there
             are no negatives at all.
         temperature: Temperature of the contrastive loss, where none is given.
+        n_parts: Parts of a batch, each of which has a batch norm of its own; where there are
+            several, keys are put into other parts than the queries of the same pictures.
     """
 
     head: Head
@@ -39,6 +42,7 @@ class Method:
     has_queue: bool = False
     has_predictor: bool = False
     temperature: float = 0.2
+    n_parts: int = 1
 
 
 METHODS: dict[Algorithm, Method] = {
@@ -46,6 +50,7 @@ METHODS: dict[Algorithm, Method] = {
     "mocov1": Method("linear", has_momentum=True, has_queue=True, temperature=0.07),
     "mocov2": Method("mlp", has_momentum=True, has_queue=True),
     "byol": Method("mlp-bn", has_momentum=True, has_predictor=True),
+    "mocov2-split": Method("mlp", has_momentum=True, has_queue=True, n_parts=8),
 }
 
 
@@ -62,8 +67,10 @@ class PretrainConfig:
         architecture: One of `ARCHITECTURES`.
         algorithm: `simclr` (Chen et al., 2020): in-batch negatives. `mocov1` (He et al., 2020): a
             momentum encoder, a queue and a linear head. `mocov2` (Chen et al., 2020): the same
-            with SimCLR's head. `byol` (Grill et al., 2020): a momentum encoder and a predictor,
-            without negatives.
+            with SimCLR's head. `mocov2-split`: that with batch norm over eighths of a batch, and
+            keys in another order than queries, as MoCo has it on eight GPUs (He et al., 2020,
+            section 3.3), so that no statistics give the right key away. `byol` (Grill et al.,
+            2020): a momentum encoder and a predictor, without negatives.
         epochs: Passes over the members.
         batch_size: Images a step; two views of each. At most the number of members is used.
         learning_rate: Step size of AdamW at the start; it falls to zero along half a cosine.
@@ -95,7 +102,7 @@ class PretrainConfig:
         _refuse_unknown(
             self,
             architecture=ARCHITECTURES,
-            algorithm=ALGORITHMS,
+            algorithm=get_args(Algorithm),
             precision=PRECISIONS,
             recipe=tuple(RECIPES),
         )

@@ -218,16 +218,19 @@ class _ViewLearner:
         return rate
 
     def step(self, pictures: IntArray, views: Tensor, generator: np.random.Generator) -> float:
-        return _step(self.trainer, views, self._config)
+        return _step(self.trainer, views, self._config, generator)
 
 
-def _step(trainer: Trainer, views: Tensor, config: PretrainConfig) -> float:
+def _step(
+    trainer: Trainer, views: Tensor, config: PretrainConfig, generator: np.random.Generator
+) -> float:
     """One step on two views of each image, shape (n, 2, 3, size_px, size_px)."""
     import torch
 
     from clipaudit.shadow.contrastive import update_momentum
 
     first, second = views.unbind(1)
+    n_parts = METHODS[config.algorithm].n_parts
     mixed = torch.autocast(
         views.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"
     )
@@ -235,8 +238,13 @@ def _step(trainer: Trainer, views: Tensor, config: PretrainConfig) -> float:
     def embed(net: nn.Module, *batches: Tensor) -> Tensor:
         both = torch.cat(batches).contiguous(memory_format=torch.channels_last)
         with mixed:
-            embedded: Tensor = net(both)
+            embedded: Tensor = (
+                net(both) if n_parts == 1 else torch.cat([net(part) for part in _parts(both)])
+            )
         return embedded.float()
+
+    def _parts(batch: Tensor) -> tuple[Tensor, ...]:
+        return batch.tensor_split(min(n_parts, len(batch) // 2))
 
     if trainer.momentum_net is None:
         loss = trainer.loss(*embed(trainer.net, first, second).chunk(2))
@@ -244,7 +252,11 @@ def _step(trainer: Trainer, views: Tensor, config: PretrainConfig) -> float:
         queries = embed(trainer.net, first)
         update_momentum(trainer.net, trainer.momentum_net, config.momentum)
         with torch.no_grad():
-            keys = embed(trainer.momentum_net, second)
+            if n_parts == 1:
+                keys = embed(trainer.momentum_net, second)
+            else:
+                order = torch.from_numpy(generator.permutation(len(second))).to(second.device)
+                keys = embed(trainer.momentum_net, second[order])[order.argsort()]
         loss = trainer.loss(queries, keys)
     else:
         predicted = trainer.predictor(embed(trainer.net, first, second))

@@ -25,9 +25,13 @@ if TYPE_CHECKING:
     from clipaudit.lab.cells import Cell, Plan
     from clipaudit.lab.planning import Repetition
     from clipaudit.lab.results import Outcome
+    from clipaudit.shadow.config import Algorithm
     from clipaudit.statistics.metrics import FloatArray
 
 V, S = "V, tanh and softmax", "S, max pooling"
+
+_OF_THE_FILE_SET: tuple[Algorithm, ...] = ("mocov2", "mocov2-split")
+"""MoCo, with batch norm as ours has it, and as the file set has it."""
 
 _HIDDEN = 256
 _EPOCHS = 300
@@ -54,7 +58,7 @@ RECIPES = {V: _Recipe(1e-4, 1e-6), S: _Recipe(1e-3, 1e-7, 5.0)}
 
 
 class Networks(ExperimentKind):
-    """One cell, in which both pairs of networks learn from the same shadow encoder.
+    """A cell an algorithm, in which both pairs of networks learn from the same shadow encoder.
 
     Those of the file set read raw cosines. Its V has two hidden layers of 256 units with tanh, and
     two outputs. Its S has three layers with tanh on each similarity less the greatest of its set,
@@ -63,7 +67,7 @@ class Networks(ExperimentKind):
     """
 
     title = "V and S, and the networks of a public file set"
-    setting = "known"
+    setting = "algorithm of both encoders"
     remark = (
         "Paper: two hidden layers of 256 units (V), DeepSets (S). A public file set that matches "
         "it has tanh, softmax and maxima where ours have ReLU, one logit and means, and reads "
@@ -73,7 +77,11 @@ class Networks(ExperimentKind):
 
     def cells(self, repetition: Repetition) -> Iterator[Cell]:
         """See `ExperimentKind.cells`."""
-        yield repetition.cell("everything")
+        for algorithm in (repetition.scale.known.algorithm, *_OF_THE_FILE_SET):
+            target, shadow = (
+                repetition.encoder(role, algorithm=algorithm) for role in ("target", "shadow")
+            )
+            yield repetition.cell(algorithm, target=target, shadow=shadow)
 
     def judge(
         self, cell: Cell, plan: Plan, outputs: Sequence[Output], kinds: Sequence[Kind]

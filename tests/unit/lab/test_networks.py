@@ -44,7 +44,11 @@ def test_it_learns_and_the_order_of_the_views_tells_nothing(name):
 
 def test_the_experiment_judges_both_on_both_outputs(tmp_path):
     plan = plan_of(make_lab(tmp_path, TEXT))
-    (cell,) = plan.cells
+    assert [cell.setting for cell in plan.cells] == ["simclr", "mocov2", "mocov2-split"]
+    cell = plan.cells[0]
+    for other in plan.cells[1:]:
+        pair = [plan.units[key].pretrain.algorithm for key in (other.target, other.shadow)]
+        assert pair == [other.setting] * 2
     assert is_ready(cell, plan)
     outcomes = list(judge_cell(cell, plan, ("embedding", "trunk"), ("V", "S")))
     wanted = {(output, name) for output in ("embedding", "trunk") for name in ("V", "S", *RECIPES)}
