@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from clipaudit._version import SCHEMA_VERSION
+from clipaudit._version import SCHEMA_VERSION, __version__
 from clipaudit.reports.formats import AUDIT, dump, printable, render
 from tests.made.audits import (
     INFERRERS,
@@ -242,7 +242,7 @@ def test_the_facts_of_the_run_go_with_it(style):
     for fact in ("ViT-B-32/openai", "3fa9c1d23fa9", "paper/1", "cosine", INFERRERS[2].name):
         assert fact in text
     if style != "table":
-        for fact in ("0.1.0", "3.11.7", "clipaudit score images", SCHEMA_VERSION, "c" * 64):
+        for fact in (__version__, "3.11.7", "clipaudit score images", SCHEMA_VERSION, "c" * 64):
             assert fact in text
 
 

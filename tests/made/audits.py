@@ -6,6 +6,7 @@ import hashlib
 import random
 from dataclasses import replace
 
+from clipaudit._version import __version__
 from clipaudit.blind.baseline import BlindCheck
 from clipaudit.encoders.base import EncoderInfo, InputSpec
 from clipaudit.results.audit import Audit, Finding, InferrerFacts, ReferenceSignals, Row, Run
@@ -70,7 +71,7 @@ def run(inferrers=INFERRERS, **changes):
     facts = {
         "command": "clipaudit score images",
         "config": {"encoder": "ViT-B-32/openai", "n_views": 10, "inferrers": []},
-        "versions": {"clipaudit": "0.1.0", "python": "3.11.7", "torch": "2.15.0"},
+        "versions": {"clipaudit": __version__, "python": "3.11.7", "torch": "2.15.0"},
         "encoder": ENCODER,
         "recipe": "paper/1",
         "n_views": 10,
@@ -148,7 +149,7 @@ def kept(run, inferrer, nulls, members=(), **changes):
         "hashes": {},
         "looks": {},
         "created": "2026-11-24",
-        "clipaudit_version": "0.1.0",
+        "clipaudit_version": __version__,
     }
     return CalibrationFile(**{**facts, **changes})
 
