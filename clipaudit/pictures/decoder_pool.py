@@ -97,9 +97,10 @@ class DecoderPool:
         self._jobs: queue.Queue[_Job | None] = queue.Queue(maxsize=max(2 * n_workers, 1))
         self._is_closed = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._has_files = threading.Event()
 
     def __enter__(self) -> Self:
-        """Wait for files; a worker's process is started at its first."""
+        """Wait for files; the workers' processes start, all at once, at the first."""
         for worker in self._workers:
             self._start(self._serve, worker)
         if self._workers:
@@ -146,6 +147,7 @@ class DecoderPool:
                 raise ValueError("the pool is not open")
             with contextlib.suppress(queue.Full):
                 self._jobs.put(_Job(data, wanted, future), timeout=_LONGEST_TICK_S)
+                self._has_files.set()
                 break
         if self._is_closed.is_set():  # closed by another thread, which may have missed this one
             future.cancel()  # it stays in the queue, behind what wakes the threads up
@@ -154,6 +156,7 @@ class DecoderPool:
     def close(self) -> None:
         """End the workers at once; what is queued or in work is cancelled. Safe to repeat."""
         self._is_closed.set()
+        self._has_files.set()
         self._drop_queued()
         with contextlib.suppress(queue.Full):  # then there is enough in it to wake every thread
             for _ in self._workers:
@@ -173,6 +176,10 @@ class DecoderPool:
 
     def _serve(self, worker: DecodeProcess) -> None:
         """Feed one worker; the only thread that starts its process, reads from it and reaps it."""
+        self._has_files.wait()
+        if not self._is_closed.is_set():
+            with contextlib.suppress(OSError):  # shows again, and is reported, at its first file
+                worker.start()
         while (job := self._jobs.get()) is not None:
             if self._is_closed.is_set():
                 job.future.cancel()
