@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Role = Literal["product", "naive", "floor"]
 
@@ -44,7 +44,7 @@ class Contest:
     """
 
     ways: tuple[Way, ...]
-    require_same: Callable[[object, object], None]
+    require_same: Callable[[Any, Any], None]  # what the ways of the case give
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,15 +54,16 @@ def main() -> None:
         encoder = load_encoder(spec, options)
         config = ScoreConfig(encoder=spec, backend=arguments.backend, offline=True, use_store=False)
 
+        load_s = 0.0
+
         def run_score() -> None:
+            nonlocal load_s
             loading = time.perf_counter()
             load_encoder(spec, options)
-            nonlocal load_s
             load_s = time.perf_counter() - loading
             audit = score([folder / "pictures"], config)
             assert len(audit.scored) == len(pictures)
 
-        load_s = 0.0
         jobs: dict[str, Callable[[], None]] = {
             "forward": lambda: forward(encoder, len(pictures)),
             "score": run_score,
@@ -139,9 +140,9 @@ def report(
         for name, job in jobs.items():
             began = time.perf_counter()
             job()
-            seconds = time.perf_counter() - began
+            took = time.perf_counter() - began
             # `score` loads the encoder by itself, and the job loaded it once more to time that.
-            times[name].append(seconds - 2 * load_s() if name == "score" else seconds)
+            times[name].append(took - 2 * load_s() if name == "score" else took)
     n_views = arguments.images * (N_VIEWS + 1)
     print(f"{arguments.images} pictures, {n_views} views, {arguments.backend}, ", end="")
     print(f"{torch.get_num_threads()} threads, {arguments.rounds} rounds")

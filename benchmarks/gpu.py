@@ -82,11 +82,12 @@ def main(arguments: list[str]) -> int:
         }
         for name, part in parts.items():
             try:
-                results[name] = part()
+                found = part()
             except ImportError as error:
-                results[name] = {"left_out": f"{error.name or error} is not installed"}
+                found = {"left_out": f"{error.name or error} is not installed"}
+            results[name] = found
             print(f"{name}:", flush=True)
-            for what, value in results[name].items():  # type: ignore[attr-defined]
+            for what, value in found.items():
                 print(
                     f"  {what}: {value:,.4g}" if isinstance(value, float) else f"  {what}: {value}"
                 )

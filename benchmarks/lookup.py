@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import imagehash
@@ -151,7 +152,7 @@ def planted_addresses(path: Path, n: int) -> list[str]:
     return [url for (url,) in duckdb.execute(query, {"file": str(path), "n": n}).fetchall()]
 
 
-def run(arguments: Sequence[str | Path]) -> tuple[float, int, dict]:
+def run(arguments: Sequence[str | Path]) -> tuple[float, int, dict[str, Any]]:
     """Seconds, the most bytes held at a time, and what the command printed."""
     command = shutil.which("clipaudit", path=str(Path(sys.executable).parent)) or "clipaudit"
     began, most = time.perf_counter(), 0

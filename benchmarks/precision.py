@@ -278,7 +278,7 @@ def _quantise(source: Path, path: Path, calibration: Tensor) -> Path:
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # it has no types
         """Batches of views, one after the other."""
 
         def __init__(self) -> None:

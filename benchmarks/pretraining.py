@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from clipaudit.shadow.architectures import ARCHITECTURES
-from clipaudit.shadow.config import ALGORITHMS, PretrainConfig
+from clipaudit.shadow.config import ALGORITHMS, Algorithm, PretrainConfig
 from clipaudit.shadow.datasets import open_data
 from clipaudit.shadow.pretrain import Epoch, pretrain
 from clipaudit.shadow.splits import draw_groups
@@ -43,8 +44,9 @@ def main() -> None:
     loading = time.perf_counter() - began
     print(f"loading {arguments.members} pictures: {loading:.2f} s, once for all epochs\n")
     print("| encoder | ms a view | forward and backward pass | augmentation |\n|---|---|---|---|")
+    algorithms: Sequence[Algorithm] = arguments.algorithm or ("simclr",)
     for architecture in arguments.architecture or ("resnet-tiny", "vgg-tiny", "resnet-small"):
-        for algorithm in arguments.algorithm or ("simclr",):
+        for algorithm in algorithms:
             config = PretrainConfig(
                 architecture=architecture,
                 algorithm=algorithm,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -56,8 +57,8 @@ def _pair_by_pair(embeddings: Embeddings) -> tuple[object, ...]:
     return tuple(map(np.array, columns))
 
 
-def _require_same(product: object, naive: object) -> None:
-    for found, expected in zip(product, naive, strict=True):  # type: ignore[call-overload]
+def _require_same(product: Any, naive: Any) -> None:
+    for found, expected in zip(product, naive, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -45,7 +47,7 @@ def _prepare(size: int, place: Workplace) -> Contest:
     )
 
 
-def _require_same(product: object, naive: object) -> None:
+def _require_same(product: Any, naive: Any) -> None:
     found, expected = np.asarray(product), np.asarray(naive)
     off = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
     assert off.max() <= TOLERANCE, f"embeddings differ by {off.max():.1e} of their length"

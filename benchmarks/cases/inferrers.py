@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from benchmarks.cases.features import random_embeddings
@@ -43,8 +45,8 @@ def _prepare(size: int, place: Workplace) -> Contest:
     )
 
 
-def _require_same(product: object, naive: object) -> None:
-    np.testing.assert_allclose(product, naive, rtol=1e-4, atol=1e-5)  # type: ignore[call-overload]
+def _require_same(product: Any, naive: Any) -> None:
+    np.testing.assert_allclose(product, naive, rtol=1e-4, atol=1e-5)
 
 
 CASE = Case("scores by T, V and S together", "pictures", (100, 1000, 10_000), (50,), _prepare)

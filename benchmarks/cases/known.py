@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,8 +36,8 @@ def _scores(command: Callable[[], str]) -> list[list[float]]:
     return [[found["score"] for found in row["findings"]] for row in rows]
 
 
-def _require_same(product: object, naive: object) -> None:
-    np.testing.assert_allclose(product, naive, rtol=1e-4)  # type: ignore[call-overload]
+def _require_same(product: Any, naive: Any) -> None:
+    np.testing.assert_allclose(product, naive, rtol=1e-4)
 
 
 CASE = Case("known pictures, from process to process", "pictures", (1, 10, 100), (1,), _prepare)

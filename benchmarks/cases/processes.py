@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +26,6 @@ def clipaudit(*arguments: str | Path) -> Callable[[], str]:
     return python("-m", "clipaudit", *map(str, arguments))
 
 
-def require_equal(product: object, naive: object) -> None:
+def require_equal(product: Any, naive: Any) -> None:
     """Raise an AssertionError where two results are not equal."""
     assert product == naive, f"{str(product)[:200]!r} is not {str(naive)[:200]!r}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from itertools import count
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +82,7 @@ def _read(size: int, place: Workplace) -> Contest:
     )
 
 
-def _require_same(product: object, naive: object) -> None:
+def _require_same(product: Any, naive: Any) -> None:
     assert isinstance(product, dict)
     assert isinstance(naive, dict)
     assert product.keys() == naive.keys()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ def _one_by_one(encoder: Encoder, paths: list[Path]) -> dict[str, float]:
     return scores
 
 
-def _require_same(product: object, naive: object) -> None:
+def _require_same(product: Any, naive: Any) -> None:
     assert isinstance(product, dict)
     assert isinstance(naive, dict)
     assert product.keys() == naive.keys()
