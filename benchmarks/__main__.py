@@ -3,6 +3,7 @@
     python -m benchmarks [CASE ...] [--quick] [--json FILE] [--plot FILE.svg]
     python -m benchmarks gpu [--json FILE]
     python -m benchmarks precision PICTURES [--json FILE]
+    python -m benchmarks scale [N ...] [--json FILE]
 
 Runs on any machine and needs no network; pictures and encoders are made on the spot. Each way of a
 case runs once to warm up and to be compared, since a benchmark that computes something else says
@@ -35,6 +36,10 @@ def main(arguments: list[str]) -> int:
         from benchmarks import precision
 
         return precision.main(arguments[1:])
+    if arguments[:1] == ["scale"]:
+        from benchmarks import scale
+
+        return scale.main(arguments[1:])
     options = _parser().parse_args(arguments)
     if options.list:
         for name in CASES:

@@ -42,7 +42,7 @@ class StoredSignals:
         cosine: Shape (n_pairs,), float32; so are `pearson` and `euclidean`.
         norms: Shape (n_views,), float32.
         plain_norm: The norm of the image without augmentation.
-        notes: As in `clipaudit.results.audit.Row`.
+        notes: As in `clipaudit.results.rows.Row`.
     """
 
     cosine: Float32Array

@@ -20,7 +20,7 @@ from clipaudit.features.optional_store import open_store
 from clipaudit.pictures.finding import find_images
 from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
 from clipaudit.pipelines.score import Progress, StoppedError, score
-from clipaudit.verdicts.by_calibration import fits, judge, require_use, unique_scores
+from clipaudit.verdicts.by_calibration import fits, judge, require_numbers, require_use
 from clipaudit.verdicts.by_control import against_control
 from clipaudit.verdicts.calibration_files import load, read_calibrations
 from clipaudit.verdicts.looks import count_look
@@ -98,8 +98,8 @@ def _audit(
     known = _known_pictures(config, store, also, is_looked_at, keeps_captions=is_looked_at)
     on_decoded = gallery.offer if gallery else lambda row, picture: None
     suspects = score(paths, config, on_progress, known, on_decoded)
-    for inferrer in suspects.run.inferrers:
-        unique_scores(suspects, inferrer.name)  # a score that is no number ends the run here
+    for row in suspects:
+        require_numbers(row)
     if named is not None:
         require_use(suspects.run, named)
     fitting = fits(suspects.run, calibrations)

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from clipaudit.evaluation_sets.reading import EvaluationSet
     from clipaudit.pictures.base import AnyPath
     from clipaudit.pipelines.config import ScoreConfig
-    from clipaudit.results.audit import Row
     from clipaudit.results.evaluation import MethodFigures
+    from clipaudit.results.rows import Row
     from clipaudit.statistics.metrics import BoolArray, FloatArray
     from clipaudit.verdicts.shared_pictures import Pair
 

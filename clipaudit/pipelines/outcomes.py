@@ -19,7 +19,7 @@ from clipaudit.features.stored_signals import stack_signals
 from clipaudit.inferrers.base import Features
 from clipaudit.pictures.base import BadImage
 from clipaudit.pipelines.inferrer_choice import made_for, shown_similarity
-from clipaudit.results.audit import Finding, ReferenceSignals, Row
+from clipaudit.results.rows import Finding, ReferenceSignals, Row
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -309,9 +309,9 @@ def scores(
     return [*zip(*columns, strict=True)] if columns else [()] * len(target.image_ids)
 
 
-def row_of(file: ReadFile, outcomes: Mapping[str, Outcome], inferrers: Sequence[Inferrer]) -> Row:
-    """The row of a file, by what came of its content."""
-    outcome = outcomes[file.sha256] if file.sha256 else Outcome(str(file.problem))
+def row_of(file: ReadFile, outcome: Outcome | None, inferrers: Sequence[Inferrer]) -> Row:
+    """The row of a file, by what came of its content; None where it could not be read."""
+    outcome = outcome or Outcome(str(file.problem))
     if outcome.error is not None:
         return Row(file.path, file.sha256, "skipped", outcome.error)
     findings = (

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from clipaudit.errors import InputError
 from clipaudit.features.stored_captions import captions_id
+from clipaudit.overflow import Overflow
 from clipaudit.pictures.base import BadImage
 from clipaudit.pictures.decoder_pool import DecoderPool
 from clipaudit.pictures.finding import draw_files, find_images
@@ -185,7 +186,7 @@ class ReadAhead:
         self.n_files = n_files
 
     def _read_all(self) -> None:
-        is_known: dict[str, bool] = {}
+        is_known: Overflow[bool] = Overflow()
         try:
             for contents in self._contents():
                 known: list[ReadFile] = []  # goes on together; what is decoded goes on by itself
@@ -231,7 +232,7 @@ class ReadAhead:
         return _Content(found.path, data, content_id(data))
 
     def _looked_up(
-        self, contents: Sequence[_Content], is_known: dict[str, bool]
+        self, contents: Sequence[_Content], is_known: Overflow[bool]
     ) -> Iterator[ReadFile]:
         """Files with all that the store knows of them; it is asked once.
 

@@ -25,6 +25,7 @@ from clipaudit.errors import EncoderError, InputError
 from clipaudit.features.known_pictures import KnownPictures
 from clipaudit.features.observers import observers, open_references
 from clipaudit.features.optional_store import open_store
+from clipaudit.overflow import Overflow
 from clipaudit.pipelines import cluster
 from clipaudit.pipelines.blocks import in_blocks
 from clipaudit.pipelines.caption_plan import CaptionPlan
@@ -35,9 +36,10 @@ from clipaudit.pipelines.read_ahead import ReadAhead, count_ahead, find_files
 from clipaudit.pipelines.reference_choice import choose_references
 from clipaudit.pipelines.run_facts import run_facts
 from clipaudit.results.audit import Audit
+from clipaudit.results.rows import RowKeeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from clipaudit.encoders.base import EncoderInfo
     from clipaudit.features.observers import Observer
@@ -48,7 +50,8 @@ if TYPE_CHECKING:
     from clipaudit.pictures.preparing import PictureFacts, Prepared
     from clipaudit.pipelines.inferrer_choice import Choice
     from clipaudit.pipelines.read_ahead import ReadFile
-    from clipaudit.results.audit import Row, Run
+    from clipaudit.results.audit import Run
+    from clipaudit.results.rows import Row
 
 logger = logging.getLogger(__name__)
 
@@ -101,13 +104,13 @@ def score(
         ClipAuditError: The encoder or an inferrer cannot be loaded or does not fit, no path leads
             to a file, or, where `strict`, a file cannot be scored. Never for a bad file otherwise.
     """
-    rows: list[Row] = []
+    rows = RowKeeper()
     try:
-        run = score_into(rows.append, paths, config, on_progress, known, on_decoded)
+        run = score_into(rows.add, paths, config, on_progress, known, on_decoded)
     except StoppedError as stop:
-        stop.audit = Audit(stop.run, tuple(rows))
+        stop.audit = Audit(stop.run, rows.rows())
         raise
-    return Audit(run, tuple(rows))
+    return Audit(run, rows.rows())
 
 
 def score_into(
@@ -120,7 +123,8 @@ def score_into(
 ) -> Run:
     """Score as `score` does, and hand each row over as soon as it is there.
 
-    No row is kept: of a picture, only what a copy of it would need.
+    No row is kept: of a picture, only what a copy of it would need, and that on
+    disk where there are many.
 
     Args:
         sink: Takes the next row, in the calling thread; writes it to a file, for example.
@@ -137,7 +141,7 @@ def score_into(
     started, clock = datetime.now(UTC), time.perf_counter()
     paths = list(paths)
     engine = _engine(config)
-    outcomes: dict[str, Outcome] = {}
+    outcomes: Overflow[Outcome] = Overflow()
     infos: dict[EncoderInfo, None] = {}
     n_done = n_skipped = n_from_store = 0
     interrupted = False
@@ -151,11 +155,12 @@ def score_into(
             with closing(engine(paths, plan, observing, known)) as batches:
                 for batch, made, n_files, info in batches:
                     infos[info] = None
-                    new = {key: made[key] for key in made if key not in outcomes}
+                    new = _add_new(made, outcomes)
                     captions.count(new.values())
-                    outcomes |= new
                     for file in batch:
-                        row = row_of(file, outcomes, inferrers)
+                        key = file.sha256
+                        outcome = (new.get(key) or outcomes[key]) if key else None
+                        row = row_of(file, outcome, inferrers)
                         if config.strict:
                             _require_scored(row)
                         sink(row)
@@ -388,6 +393,14 @@ def _ran_on(facts: Run, infos: Sequence[EncoderInfo]) -> Run:
     backends = ", ".join(dict.fromkeys(info.backend for info in infos))
     devices = ", ".join(dict.fromkeys(info.device for info in infos))
     return replace(facts, encoder=replace(facts.encoder, backend=backends, device=devices))
+
+
+def _add_new(made: Mapping[str, Outcome], outcomes: Overflow[Outcome]) -> dict[str, Outcome]:
+    """Add what came of pictures that were not met before, and give that alone."""
+    new = {key: outcome for key, outcome in made.items() if key not in outcomes}
+    for key, outcome in new.items():
+        outcomes[key] = outcome
+    return new
 
 
 def _hand_over_picture(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clipaudit.reports.next_step import NextStep, next_step
 from clipaudit.reports.wording import can_decide, found_and_chance, rate_range
-from clipaudit.results.audit import ranking_key
+from clipaudit.results.rows import ranking_key
 from clipaudit.statistics.calibration import fewest_picked, needed
 from clipaudit.text.numbers import count, percent
 from clipaudit.verdicts.by_control import ALPHA
@@ -250,7 +250,8 @@ def _scores(audit: Audit) -> tuple[str, ...]:
     pictures = count(len(audit.scored), "picture")
     lines = [f"{pictures}, scored by {by}; no control and no calibration"]
     first = inferrers[0].name if inferrers else None
-    scores = {ranking_key(row, first)[0] for row in audit.scored}
+    places = audit.places()
+    scores = {ranking_key(place.row, first)[0] for place in (*places[:1], *places[-1:])}
     if len(scores) == 1 and len(audit.scored) > 1:
         lines.append("all of them are equal, so that their order says nothing either")
     return tuple(lines)

@@ -5,99 +5,23 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 # Not for the type checker alone: a saved audit is read by these types.
 from clipaudit.encoders.base import EncoderInfo
 from clipaudit.encoders.text import TextInfo
 from clipaudit.errors import extra_imports
 from clipaudit.results.evidence import AgainstControl, CalibrationFacts
+from clipaudit.results.rows import Finding, Place, Row, RowsInMemory, RowsOnDisk
 from clipaudit.results.showable import Showable
-from clipaudit.statistics.conformal import Levels, Reason, Verdict
+from clipaudit.statistics.conformal import Levels, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
-
-Status = Literal["ok", "skipped"]
-Prediction = Literal["member", "non-member"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one inferrer says of one image.
-
-    Attributes:
-        inferrer: Name of the inferrer.
-        score: Higher is more like a member; not a probability.
-        prediction: `member` where the score is at or above the inferrer's threshold, which is
-            not calibrated for the encoder.
-        p_value: How often a non-member scores as high or higher, by the calibration; None, as all
-            that follows, where there is no calibration that fits.
-        p_member: How often a member scores as low or lower; None too without known members.
-        q_value: The p-value adjusted for all pictures of the run.
-        verdict: Verdict on this picture, at the FPR and the miss rate of `Audit.levels`.
-        reason: Why.
-        picked: Whether it is among those that are picked out of all at the FDR.
-    """
-
-    inferrer: str
-    score: float
-    prediction: Prediction
-    p_value: float | None = None
-    p_member: float | None = None
-    q_value: float | None = None
-    verdict: Verdict | None = None
-    reason: Reason | None = None
-    picked: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceSignals:
-    """What the reference encoder makes of one image; of several, the mean of what they make.
-
-    Attributes:
-        mean_similarity: Mean of the pairwise similarities of its views; None without views.
-        norm: Length of its embedding of the image without augmentation.
-    """
-
-    mean_similarity: float | None
-    norm: float
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One file, whatever became of it.
-
-    Attributes:
-        path: Path of the file, as it was given or found; undecodable bytes as surrogate escapes.
-        sha256: Of the file's bytes, in hex; None where it could not be read.
-        status: `ok` where it was scored, else `skipped`.
-        error: None, or `reason: explanation` for a skipped file.
-        mean_similarity: Mean of the pairwise similarities of its views; None where the run made
-            none.
-        findings: One an inferrer, in the order of `Run.inferrers`; none by an inferrer that reads
-            captions where it has no caption, and none at all where skipped.
-        notes: What decoding had to do that may surprise, such as `first of 12 frames`.
-        reference: What the reference encoder makes of it; None where the run has none.
-    """
-
-    path: str
-    sha256: str | None
-    status: Status
-    error: str | None = None
-    mean_similarity: float | None = None
-    findings: tuple[Finding, ...] = ()
-    notes: tuple[str, ...] = ()
-    reference: ReferenceSignals | None = None
-
-    def finding(self, inferrer: str) -> Finding | None:
-        """What an inferrer says of it; None where it says nothing."""
-        return next((found for found in self.findings if found.inferrer == inferrer), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,46 +143,14 @@ class Run:
         return (("Encoder", self.encoder), *references)
 
 
-DECIDED = ("p_value", "p_member", "q_value", "verdict", "reason", "picked")
-"""Fields of `Finding` that a calibration fills."""
-
-
-def ranking_key(row: Row, inferrer: str | None = None) -> tuple[float, str]:
-    """What scored rows are ranked by; see `Audit.ranked`.
-
-    Args:
-        row: A scored one.
-        inferrer: Name of the first inferrer; None takes the first that says something of the row.
-    """
-    found = row.finding(inferrer) if inferrer else next(iter(row.findings), None)
-    if found is not None:
-        score = found.score
-    else:
-        score = -math.inf if inferrer else row.mean_similarity or 0.0
-    return -score, row.sha256 or ""
-
-
-class Place(NamedTuple):
-    """A picture in the ranking of different pictures.
-
-    Attributes:
-        rank: 1 for the one most like a member.
-        row: Its first file in the order of `Audit.ranked`.
-        n_copies: Further files with the same bytes.
-    """
-
-    rank: int
-    row: Row
-    n_copies: int
-
-
 @dataclass(frozen=True, slots=True)
 class Audit(Showable):
     """Everything that a run found; `len()`, iteration and indexing go over its rows.
 
     Attributes:
         run: Facts of the run.
-        rows: The files, in the order in which they were found.
+        rows: The files, in the order in which they were found; many of them lie on disk, and are
+            read as they are asked for.
         calibrations: Those of the inferrers that have one, in the order of the inferrers.
         levels: How often verdicts may be wrong; None without a calibration.
         calibration_notes: Why other calibrations were not used.
@@ -266,11 +158,15 @@ class Audit(Showable):
     """
 
     run: Run
-    rows: tuple[Row, ...] = field(repr=False)
+    rows: Sequence[Row] = field(repr=False)
     calibrations: tuple[CalibrationFacts, ...] = ()
     levels: Levels | None = None
     calibration_notes: tuple[str, ...] = ()
     comparison: AgainstControl | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rows, RowsInMemory | RowsOnDisk):
+            object.__setattr__(self, "rows", RowsInMemory(self.rows))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -282,55 +178,52 @@ class Audit(Showable):
         return self.rows[index]
 
     @property
-    def scored(self) -> tuple[Row, ...]:
-        """The rows that carry a score."""
-        return tuple(row for row in self.rows if row.status == "ok")
+    def _rows(self) -> RowsInMemory | RowsOnDisk:
+        return cast("RowsInMemory | RowsOnDisk", self.rows)
 
     @property
-    def skipped(self) -> tuple[Row, ...]:
-        """The rows that do not."""
-        return tuple(row for row in self.rows if row.status == "skipped")
+    def scored(self) -> Sequence[Row]:
+        """The rows that carry a score."""
+        return self._rows.scored
 
-    def ranked(self) -> tuple[Row, ...]:
+    @property
+    def skipped(self) -> Sequence[Row]:
+        """The rows that do not."""
+        return self._rows.skipped
+
+    def ranked(self) -> Sequence[Row]:
         """The rows that carry a score, most like a member first.
 
         By the first inferrer's score, or by mean similarity where there is no inferrer; pictures
         without that score last; ties by content hash, then by path, so that the order is the same
         in every run.
         """
-        first = self.run.inferrers[0].name if self.run.inferrers else None
-        return tuple(sorted(self.scored, key=lambda row: (*ranking_key(row, first), row.path)))
+        return self._rows.ranked(self._first_inferrer)
 
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> Sequence[Place]:
         """The ranking of different pictures: files with the same bytes take one place."""
-        n_files = Counter(row.sha256 or row.path for row in self.scored)
-        first: dict[str, Row] = {}
-        for row in self.ranked():
-            first.setdefault(row.sha256 or row.path, row)
-        return tuple(
-            Place(rank, row, n_files[key] - 1) for rank, (key, row) in enumerate(first.items(), 1)
-        )
+        return self._rows.places(self._first_inferrer)
+
+    @property
+    def _first_inferrer(self) -> str | None:
+        return self.run.inferrers[0].name if self.run.inferrers else None
 
     def skip_reasons(self) -> dict[str, int]:
         """How many files were skipped for each reason, the most frequent first.
 
         The reason is the part of `Row.error` before its colon.
         """
-        reasons = Counter((row.error or "unknown").partition(":")[0] for row in self.skipped)
+        reasons = self._rows.tally.skip_reasons
         return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 
     def n_predicted(self, inferrer: str) -> int:
         """How many images an inferrer reads as members."""
-        return sum(
-            finding.prediction == "member"
-            for row in self.rows
-            for finding in row.findings
-            if finding.inferrer == inferrer
-        )
+        return self._rows.tally.predictions[inferrer, "member"]
 
     def n_scored(self, inferrer: str) -> int:
         """How many images have a score by an inferrer: all but those whose caption is missing."""
-        return sum(1 for _ in self._findings(inferrer))
+        predictions = self._rows.tally.predictions
+        return predictions[inferrer, "member"] + predictions[inferrer, "non-member"]
 
     @property
     def uncalibrated(self) -> list[str]:
@@ -340,19 +233,12 @@ class Audit(Showable):
 
     def n_verdicts(self, inferrer: str) -> dict[Verdict, int]:
         """How many images of each verdict, for an inferrer that has a calibration."""
-        counts: dict[Verdict, int] = {"member": 0, "non-member": 0, "can't tell": 0}
-        for finding in self._findings(inferrer):
-            if finding.verdict is not None:
-                counts[finding.verdict] += 1
-        return counts
+        verdicts: tuple[Verdict, ...] = get_args(Verdict)
+        return {verdict: self._rows.tally.verdicts[inferrer, verdict] for verdict in verdicts}
 
     def n_picked(self, inferrer: str) -> int:
         """How many images are picked out of all at the FDR."""
-        return sum(finding.picked is True for finding in self._findings(inferrer))
-
-    def _findings(self, inferrer: str) -> Iterator[Finding]:
-        for row in self.rows:
-            yield from (finding for finding in row.findings if finding.inferrer == inferrer)
+        return self._rows.tally.picked[inferrer]
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One flat record a file and inferrer: the long form, which all exports share.

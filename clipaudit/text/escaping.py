@@ -9,7 +9,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
 _FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
 
@@ -60,18 +60,28 @@ def exact_unless_utf8(path: str) -> str | None:
     return exact(path) if _has_surrogates(path) else None
 
 
-def common_folder(paths: Sequence[str]) -> str:
-    """The folder that all are in, with its separator; empty where there is none to name."""
-    if len(paths) < 2:
+def common_folder(paths: Iterable[str]) -> str:
+    """The folder that all are in, with its separator; empty where there is none to name.
+
+    They are gone through once, and not kept.
+    """
+    common: str | None = None
+    n_paths = 0
+    unusual = []  # written with what says nothing, such as `a//b`
+    for path in paths:
+        n_paths += 1
+        folder = os.path.dirname(path)  # noqa: PTH120
+        if folder != common:
+            try:
+                common = os.path.commonpath([folder] if common is None else [common, folder])
+            except ValueError:  # relative and absolute ones, or two drives
+                return ""
+        if not path.startswith(common + os.sep):
+            unusual.append(path)
+    if n_paths < 2 or common in {"", os.sep, None}:
         return ""
-    try:
-        folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
-    except ValueError:  # relative and absolute ones, or two drives
-        return ""
-    if folder in {"", os.sep}:
-        return ""
-    folder += os.sep
-    return folder if all(path.startswith(folder) for path in paths) else ""
+    named = f"{common}{os.sep}"
+    return named if all(path.startswith(named) for path in unusual) else ""
 
 
 def _has_surrogates(text: str) -> bool:

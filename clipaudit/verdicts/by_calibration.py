@@ -19,6 +19,7 @@ from clipaudit.errors import InferrerError
 from clipaudit.pictures.hashing import ONE_COLOUR
 from clipaudit.pictures.near_duplicates import partners
 from clipaudit.results.evidence import CalibrationFacts
+from clipaudit.results.rows import keep
 from clipaudit.statistics.calibration import Calibration, ScoredBy, require_fit
 from clipaudit.statistics.conformal import Decision, Levels, decide, p_values
 from clipaudit.statistics.metrics import proportion
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
     from clipaudit.blind.baseline import BlindCheck
     from clipaudit.pictures.preparing import Appearance
-    from clipaudit.results.audit import Audit, Finding, InferrerFacts, Row, Run
+    from clipaudit.results.audit import Audit, InferrerFacts, Run
+    from clipaudit.results.rows import Finding, Row
     from clipaudit.statistics.conformal import Reason
     from clipaudit.statistics.metrics import Estimate, FloatArray
     from clipaudit.verdicts.calibration_files import CalibrationFile
@@ -71,20 +73,30 @@ def unique_scores(audit: Audit, inferrer: str) -> dict[str, float]:
     """Each different picture's score by its SHA-256, in the order of the rows.
 
     Raises:
-        InferrerError: A score is no finite number, so nothing can be said of that picture.
+        InferrerError: As `require_numbers`.
     """
     scores: dict[str, float] = {}
     for row in audit.scored:
-        for finding in row.findings:
-            if finding.inferrer == inferrer and row.sha256:
-                if not math.isfinite(finding.score):
-                    raise InferrerError(
-                        f"inferrer {inferrer} gives {row.path!r} the score {finding.score}, which "
-                        "is no number to judge by",
-                        "Its weights are broken: train it again, or pass another --inferrer.",
-                    )
-                scores[row.sha256] = finding.score
+        require_numbers(row)
+        found = row.finding(inferrer)
+        if found and row.sha256:
+            scores[row.sha256] = found.score
     return scores
+
+
+def require_numbers(row: Row) -> None:
+    """That every score of a picture is one to judge by.
+
+    Raises:
+        InferrerError: A score is no finite number, so nothing can be said of that picture.
+    """
+    for finding in row.findings:
+        if not math.isfinite(finding.score):
+            raise InferrerError(
+                f"inferrer {finding.inferrer} gives {row.path!r} the score {finding.score}, which "
+                "is no number to judge by",
+                "Its weights are broken: train it again, or pass another --inferrer.",
+            )
 
 
 def fits(run: Run, files: Iterable[CalibrationFile]) -> Fits:
@@ -159,7 +171,7 @@ def judge(
     Raises:
         InferrerError: A score is no finite number.
     """
-    plain = {row.sha256 for row in audit.rows if ONE_COLOUR in row.notes}
+    plain = {row.sha256 for row in audit if ONE_COLOUR in row.notes}
     checks: dict[frozenset[str], BlindCheck] = {}
     styles = unpack_styles(pack_styles(captions)) if captions else {}
     decisions: dict[tuple[str, str], Decision] = {}
@@ -204,7 +216,7 @@ def judge(
         facts.append(replace(made, share=share))
     return replace(
         audit,
-        rows=tuple(_with_decisions(row, decisions) for row in audit.rows),
+        rows=keep(_with_decisions(row, decisions) for row in audit) if decisions else audit.rows,
         calibrations=tuple(facts),
         levels=levels if facts else None,
         calibration_notes=tuple(notes),
@@ -245,8 +257,7 @@ def _undecided(decision: Decision, reason: Reason) -> Decision:
 
 
 def _with_decisions(row: Row, decisions: Mapping[tuple[str, str], Decision]) -> Row:
-    """The row itself where nothing was decided of it, so that it is not in memory twice."""
-    if row.sha256 is None or not decisions:
+    if row.sha256 is None:
         return row
     findings = tuple(
         _with_decision(finding, decisions.get((finding.inferrer, row.sha256)))

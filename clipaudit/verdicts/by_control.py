@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from clipaudit.blind.baseline import BlindCheck
-    from clipaudit.results.audit import Audit, ReferenceSignals
+    from clipaudit.results.audit import Audit
+    from clipaudit.results.rows import ReferenceSignals
     from clipaudit.statistics.metrics import FloatArray
     from clipaudit.verdicts.shared_pictures import Pair
 

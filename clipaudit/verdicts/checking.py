@@ -22,8 +22,9 @@ from clipaudit.verdicts.sentences import Basis, verdict_sentence
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from clipaudit.results.audit import Audit, Finding
+    from clipaudit.results.audit import Audit
     from clipaudit.results.evidence import AgainstControl, CalibrationFacts
+    from clipaudit.results.rows import Finding
 
 State = Literal["ok", "differs", "cannot be checked"]
 

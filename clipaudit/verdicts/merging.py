@@ -8,22 +8,27 @@ what the parts say, or left out, and a note says so.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clipaudit.errors import InputError
+from clipaudit.overflow import Overflow
+from clipaudit.pictures.reading import content_id
 from clipaudit.pictures.sharding import Shard
 from clipaudit.results.audit import Audit
 from clipaudit.results.evidence import most_cautious
+from clipaudit.results.rows import keep
 from clipaudit.statistics.conformal import adjusted
 from clipaudit.text.escaping import shown
 from clipaudit.text.numbers import count
 from clipaudit.verdicts.by_calibration import scored_by
 
 if TYPE_CHECKING:
-    from clipaudit.results.audit import CaptionsRead, Finding, Row, Run
+    from clipaudit.results.audit import CaptionsRead, Run
     from clipaudit.results.evidence import CalibrationFacts
+    from clipaudit.results.rows import Finding, Row
 
 logger = logging.getLogger(__name__)
 
@@ -134,17 +139,20 @@ def _require_apart(parts: Sequence[Part]) -> None:
     Raises:
         InputError: One does, or a p-value is none.
     """
-    seen: dict[str, str] = {}
+    seen: Overflow[str] = Overflow()  # the part of each path, by the hash of that
     for part in parts:
-        for row in part.audit.rows:
+        for row in part.audit:
             if any(not 0 <= (finding.p_value or 0) <= 1 for finding in row.findings):
                 raise InputError(
                     f"{shown(part.name)} is damaged: a p-value of {shown(row.path)!r} is not "
                     "between 0 and 1",
                     "Take the file as `clipaudit score -o` wrote it.",
                 )
-            before = seen.setdefault(row.path, part.name)
-            if before != part.name:
+            key = content_id(row.path.encode("utf-8", "surrogatepass"))
+            before = seen.get(key)
+            if before is None:
+                seen[key] = part.name
+            elif before != part.name:
                 raise InputError(
                     f"{shown(row.path)!r} stands in {shown(before)} and in {shown(part.name)}",
                     "Name each result once, and the same folders in the same way for each shard.",
@@ -246,14 +254,16 @@ def _calibrations(parts: Sequence[Part]) -> tuple[tuple[CalibrationFacts, ...], 
 
 def _judge_whole(
     audits: Sequence[Audit], calibrations: Sequence[CalibrationFacts]
-) -> tuple[Row, ...]:
+) -> Sequence[Row]:
     """The rows of all, with the q-values and picks of the whole.
 
     Where the pictures of one part are of another kind than the known non-members, no picture has a
     verdict: the whole holds those, too.
     """
-    rows = [row for audit in audits for row in audit.rows]
-    q_values = {made.inferrer: _q_values(rows, made.inferrer) for made in calibrations}
+    q_values = {
+        made.inferrer: _q_values(chain.from_iterable(audits), made.inferrer)
+        for made in calibrations
+    }
     of_another_kind = {made.inferrer for made in calibrations if made.is_of_another_kind}
     levels = audits[0].levels
 
@@ -267,13 +277,13 @@ def _judge_whole(
         is_judged = finding.reason != "one colour"
         return replace(finding, q_value=q, picked=is_judged and q <= levels.fdr)
 
-    return tuple(
+    return keep(
         replace(row, findings=tuple(judged(finding, row) for finding in row.findings))
-        for row in rows
+        for row in chain.from_iterable(audits)
     )
 
 
-def _q_values(rows: Sequence[Row], inferrer: str) -> dict[str, float]:
+def _q_values(rows: Iterable[Row], inferrer: str) -> dict[str, float]:
     """The q-value of each different picture that was tested, by its SHA-256."""
     tested: dict[str, float] = {}
     for row in rows:

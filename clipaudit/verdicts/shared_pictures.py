@@ -15,7 +15,7 @@ from clipaudit.pictures.near_duplicates import Seen, partners
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from clipaudit.results.audit import Row
+    from clipaudit.results.rows import Row
 
 
 class Match(NamedTuple):

@@ -9,7 +9,8 @@ import pytest
 
 import clipaudit
 from clipaudit.errors import InputError
-from clipaudit.results.audit import DECIDED, Audit, Finding, Row
+from clipaudit.results.audit import Audit
+from clipaudit.results.rows import DECIDED, Finding, Row
 from tests.made.score_runs import N_VIEWS
 
 SCRIPT = """

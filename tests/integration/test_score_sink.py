@@ -13,7 +13,7 @@ from clipaudit.errors import InputError
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.score import score, score_into
 from clipaudit.reports.audit.json_document import record
-from clipaudit.results.audit import Row
+from clipaudit.results.rows import Row
 from clipaudit.text.escaping import as_json
 from tests.made.score_runs import N_VIEWS, draw_pictures
 

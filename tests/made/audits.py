@@ -9,7 +9,8 @@ from dataclasses import replace
 from clipaudit._version import __version__
 from clipaudit.blind.baseline import BlindCheck
 from clipaudit.encoders.base import EncoderInfo, InputSpec
-from clipaudit.results.audit import Audit, Finding, InferrerFacts, ReferenceSignals, Row, Run
+from clipaudit.results.audit import Audit, InferrerFacts, Run
+from clipaudit.results.rows import Finding, ReferenceSignals, Row
 from clipaudit.statistics.calibration import Calibration, KnownScores
 from clipaudit.statistics.conformal import Levels
 from clipaudit.verdicts.by_calibration import fits, judge, scored_by

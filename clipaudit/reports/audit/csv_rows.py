@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from clipaudit._version import SCHEMA_VERSION
-from clipaudit.results.audit import DECIDED
+from clipaudit.results.rows import DECIDED
 from clipaudit.statistics.conformal import Levels
 from clipaudit.text.escaping import exact, in_a_cell
 

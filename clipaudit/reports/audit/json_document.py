@@ -14,7 +14,8 @@ from clipaudit.text.escaping import as_json, exact_unless_utf8
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from clipaudit.results.audit import Audit, Row
+    from clipaudit.results.audit import Audit
+    from clipaudit.results.rows import Row
 
 
 def dump(audit: Audit, file: BinaryIO) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from clipaudit._version import SCHEMA_VERSION
 from clipaudit.reports.audit.json_document import head
-from clipaudit.results.audit import DECIDED
+from clipaudit.results.rows import DECIDED
 from clipaudit.text.escaping import as_json, as_utf8, exact_unless_utf8
 
 if TYPE_CHECKING:

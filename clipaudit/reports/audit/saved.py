@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from clipaudit._version import SCHEMA_VERSION
 from clipaudit.errors import InputError
 from clipaudit.files import as_type, load_json
-from clipaudit.results.audit import Audit, Row
+from clipaudit.results.audit import Audit
+from clipaudit.results.rows import Row, keep
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST = 1e100
 """No figure of a run is as large, and the square of one that is not is still a number."""
+_HEAD_OF_LINES = '"record": "run"'
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 _MAJOR = SCHEMA_VERSION.partition(".")[0]
@@ -34,7 +36,8 @@ def read(path: Path) -> Audit:
             clipaudit cannot read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            audit = _read(path, file)
     except OSError as error:
         raise InputError(
             f"cannot read {shown(str(path))}: {error.strerror or error}",
@@ -42,17 +45,6 @@ def read(path: Path) -> Audit:
         ) from error
     except UnicodeDecodeError as error:
         _refuse(path, "it is not text", error)
-    is_lines = '"record": "run"' in text.lstrip().partition("\n")[0]
-    try:
-        head, *lines = filter(str.strip, text.splitlines()) if is_lines else [text]
-        document = load_json(head)
-        _require_version(path, document)
-        if not is_lines:
-            audit = as_type(_of_usual_size(document), Audit)
-        else:
-            audit = as_type(_of_usual_size({**document, "rows": []}), Audit)
-            rows = (as_type(_of_usual_size(load_json(line)), Row) for line in lines)
-            audit = replace(audit, rows=tuple(rows))
     except ValueError as error:
         _refuse(path, str(error), error)
     for contradiction in _contradictions(audit):
@@ -60,11 +52,30 @@ def read(path: Path) -> Audit:
     return audit
 
 
+def _read(path: Path, file: TextIO) -> Audit:
+    """What a file holds; of JSON lines, no more than one line is in memory.
+
+    Raises:
+        ValueError: It is no result.
+    """
+    lines = filter(str.strip, file)
+    head = next(lines, "")
+    if _HEAD_OF_LINES not in head:
+        document = load_json(head + file.read())
+        _require_version(path, document)
+        return as_type(_of_usual_size(document), Audit)
+    document = load_json(head)
+    _require_version(path, document)
+    audit = as_type(_of_usual_size({**document, "rows": []}), Audit)
+    rows = (as_type(_of_usual_size(load_json(line)), Row) for line in lines)
+    return replace(audit, rows=keep(rows))
+
+
 def read_summary(path: Path) -> dict[str, Any] | None:
     """The counts that a saved result gives beside its rows; None where it gives none."""
-    text = path.read_text(encoding="utf-8")
-    is_lines = '"record": "run"' in text.lstrip().partition("\n")[0]
-    document = load_json(text.lstrip().partition("\n")[0] if is_lines else text)
+    with path.open(encoding="utf-8") as file:
+        head = next(filter(str.strip, file), "")
+        document = load_json(head if _HEAD_OF_LINES in head else head + file.read())
     summary = document.get("summary")
     return summary if isinstance(summary, dict) else None
 

@@ -46,8 +46,9 @@ if TYPE_CHECKING:
     from rich.panel import Panel
 
     from clipaudit.encoders.base import EncoderInfo
-    from clipaudit.results.audit import Audit, Finding, InferrerFacts, Place, Row
+    from clipaudit.results.audit import Audit, InferrerFacts
     from clipaudit.results.evidence import AgainstControl
+    from clipaudit.results.rows import Finding, Place, Row
 
 N_SHOWN = 10
 _MOST_LINES = 12
@@ -73,7 +74,7 @@ def show(audit: Audit, console: Console, n_shown: int = N_SHOWN, *, details: boo
         details: Whether to print all facts of the run, and not the first of them alone.
     """
     places, width = audit.places(), console.width
-    folder = common_folder([row.path for row in audit])
+    folder = common_folder(row.path for row in audit)
     parts: list[RenderableType] = [_answer(audit, width)]
     if folder:
         parts.append(Text.assemble("\nFiles in ", (shown(folder), "bold")))

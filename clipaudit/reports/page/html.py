@@ -27,12 +27,13 @@ from clipaudit.reports.wording import LIKE, copies
 from clipaudit.text.escaping import as_json, common_folder, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from clipaudit.pictures.preparing import Prepared
     from clipaudit.reports.page.plots import Plot
-    from clipaudit.results.audit import Audit, Place, Row
+    from clipaudit.results.audit import Audit
     from clipaudit.results.evidence import CalibrationFacts, InferrerComparison
+    from clipaudit.results.rows import Place, Row
 
 N_PICTURES = 5
 """Pictures that are shown at each end of the ranking."""
@@ -116,7 +117,7 @@ def _context(
     audit: Audit, n_pictures: int, decoded: Mapping[str, Prepared], paths: Folders
 ) -> dict[str, Any]:
     places = audit.places()
-    names = {path: shorten(name, paths) for path, name in _names(audit).items()}
+    name_of = _names(audit, paths)
     most, least = _ends(places, n_pictures)
     ends_of_ranking = [place.row for place in (*most, *least)]
     looks = thumbnails(ends_of_ranking, audit.run, decoded) if n_pictures else {}
@@ -125,7 +126,7 @@ def _context(
     ends = [
         [
             Picture(
-                names[row.path],
+                name_of(row),
                 rank,
                 row,
                 copies(n_copies) if n_copies else "",
@@ -150,22 +151,25 @@ def _context(
         "least": ends[1],
         "most_views": MOST_VIEWS,
         "view_px": VIEW_PX,
-        "table": _table(places, names),
+        "table": _table(places, name_of),
         "n_left_out": max(0, len(places) - _MOST_ROWS),
-        "skipped": [(names[row.path], row.error or "unknown") for row in audit.skipped],
+        "skipped": [(name_of(row), row.error or "unknown") for row in audit.skipped],
         "most_skipped": _MOST_SKIPPED,
         "encoders": run.named_encoders,
         "config": as_json(run.config, indent=2).splitlines(),
     }
 
 
-def _names(audit: Audit) -> dict[str, str]:
-    """The name of each path in the report, which tells nothing of the folders above all of them."""
-    paths = [row.path for row in audit]
-    if len(set(paths)) == 1:
-        return {path: PurePath(path).name or path for path in paths}
-    folder = common_folder(paths)
-    return {path: path.removeprefix(folder) for path in paths}
+def _names(audit: Audit, paths: Folders) -> Callable[[Row], str]:
+    """What gives a file's name in the report, without the folders above all files."""
+    folder = common_folder(row.path for row in audit)
+    is_one = all(row.path == audit[0].path for row in audit)
+
+    def name_of(row: Row) -> str:
+        name = (PurePath(row.path).name or row.path) if is_one else row.path.removeprefix(folder)
+        return shorten(name, paths)
+
+    return name_of
 
 
 def _ends(places: Sequence[Place], n_pictures: int) -> tuple[Sequence[Place], Sequence[Place]]:
@@ -175,15 +179,16 @@ def _ends(places: Sequence[Place], n_pictures: int) -> tuple[Sequence[Place], Se
     return places[:n_most], places[len(places) - n_least :]
 
 
-def _table(places: Sequence[Place], names: dict[str, str]) -> list[tuple[int, str, Row, str]]:
+def _table(
+    places: Sequence[Place], name_of: Callable[[Row], str]
+) -> list[tuple[int, str, Row, str]]:
     """Every different picture; of too many, as many from each end."""
-    numbered = [
-        (rank, names[row.path], row, copies(n_copies) if n_copies else "")
+    if len(places) > _MOST_ROWS:
+        places = [*places[: _MOST_ROWS // 2], *places[-_MOST_ROWS // 2 :]]
+    return [
+        (rank, name_of(row), row, copies(n_copies) if n_copies else "")
         for rank, row, n_copies in places
     ]
-    if len(numbered) <= _MOST_ROWS:
-        return numbered
-    return numbered[: _MOST_ROWS // 2] + numbered[-_MOST_ROWS // 2 :]
 
 
 def _plots(audit: Audit) -> Iterator[Plot]:

@@ -27,14 +27,15 @@ from clipaudit.pictures.base import BadImage, Frame, Limits
 from clipaudit.pictures.decoder_pool import DecoderPool
 from clipaudit.pictures.preparing import Wanted
 from clipaudit.pictures.reading import content_id, read_file
-from clipaudit.results.audit import ranking_key
+from clipaudit.results.rows import ranking_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from clipaudit.pictures.base import UInt8Array
     from clipaudit.pictures.preparing import Prepared
-    from clipaudit.results.audit import Row, Run
+    from clipaudit.results.audit import Run
+    from clipaudit.results.rows import Row
 
 THUMBNAIL_PX = 208
 VIEW_PX = 104

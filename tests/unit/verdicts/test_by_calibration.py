@@ -12,7 +12,7 @@ from clipaudit.pictures.image_statistics import STATISTICS
 from clipaudit.pictures.preparing import Appearance
 from clipaudit.pictures.random_embedding import DIM
 from clipaudit.reports.formats import dump, render
-from clipaudit.results.audit import Finding, Row
+from clipaudit.results.rows import Finding, Row
 from clipaudit.statistics.conformal import Levels
 from clipaudit.verdicts.by_calibration import fits, judge, require_use, scored_by, unique_scores
 from clipaudit.verdicts.calibration_files import pack_appearances, pack_styles, unpack_styles

@@ -7,8 +7,8 @@ import pytest
 
 from clipaudit.blind.baseline import BlindCheck
 from clipaudit.errors import InputError
-from clipaudit.results.audit import Finding, ReferenceSignals, Row
 from clipaudit.results.evidence import Overlap
+from clipaudit.results.rows import Finding, ReferenceSignals, Row
 from clipaudit.statistics.rank_tests import largest_rank_sum
 from clipaudit.verdicts.by_control import against_control, find_namesakes
 from clipaudit.verdicts.sentences import comparison_sentence

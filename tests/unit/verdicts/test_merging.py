@@ -8,7 +8,7 @@ import pytest
 import clipaudit
 from clipaudit.errors import InputError
 from clipaudit.pictures.hashing import ONE_COLOUR
-from clipaudit.results.audit import Finding, Row
+from clipaudit.results.rows import Finding, Row
 from clipaudit.statistics.conformal import Levels
 from clipaudit.verdicts.by_calibration import fits, judge
 from clipaudit.verdicts.merging import Part, merge

@@ -3,7 +3,7 @@
 import pytest
 
 from clipaudit.errors import InputError
-from clipaudit.results.audit import Row
+from clipaudit.results.rows import Row
 from clipaudit.verdicts.shared_pictures import Match, require_apart, scored_paths, split
 
 FIRST = {"a": "1/a", "b": "1/b", "c": "1/c", "d": "1/d"}

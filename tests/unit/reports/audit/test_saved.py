@@ -6,7 +6,7 @@ import pytest
 from clipaudit.errors import InputError
 from clipaudit.reports.audit.saved import read
 from clipaudit.reports.formats import dump, write
-from clipaudit.results.audit import ReferenceSignals
+from clipaudit.results.rows import ReferenceSignals
 from tests.made.audits import ENCODER, audit_of, calibrated, controlled, realistic, scored, skipped
 from tests.made.nasty_audits import nasty_audit
 

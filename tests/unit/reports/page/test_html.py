@@ -16,7 +16,7 @@ from clipaudit.blind.baseline import BlindCheck
 from clipaudit.pictures.reading import content_id
 from clipaudit.reports import formats as reports
 from clipaudit.reports.page.html import dump
-from clipaudit.results.audit import ReferenceSignals
+from clipaudit.results.rows import ReferenceSignals
 from clipaudit.statistics.calibration import called_by_chance
 from tests.made.audits import ENCODER, audit_of, calibrated, controlled, realistic, scored, skipped
 from tests.made.nasty_audits import HOSTILE, hostile, nasty_audit
