@@ -27,22 +27,18 @@ _CACHE_KIB = 8192
 class Overflow(Generic[Value]):
     """A dictionary by SHA-256 in hex, of which all but the first entries are on disk.
 
-    For one thread; an entry is written once.
+    One thread writes; others may read.
 
     >>> colours = Overflow(most_in_memory=1)
     >>> colours["0a"], colours["0b"] = "red", "blue"
-    >>> colours["0b"], colours.get("0c"), "0a" in colours, len(colours)
-    ('blue', None, True, 2)
+    >>> colours["0b"], colours.get("0c"), "0a" in colours
+    ('blue', None, True)
     """
 
     def __init__(self, most_in_memory: int = MOST_IN_MEMORY) -> None:
         self._first: dict[str, Value] = {}
         self._most = most_in_memory
         self._tables: Connection | None = None
-        self._n_rest = 0
-
-    def __len__(self) -> int:
-        return len(self._first) + self._n_rest
 
     def __contains__(self, key: str) -> bool:
         return self.get(key) is not None
@@ -63,7 +59,7 @@ class Overflow(Generic[Value]):
         return value
 
     def __setitem__(self, key: str, value: Value) -> None:
-        if len(self._first) < self._most:
+        if key in self._first or len(self._first) < self._most:
             self._first[key] = value
             return
         with on_disk():
@@ -72,8 +68,7 @@ class Overflow(Generic[Value]):
                     "CREATE TABLE rest (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID"
                 )
             entry = bytes.fromhex(key), packed(value)
-            self._tables.execute("INSERT INTO rest VALUES (?, ?)", entry)
-        self._n_rest += 1
+            self._tables.execute("REPLACE INTO rest VALUES (?, ?)", entry)
 
 
 def open_tables(script: str) -> Connection:

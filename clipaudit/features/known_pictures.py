@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from clipaudit.features.optional_store import OptionalStore
+from clipaudit.overflow import Overflow
 from clipaudit.pictures.base import BadImage
 from clipaudit.pictures.decoder_pool import DecoderPool
 from clipaudit.pictures.preparing import Wanted
@@ -58,12 +59,13 @@ class KnownPictures:
         self._also = also
         self._keeps_captions = keeps_captions
         self.captions: dict[str, tuple[str, ...]] = {}
-        self._facts: dict[str, PictureFacts] = {}
+        self._facts: Overflow[PictureFacts] = Overflow()
 
     def get(self, image_ids: Sequence[str]) -> dict[str, PictureFacts]:
         """The facts of those images that are known; the others are absent."""
         found = self.store.get_facts(image_ids)
-        return found | {key: self._facts[key] for key in image_ids if key in self._facts}
+        own = ((key, self._facts.get(key)) for key in image_ids)
+        return found | {key: facts for key, facts in own if facts is not None}
 
     def wanted(
         self,
@@ -96,7 +98,8 @@ class KnownPictures:
         """Remember and store facts of pictures, by SHA-256."""
         self.store.put_facts(facts)
         if not self.store.is_open:
-            self._facts |= facts
+            for image_id, own in facts.items():
+                self._facts[image_id] = own
 
     def add_captions(self, image_id: str, captions: tuple[str, ...]) -> None:
         """Remember the captions that a run read for a picture, where they are asked for later."""

@@ -32,7 +32,7 @@ def rows_of_pictures(draw):
             rows.append(Row(path, sha256, "skipped", draw(st.sampled_from(["a: b", "c: d", "e"]))))
             continue
         score = scores[kind]
-        findings = (Finding("t", means[kind], "member"),)
+        findings = [Finding("t", means[kind], "member")]
         if score is not None:
             first = Finding(
                 "v",
@@ -42,14 +42,14 @@ def rows_of_pictures(draw):
                 verdict="can't tell" if score < 1 else "member",
                 picked=score > 2,
             )
-            findings = (first, *findings)
+            findings = [first, *findings]
         rows.append(
             Row(
                 path,
                 f"{kind:064x}",
                 "ok",
                 mean_similarity=means[kind],
-                findings=findings,
+                findings=tuple(findings),
                 notes=("first of 2 frames",),
                 reference=ReferenceSignals(None, 1.0),
             )
