@@ -121,7 +121,17 @@ def load_encoder(spec: str, options: EncoderOptions = EncoderOptions()) -> Encod
     """
     scheme, name = parse(spec)
     row = find_scheme(scheme)
-    devices.resolve(options.device)  # before a download of gigabytes, not after
+    where = devices.resolve(options.device)  # before a download of gigabytes, not after
+    if options.precision == "float16" and where.type != "cuda":
+        raise EncoderError(
+            f"--precision float16 needs a GPU with CUDA, and {spec} would run on {where}",
+            "Use --precision bfloat16, or leave it out.",
+        )
+    return CheckedEncoder(_load(scheme, row, name, spec, options), options)
+
+
+def _load(scheme: str, row: Scheme, name: str, spec: str, options: EncoderOptions) -> Encoder:
+    """The encoder on one device; see `load_encoder`."""
     try:
         encoder: Encoder = resolve_name(row.load)(name, options)
     except BadInputError as error:
@@ -146,7 +156,7 @@ def load_encoder(spec: str, options: EncoderOptions = EncoderOptions()) -> Encod
             f"{spec} does not run in {options.precision}",
             "Leave out --precision: a file that is a whole program computes as it was saved.",
         )
-    return CheckedEncoder(encoder, options)
+    return encoder
 
 
 def build_tower(spec: str, checkpoint: Path, options: EncoderOptions) -> Tower:
