@@ -113,7 +113,7 @@ class ScoringOptions:
     device: Annotated[
         str,
         Option(
-            "auto, cpu, cuda, cuda:1 or mps.",
+            "auto, cpu, cuda, cuda:1, cuda:all (every GPU, each a share of each batch) or mps.",
             ENCODER,
             variables=("CLIPAUDIT_DEVICE",),
         ),
