@@ -8,11 +8,13 @@ encoder has the shape of ViT-B/32, written in plain torch, with random weights.
 
     own        the encoder alone, on views that lie on the device, in several precisions
     batches    the same by the number of views at once, up to the largest that fits
-    product    clipaudit from arrays in memory, from small files, from files of a camera's kind,
-               and decoding alone
+    product    clipaudit from arrays in memory and from small files, in float32, in float16 and on
+               all GPUs where there are several, beside the encoder alone and the goal; then from
+               files of a camera's kind, and decoding alone
     scores     the same pictures on the device and on the CPU; a difference is an error
 
-`--device cpu` rehearses all of it on a machine without a GPU; its figures mean nothing.
+`--device cpu` rehearses all of it on a machine without a GPU, with bfloat16 in the place of
+float16; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -24,17 +26,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.written import write_document
+from clipaudit.encoders import devices
+from clipaudit.encoders.devices import ALL_GPUS
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from clipaudit.encoders.base import Encoder, EncoderOptions
+    from clipaudit.encoders.base import Encoder, EncoderOptions, Precision
     from clipaudit.pictures.decoder_pool import DecoderPool
 
 Results = dict[str, object]
@@ -44,7 +49,21 @@ _ROUNDS = 3
 _LARGEST = 65_536
 _SCORE_TOLERANCE = 1e-3
 """Greatest difference of a score between two devices: a mean of cosines, rounded otherwise."""
-_MODES = ("fp32", "tf32", "fp16", "fp16 channels-last", "fp16 compiled")
+_MODES = ("fp32", "tf32", "bf16", "fp16", "fp16 channels-last", "fp16 compiled")
+_MODE_OF: dict[Precision, str] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+_GOAL = 0.9
+"""Share of the encoder's own throughput that clipaudit reaches, where all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """Options of clipaudit's that are compared: a device, and a precision."""
+
+    device: str
+    precision: Precision
+
+    def __str__(self) -> str:
+        return self.precision + (", all GPUs" if self.device == ALL_GPUS else "")
 
 
 class NothingToMeasureError(Exception):
@@ -170,21 +189,25 @@ def build_network(n_layers: int = _LAYERS) -> nn.Module:
         return Tower().eval().requires_grad_(requires_grad=False)
 
 
-def load(name: str, options: EncoderOptions) -> Encoder:
-    """The network as an encoder of clipaudit's, for the scheme `benchmark`: `fp16@12`."""
+def load(n_layers: str, options: EncoderOptions) -> Encoder:
+    """The network as an encoder of clipaudit's, for the scheme `benchmark`."""
+    from clipaudit.encoders.base import InputSpec
+    from clipaudit.encoders.towers import Tower, ready
+
+    spec = InputSpec(_SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "bicubic")
+    network = build_network(int(n_layers))
+    return ready(Tower(f"benchmark:{n_layers}", network, spec, "embedding"), options)
+
+
+def _settings(device: torch.device) -> list[_Setting]:
     import torch
 
-    from clipaudit.encoders import devices
-    from clipaudit.encoders.base import EncoderInfo, InputSpec
-    from clipaudit.encoders.loaded import LoadedEncoder
-
-    where = devices.resolve(options.device)
-    mode, _, n_layers = name.partition("@")
-    run = _runner(mode, where, int(n_layers))
-    spec = InputSpec(_SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "bicubic")
-    mark = f"{_MODES.index(mode):064x}"
-    info = EncoderInfo(f"benchmark:{name}", "embedding", spec, _DIM, mark, "torch", str(where))
-    return LoadedEncoder(info, torch.device(where), run)
+    if device.type != "cuda":
+        return [_Setting(str(device), "float32"), _Setting(str(device), "bfloat16")]
+    found = [_Setting(str(device), "float32"), _Setting(str(device), "float16")]
+    if torch.cuda.device_count() > 1:
+        found += [_Setting(ALL_GPUS, "float32"), _Setting(ALL_GPUS, "float16")]
+    return found
 
 
 def _runner(mode: str, device: torch.device, n_layers: int = _LAYERS) -> Callable[[Tensor], Tensor]:
@@ -192,22 +215,27 @@ def _runner(mode: str, device: torch.device, n_layers: int = _LAYERS) -> Callabl
     import torch
 
     network = build_network(n_layers).to(device)
-    is_half = mode.startswith("fp16")
-    kind = torch.float16 if is_half else torch.float32
+    kind = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(mode[:4], torch.float32)
     network = network.to(kind)
     layout = torch.channels_last if "channels-last" in mode else torch.contiguous_format
     network = network.to(memory_format=layout)
     call: Callable[[Tensor], Tensor] = torch.compile(network) if "compiled" in mode else network
 
     def run(views: Tensor) -> Tensor:
-        before = torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = mode == "tf32"
-        try:
-            return call(views.to(kind, memory_format=layout)).float()
-        finally:
-            torch.backends.cuda.matmul.allow_tf32 = before
+        return call(views.to(kind, memory_format=layout)).float()
 
-    return run
+    def run_in_tf32(views: Tensor) -> Tensor:
+        torch.backends.cuda.matmul.allow_tf32 = True
+        try:
+            return run(views)
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = False
+
+    def run_in_full(views: Tensor) -> Tensor:
+        with devices.full_precision(device):
+            return run(views)
+
+    return run_in_tf32 if mode == "tf32" else run_in_full
 
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:
@@ -231,19 +259,23 @@ def _seconds(run: Callable[[], object], device: torch.device) -> float:
 
 def _own(device: torch.device, n_views: int, n_layers: int) -> Results:
     """Views a second of the encoder alone, by mode."""
-    import torch
-
-    views = torch.rand(n_views, 3, _SIDE, _SIDE, device=device)
     found: Results = {}
     for mode in _MODES:
         try:
-            run = _runner(mode, device, n_layers)
-            with torch.no_grad():
-                seconds = _seconds(partial(run, views), device)
-            found[f"{mode}, views/s"] = n_views / seconds
+            found[f"{mode}, views/s"] = _own_rate(mode, device, n_views, n_layers)
         except Exception as error:  # noqa: BLE001 - torch.compile fails in many ways
             found[mode] = f"left out: {type(error).__name__}"
     return found
+
+
+def _own_rate(mode: str, device: torch.device, n_views: int, n_layers: int = _LAYERS) -> float:
+    """Views a second of the encoder alone, so many at once."""
+    import torch
+
+    run = _runner(mode, device, n_layers)
+    views = torch.rand(n_views, 3, _SIDE, _SIDE, device=device)
+    with torch.no_grad():
+        return n_views / _seconds(partial(run, views), device)
 
 
 def _batches(device: torch.device) -> Results:
@@ -254,20 +286,16 @@ def _batches(device: torch.device) -> Results:
         return {"left_out": "a CPU has no memory of its own to fill"}
     found: Results = {}
     for mode in ("fp32", "fp16"):
-        run = _runner(mode, device)
         n_views = 64
         while n_views <= _LARGEST:
             try:
-                views = torch.rand(n_views, 3, _SIDE, _SIDE, device=device)
-                with torch.no_grad():
-                    seconds = _seconds(partial(run, views), device)
+                rate = _own_rate(mode, device, n_views)
             except torch.OutOfMemoryError:
                 break
-            found[f"{mode}, {n_views} views at once, views/s"] = n_views / seconds
+            found[f"{mode}, {n_views} views at once, views/s"] = rate
             found[f"{mode}, largest batch"] = n_views
             n_views *= 2
-        del run
-        torch.cuda.empty_cache()
+        devices.give_back_memory(device)
     return found
 
 
@@ -282,24 +310,36 @@ def _product(device: torch.device, scratch: Path, n_images: int, n_layers: int) 
     from clipaudit.pictures.decoder_pool import DecoderPool
 
     _register()
-    encoder = load_encoder(f"benchmark:fp32@{n_layers}", EncoderOptions(device=str(device)))
-    load_again = partial(load_encoder, encoder.info.spec, EncoderOptions(device=str(device)))
-    loading = _seconds(load_again, device)  # is part of `score`, and taken off
-    embedder = Embedder(encoder, ENCODERMI, N_VIEWS, seed=0)
+    small = make_jpegs(scratch / "small", n_images, _SIDE, _SIDE)
+    large = make_jpegs(scratch / "large", max(2, n_images // 16), 4000, 3000)
     ids, pixels = arrays(min(n_images, 256))
-    seconds = _seconds(lambda: measure_all(embedder, ids, pixels, ""), device)
-    found: Results = {"from arrays in memory, pictures/s": len(ids) / seconds}
-    sizes = {"224 × 224": (_SIDE, _SIDE), "4000 × 3000": (4000, 3000)}
-    for name, (width, height) in sizes.items():
-        n_files = n_images if width == _SIDE else max(2, n_images // 16)
-        folder = scratch / name.replace(" ", "")
-        paths = make_jpegs(folder, n_files, width, height)
-        seconds = _seconds(partial(_score, folder, device, "fp32", n_layers), device)
-        found[f"from JPEGs of {name}, pictures/s"] = n_files / (seconds - loading)
+    found: Results = {}
+    loading = 0.0  # is part of `score`, and taken off
+    for setting in _settings(device):
+        options = EncoderOptions(device=setting.device, precision=setting.precision)
+        load_again = partial(load_encoder, f"benchmark:{n_layers}", options)
+        loading = _seconds(load_again, device)
+        embedder = Embedder(load_again(), ENCODERMI, N_VIEWS, seed=0)
+        seconds = _seconds(partial(measure_all, embedder, ids, pixels, ""), device)
+        found[f"{setting}, from arrays in memory, pictures/s"] = len(ids) / seconds
+        seconds = _seconds(partial(_score, small[0].parent, setting, n_layers), device)
+        rate = len(small) / (seconds - loading)
+        found[f"{setting}, from JPEGs of 224 × 224, pictures/s"] = rate
+        if setting.device != ALL_GPUS:
+            n_views = min(64, n_images) * (N_VIEWS + 1)
+            mode = _MODE_OF[setting.precision]
+            own = _own_rate(mode, device, n_views, n_layers) / (N_VIEWS + 1)
+            found[f"{setting}, the encoder alone, pictures/s"] = own
+            found[f"{setting}, goal of {_GOAL:.0%} of that from JPEGs of 224 × 224"] = (
+                f"{'yes' if rate >= _GOAL * own else 'no'}, {rate / own:.0%}"
+            )
+    seconds = _seconds(partial(_score, large[0].parent, setting, n_layers), device)
+    found[f"{setting}, from JPEGs of 4000 × 3000, pictures/s"] = len(large) / (seconds - loading)
+    for name, paths in (("224 × 224", small), ("4000 × 3000", large)):
         files = [path.read_bytes() for path in paths]
         with DecoderPool(os.cpu_count() or 1, Limits()) as pool:
             seconds = _seconds(partial(_decode, pool, files), device)
-        found[f"decoding alone of {name}, pictures/s"] = n_files / seconds
+        found[f"decoding alone of {name}, pictures/s"] = len(files) / seconds
     return found
 
 
@@ -313,37 +353,37 @@ def _decode(pool: DecoderPool, files: list[bytes]) -> None:
 
 
 def _scores(device: torch.device, scratch: Path, n_images: int, n_layers: int) -> Results:
-    """How far scores of the device are from those of the CPU, in fp32 and in fp16."""
-    import torch
+    """How far scores of the device are from those of the CPU in float32."""
     from scipy.stats import spearmanr
 
     from benchmarks.cases.pictures import make_jpegs
 
     _register()
     make_jpegs(scratch / "both", n_images, 320, 240)
-    expected = _score(scratch / "both", torch.device("cpu"), "fp32", n_layers)
-    found: Results = {}
-    for mode in ("fp32", "fp16"):
-        scores = _score(scratch / "both", device, mode, n_layers)
+    expected = _score(scratch / "both", _Setting("cpu", "float32"), n_layers)
+    found: Results = {"is_same": True}
+    for setting in _settings(device):
+        scores = _score(scratch / "both", setting, n_layers)
         off = max(abs(scores[path] - expected[path]) for path in expected)
         pairs = [(scores[path], expected[path]) for path in expected]
-        found[f"{mode}, largest difference"] = off
-        found[f"{mode}, rank correlation"] = float(spearmanr(pairs).statistic)
-        if mode == "fp32":
-            found["is_same"] = scores.keys() == expected.keys() and off <= _SCORE_TOLERANCE
+        found[f"{setting}, largest difference"] = off
+        found[f"{setting}, rank correlation"] = float(spearmanr(pairs).statistic)
+        if setting.precision == "float32" and off > _SCORE_TOLERANCE:
+            found["is_same"] = False
     return found
 
 
-def _score(folder: Path, device: torch.device, mode: str, n_layers: int) -> dict[str, float]:
+def _score(folder: Path, setting: _Setting, n_layers: int) -> dict[str, float]:
     from clipaudit.features.views import ENCODERMI
     from clipaudit.pipelines.config import ScoreConfig
     from clipaudit.pipelines.score import score
 
     config = ScoreConfig(
-        encoder=f"benchmark:{mode}@{n_layers}",
+        encoder=f"benchmark:{n_layers}",
         inferrers=("cifar10-t",),
         recipe=ENCODERMI.id,
-        device=str(device),
+        device=setting.device,
+        precision=setting.precision,
         use_store=False,
     )
     return {row.path: row.findings[0].score for row in score([folder], config).scored}
@@ -352,4 +392,4 @@ def _score(folder: Path, device: torch.device, mode: str, n_layers: int) -> dict
 def _register() -> None:
     from clipaudit.encoders.spec import SCHEMES, Scheme
 
-    SCHEMES["benchmark"] = Scheme("benchmarks.gpu:load", takes="PRECISION")
+    SCHEMES["benchmark"] = Scheme("benchmarks.gpu:load", takes="LAYERS")

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from clipaudit.cli import messages
 from clipaudit.cli.progress import Log
 from clipaudit.cli.words import among, command_line, either
-from clipaudit.encoders.base import OUTPUTS, Precision
+from clipaudit.encoders.base import OUTPUTS
 from clipaudit.features.signals import SIMILARITIES
 from clipaudit.inferrers import RULES, forms
 from clipaudit.pipelines import train as pipeline
@@ -26,6 +26,7 @@ from clipaudit.shadow.config import (
     PairConfig,
     PretrainConfig,
     TrainingConfig,
+    TrainingPrecision,
 )
 from clipaudit.shadow.pretrain import Epoch
 
@@ -138,7 +139,7 @@ def train(
         ),
     ] = PRETRAIN.queue,
     precision: Annotated[
-        Precision, typer.Option(help="float32, or bfloat16 where the processor has it.")
+        TrainingPrecision, typer.Option(help="float32, or bfloat16 where the processor has it.")
     ] = PRETRAIN.precision,
     views: Annotated[int, typer.Option(help="Views an image.")] = DEFAULT.n_views,
     kind: Annotated[

@@ -21,9 +21,8 @@ Output = Literal["embedding", "trunk"]
 
 OUTPUTS: tuple[Output, ...] = get_args(Output)
 
-Precision = Literal["float32", "bfloat16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-"""Kinds of number that a model computes with."""
+Precision = Literal["float32", "bfloat16", "float16"]
+"""Kinds of number that an encoder computes with."""
 
 LARGEST_PX = 4096
 """Largest side of an input; the largest encoder that is published takes 1,024 pixels."""
@@ -143,8 +142,8 @@ class EncoderInfo:
         dim: Length of one embedding.
         fingerprint: SHA-256 in hex over the weights, the input and the output: equal exactly
             where the function from pixels to embeddings is, whatever runs it.
-        backend: What runs it: `torch`, `torch in bfloat16` or `onnx`.
-        device: The device that runs it: `cpu`, `cuda:0`, `mps`.
+        backend: What runs it: `torch`, `torch in bfloat16`, `torch in float16` or `onnx`.
+        device: The device that runs it: `cpu`, `cuda:0`, `mps`; `cuda:all (2)` for two GPUs.
     """
 
     spec: str
@@ -197,10 +196,12 @@ class EncoderOptions:
 
     Attributes:
         output: Which output to give; None takes the one that the loss saw.
-        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`; `auto` prefers CUDA, then MPS.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `cuda:all`, `mps`; `auto` prefers one CUDA device,
+            then MPS.
         backend: `auto`, `torch`, `onnx`.
-        precision: Kind of number that it computes with. `bfloat16` is another function from pixels
-            to embeddings than `float32`, and so has another fingerprint; torch alone runs it.
+        precision: Kind of number that it computes with. Each is another function from pixels to
+            embeddings, and so has another fingerprint; torch alone runs others than `float32`, and
+            `float16` on CUDA alone.
         allow_code: Whether a file that is a program (TorchScript) may be loaded.
         architecture: For a state dict without one: `ViT-B-32`, `timm:NAME`, `torchvision:NAME`.
         input: For files that say nothing of their preprocessing.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clipaudit.encoders import devices
 from clipaudit.encoders.crashes import CrashError
-from clipaudit.encoders.loaded import SlowEncoderError, crashed, is_out_of_memory
+from clipaudit.encoders.loaded import SlowEncoderError, crashed, is_out_of_memory, not_finite
 from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.encoders.time_limit import OutOfTimeError, PatientThread
 from clipaudit.errors import ClipAuditError, EncoderError
@@ -43,6 +44,7 @@ class CheckedEncoder:
     def __init__(self, encoder: Encoder, options: EncoderOptions) -> None:
         self._encoder = encoder
         self._timeout_s = options.batch_timeout_s
+        self._precision = options.precision
         self._thread = PatientThread()
         self._try(options.trial_timeout_s)
 
@@ -54,7 +56,9 @@ class CheckedEncoder:
     @property
     def device(self) -> device:
         """See `Encoder.device`."""
-        return self._encoder.device
+        import torch
+
+        return torch.device(self._encoder.device)  # where another package gives its name
 
     def embed(self, views: Tensor) -> Tensor:
         """See `Encoder.embed`.
@@ -67,8 +71,15 @@ class CheckedEncoder:
 
     def _embed(self, views: Tensor, timeout_s: float) -> Tensor:
         spec = self.info.spec
+
+        def call() -> Tensor:
+            answer = self._encoder.embed(views)
+            devices.wait(self.device)  # here, where its time counts and its crash is caught
+            return answer
+
         try:
-            answer = self._thread.call(lambda: self._encoder.embed(views), timeout_s)
+            with devices.full_precision(self.device):
+                answer = self._thread.call(call, timeout_s)
         except OutOfTimeError:
             raise SlowEncoderError.of(spec, len(views), timeout_s) from None
         except CrashError as error:
@@ -121,10 +132,7 @@ class CheckedEncoder:
         except (torch.OutOfMemoryError, RuntimeError, MemoryError):
             return  # two views at a time are too many; `Embedder` goes on with one
         if not (torch.isfinite(first).all() and torch.isfinite(second).all()):
-            raise EncoderError(
-                f"{self.info.spec} gives values that are not finite (NaN or infinity)",
-                "Its weights are damaged or do not belong to this architecture; fetch them again.",
-            )
+            raise not_finite(self.info.spec, self._precision)
         if (first - second).norm() > _TOLERANCE * torch.maximum(first.norm(), second.norm()):
             raise EncoderError(
                 f"{self.info.spec} gives other numbers when it is asked for the same view again, "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from clipaudit.encoders import fingerprint
-from clipaudit.encoders.base import BATCH_TIMEOUT_S, EncoderInfo, InputSpec
+from clipaudit.encoders.base import BATCH_TIMEOUT_S, EncoderInfo, InputSpec, Precision
 from clipaudit.encoders.crashes import CrashError
 from clipaudit.encoders.third_party import first_line, quiet
 from clipaudit.encoders.time_limit import OutOfTimeError, PatientThread
@@ -216,6 +216,7 @@ def probe(
     name: str,
     timeout_s: float = BATCH_TIMEOUT_S,
     n_views: int = 2,
+    precision: Precision = "float32",
 ) -> int:
     """Length of one embedding, found by embedding a few grey views.
 
@@ -257,11 +258,19 @@ def probe(
             "It must give one vector a view: pool the features before you save the model.",
         )
     if not torch.isfinite(embeddings).all():
-        raise EncoderError(
-            f"{name} gives values that are not finite (NaN or infinity)",
-            "Its weights are damaged or do not belong to this architecture; fetch them again.",
-        )
+        raise not_finite(name, precision)
     return embeddings.shape[1]
+
+
+def not_finite(spec: str, precision: Precision) -> EncoderError:
+    """The error of an encoder whose embeddings are not numbers."""
+    return EncoderError(
+        f"{spec} gives values that are not finite (NaN or infinity)",
+        "float16 holds nothing above 65,504, and this encoder may need more: pass --precision "
+        "bfloat16, or leave it out."
+        if precision == "float16"
+        else "Its weights are damaged or do not belong to this architecture; fetch them again.",
+    )
 
 
 def crashed(spec: str, n_views: int, error: CrashError) -> EncoderError:

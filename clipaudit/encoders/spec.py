@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from pkgutil import resolve_name
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from clipaudit.encoders import devices
 from clipaudit.encoders.base import BadInputError, Encoder, EncoderInfo, EncoderOptions
 from clipaudit.encoders.checked import CheckedEncoder
+from clipaudit.encoders.joint import JointEncoder
 from clipaudit.encoders.third_party import first_line
 from clipaudit.errors import ClipAuditError, EncoderError, did_you_mean
 
@@ -121,7 +122,19 @@ def load_encoder(spec: str, options: EncoderOptions = EncoderOptions()) -> Encod
     """
     scheme, name = parse(spec)
     row = find_scheme(scheme)
-    devices.resolve(options.device)  # before a download of gigabytes, not after
+    places = devices.share_work(options.device)  # before a download of gigabytes, not after
+    if options.precision == "float16" and devices.resolve(places[0]).type != "cuda":
+        raise EncoderError(
+            f"--precision float16 needs a GPU with CUDA, and {spec} would run on "
+            f"{devices.resolve(places[0])}",
+            "Use --precision bfloat16, or leave it out.",
+        )
+    encoders = [_load(scheme, row, name, spec, replace(options, device=place)) for place in places]
+    return CheckedEncoder(encoders[0] if len(encoders) == 1 else JointEncoder(encoders), options)
+
+
+def _load(scheme: str, row: Scheme, name: str, spec: str, options: EncoderOptions) -> Encoder:
+    """The encoder on one device; see `load_encoder`."""
     try:
         encoder: Encoder = resolve_name(row.load)(name, options)
     except BadInputError as error:
@@ -146,7 +159,7 @@ def load_encoder(spec: str, options: EncoderOptions = EncoderOptions()) -> Encod
             f"{spec} does not run in {options.precision}",
             "Leave out --precision: a file that is a whole program computes as it was saved.",
         )
-    return CheckedEncoder(encoder, options)
+    return encoder
 
 
 def build_tower(spec: str, checkpoint: Path, options: EncoderOptions) -> Tower:

@@ -10,14 +10,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clipaudit.encoders import devices, fingerprint
-from clipaudit.encoders.base import Encoder, EncoderInfo, EncoderOptions, InputSpec, Output
-from clipaudit.encoders.loaded import LoadedEncoder, move, probe
+from clipaudit.encoders.base import (
+    Encoder,
+    EncoderInfo,
+    EncoderOptions,
+    InputSpec,
+    Output,
+    Precision,
+)
+from clipaudit.encoders.loaded import LoadedEncoder, move, not_finite, probe
 from clipaudit.encoders.third_party import quiet
 from clipaudit.errors import EncoderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
     from torch import Tensor, nn
 
 
@@ -50,14 +58,13 @@ def ready(tower: Tower, options: EncoderOptions) -> Encoder:
     Raises:
         EncoderError: There is no such device or backend, or the model does not run.
     """
-    import torch
-
     where = devices.resolve(options.device)
     module = tower.module.eval().requires_grad_(requires_grad=False)
-    is_short = options.precision == "bfloat16"
+    is_short = options.precision != "float32"
     if is_short:
         require_torch(options)
-        module = module.to(torch.bfloat16)  # before the fingerprint, which tells the two apart
+        # Before the fingerprint, which tells precisions apart.
+        module = shorten(module, options.precision, tower.spec)
     info = EncoderInfo(
         spec=tower.spec,
         output=tower.output,
@@ -75,9 +82,16 @@ def ready(tower: Tower, options: EncoderOptions) -> Encoder:
             return encoder
     with quiet():
         module = move(module, where, tower.spec)
-    run = in_bfloat16(module) if is_short else module
-    info = replace(info, dim=probe(run, tower.input, where, tower.spec, options.trial_timeout_s))
-    return LoadedEncoder(info, where, run)
+    run = of_float32(module, where, options.precision) if is_short else module
+    dim = probe(
+        run,
+        tower.input,
+        where,
+        tower.spec,
+        options.trial_timeout_s,
+        precision=options.precision,
+    )
+    return LoadedEncoder(replace(info, dim=dim), where, run)
 
 
 def require_torch(options: EncoderOptions) -> None:
@@ -89,11 +103,44 @@ def require_torch(options: EncoderOptions) -> None:
         )
 
 
-def in_bfloat16(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """A function of float32 views from a module in bfloat16."""
+def shorten(module: nn.Module, precision: Precision, spec: str) -> nn.Module:
+    """A module with its numbers in that precision.
+
+    Raises:
+        EncoderError: float16 does not hold one of them.
+    """
+    import torch
+
+    module = module.to(getattr(torch, precision))
+    if precision == "float16" and not all(map(_is_finite, module.state_dict().values())):
+        raise not_finite(spec, precision)
+    return module
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return bool(tensor.isfinite().all())
+
+
+def of_float32(
+    module: nn.Module, where: torch.device, precision: Precision
+) -> Callable[[Tensor], Tensor]:
+    """A function of float32 views from a module in another precision.
+
+    On CUDA its convolutions go channels last, the layout of the fast ones in half precision, unless
+    there is but one, as in a vision transformer.
+    """
+    import torch
+    from torch.nn.utils import convert_conv2d_weight_memory_format
+
+    kind = getattr(torch, precision)
+    layout = torch.preserve_format
+    n_convolutions = sum(isinstance(layer, torch.nn.Conv2d) for layer in module.modules())
+    if where.type == "cuda" and n_convolutions > 1:
+        layout = torch.channels_last
+        convert_conv2d_weight_memory_format(module, layout)
 
     def run(views: Tensor) -> Tensor:
-        answer: Tensor = module(views.bfloat16())
+        answer: Tensor = module(views.to(kind, memory_format=layout))
         return answer
 
     return run

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from clipaudit.encoders import devices
 from clipaudit.encoders.loaded import is_out_of_memory
 from clipaudit.errors import EncoderError
 from clipaudit.features.embeddings import Embeddings
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _IMAGES_AT_ONCE = 64
+
+_SHARE_OF_MEMORY = 0.7
+"""Part of a GPU's free memory to count on: what one image takes says little of fragments."""
 
 
 class ViewMaker:
@@ -60,7 +64,7 @@ class ViewMaker:
 
         if self._last is not None and self._last[0] == tuple(image_ids):
             return self._last[1]
-        on_device = torch.from_numpy(images).to(on)
+        on_device = devices.send(images, on)
         views = to_unit_range(on_device).unsqueeze(1)
         if self.n_views:
             changes = draw(image_ids, self.recipe, self.n_views, images.shape[-1], self.seed)
@@ -78,8 +82,9 @@ class ViewMaker:
 class Embedder:
     """An encoder with everything that its views depend on.
 
-    Where a batch does not fit into memory, the next steps take half as many views, down to one,
-    and so does every later batch; results do not depend on it, rounding aside.
+    A GPU takes as many views at once as what one image needs lets expect to fit. Where a batch
+    does not fit into memory after all, the next steps take half as many, down to one, and so does
+    every later batch; results do not depend on it, rounding aside.
 
     Attributes:
         encoder: Target, shadow or reference encoder.
@@ -105,6 +110,7 @@ class Embedder:
         self.n_views = n_views
         self.seed = seed
         self._most_views: int | None = None  # at once; None where memory was never short
+        self._is_tried = False
 
     def __call__(self, image_ids: Sequence[str], images: npt.NDArray[np.uint8]) -> Embeddings:
         """Embeddings of the views of each image and of the image itself.
@@ -117,6 +123,9 @@ class Embedder:
             EncoderError: Not even one view at a time fits into memory.
         """
         views_an_image = self.n_views + 1
+        if self.encoder.device.type == "cuda" and not self._is_tried and len(image_ids) > 1:
+            self._most_views = self._try_memory(image_ids[:1], images[:1])
+            self._is_tried = True
         parts: list[npt.NDArray[np.float32]] = []
         n_done = 0
         while n_done < len(image_ids):
@@ -126,13 +135,13 @@ class Embedder:
             try:
                 parts.append(self._embed(image_ids[part], images[part], at_once))
                 n_done = part.stop
+                continue
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 self._halve(at_once, error)
             # Out of the except block: there, the error keeps every tensor of the failed try.
-            if self._most_views and self.encoder.device.type == "cuda":
-                _give_back_unused_memory()
+            devices.give_back_memory(self.encoder.device)
         both = np.concatenate(parts)
         return Embeddings(tuple(image_ids), views=both[:, :-1], plain=both[:, -1])
 
@@ -143,9 +152,20 @@ class Embedder:
         import torch
 
         views = self._make(image_ids, images, self.encoder.device)
-        vectors = [self.encoder.embed(part).cpu() for part in views.flatten(0, 1).split(at_once)]
-        embeddings: npt.NDArray[np.float32] = torch.cat(vectors).numpy()
+        vectors = [self.encoder.embed(part) for part in views.flatten(0, 1).split(at_once)]
+        embeddings: npt.NDArray[np.float32] = torch.cat(vectors).cpu().numpy()
         return embeddings.reshape(len(image_ids), self.n_views + 1, -1)
+
+    def _try_memory(self, image_ids: Sequence[str], images: npt.NDArray[np.uint8]) -> int:
+        """Views that a GPU's memory should hold at once, by what those of one image take."""
+        n_views, where = self.n_views + 1, self.encoder.device
+        try:
+            needed = devices.peak_bytes(lambda: self._embed(image_ids, images, n_views), where)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return max(1, n_views // 2)
+        return max(1, int(_SHARE_OF_MEMORY * devices.free_bytes(where) / max(1, needed) * n_views))
 
     def _halve(self, at_once: int, error: BaseException) -> None:
         if at_once == 1:
@@ -195,12 +215,6 @@ def measure_all(
         batches.append(replace(measure(embeddings), captions=captions))
         plain.append(embeddings.plain)
     return concatenate(batches), np.concatenate(plain)
-
-
-def _give_back_unused_memory() -> None:
-    import torch
-
-    torch.cuda.empty_cache()
 
 
 def usable(embeddings: Embeddings) -> npt.NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from clipaudit.encoders.devices import send
 from clipaudit.seeding import stream
 
 if TYPE_CHECKING:
@@ -306,12 +307,12 @@ def _crop_resize_flip(images: Tensor, parameters: ViewParameters) -> Tensor:
     from torch.nn import functional
 
     size = images.shape[-1]
-    box = torch.from_numpy(parameters.box).to(images.device, torch.float32)
+    box = send(parameters.box, images.device).to(torch.float32)
     top, left, height, width = (part.unsqueeze(-1) for part in box.unbind(-1))
     out = torch.arange(size, device=images.device, dtype=torch.float32) + 0.5
     ys = top + (out * height / size - 0.5).clamp(min=0).minimum(height - 1)
     xs = left + (out * width / size - 0.5).clamp(min=0).minimum(width - 1)
-    flip = torch.from_numpy(parameters.flip).to(images.device).unsqueeze(-1)
+    flip = send(parameters.flip, images.device).unsqueeze(-1)
     xs = torch.where(flip, xs.flip(-1), xs)
 
     n_images, n_views = parameters.flip.shape
@@ -324,13 +325,11 @@ def _crop_resize_flip(images: Tensor, parameters: ViewParameters) -> Tensor:
 
 def _change_colours(views: Tensor, parameters: ViewParameters) -> Tensor:
     """Jitter in each view's own order, then grayscale, then blur; in place on views it owns."""
-    import torch
-
     views = views.contiguous()
     changes = (_brightness, _contrast, _saturation, _hue)
     jitter = parameters.jitter.reshape(-1)
     order = parameters.order.reshape(-1, 4)
-    factors = torch.from_numpy(parameters.factors.reshape(-1, 4)).to(views.device)
+    factors = send(parameters.factors.reshape(-1, 4), views.device)
     for step in range(4):
         for which, change in enumerate(changes):
             index = _positions(jitter & (order[:, step] == which), views.device)
@@ -342,15 +341,13 @@ def _change_colours(views: Tensor, parameters: ViewParameters) -> Tensor:
         views[index] = _luma(views[index]).expand(-1, 3, -1, -1)
     index = _positions(parameters.blur.reshape(-1), views.device)
     if len(index):
-        sigma = torch.from_numpy(parameters.sigma.reshape(-1)).to(views.device)
+        sigma = send(parameters.sigma.reshape(-1), views.device)
         views[index] = _blur(views[index], sigma[index])
     return views
 
 
 def _positions(mask: npt.NDArray[np.bool_], on: device) -> Tensor:
-    import torch
-
-    return torch.from_numpy(np.flatnonzero(mask)).to(on)
+    return send(np.flatnonzero(mask), on)
 
 
 def _luma(rgb: Tensor) -> Tensor:

@@ -6,10 +6,15 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from clipaudit.encoders.base import Precision
 from clipaudit.errors import UsageError
 from clipaudit.shadow.architectures import Architecture, PairArchitecture
-from clipaudit.shadow.config import ALGORITHMS, Algorithm, PairConfig, PretrainConfig
+from clipaudit.shadow.config import (
+    ALGORITHMS,
+    Algorithm,
+    PairConfig,
+    PretrainConfig,
+    TrainingPrecision,
+)
 
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=10)]
@@ -89,7 +94,7 @@ class PretrainOptions(Strict):
     temperature: float | None = None
     queue: int | None = None
     momentum: float | None = None
-    precision: Precision | None = None
+    precision: TrainingPrecision | None = None
 
 
 class Sweeps(Strict):

@@ -112,7 +112,11 @@ class ScoringOptions:
     ] = None
     device: Annotated[
         str,
-        Option("auto, cpu, cuda, cuda:1 or mps.", ENCODER, variables=("CLIPAUDIT_DEVICE",)),
+        Option(
+            "auto, cpu, cuda, cuda:1, cuda:all (every GPU, each a share of each batch) or mps.",
+            ENCODER,
+            variables=("CLIPAUDIT_DEVICE",),
+        ),
     ] = "auto"
     backend: Annotated[
         Literal["auto", "torch", "onnx"],
@@ -122,7 +126,7 @@ class ScoringOptions:
         Precision,
         Option(
             "bfloat16 is two to three times as fast where the processor has AMX, and moves scores "
-            "by a rounding; features are kept apart.",
+            "by a rounding; float16 is for GPUs. Features are kept apart.",
             ENCODER,
         ),
     ] = "float32"

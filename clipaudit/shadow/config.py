@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from clipaudit.encoders.base import PRECISIONS, Precision
 from clipaudit.errors import UsageError
 from clipaudit.features.views import CLIP, ENCODERMI, RECIPES
 from clipaudit.shadow.architectures import (
@@ -16,6 +15,9 @@ from clipaudit.shadow.architectures import (
     Head,
     PairArchitecture,
 )
+
+TrainingPrecision = Literal["float32", "bfloat16"]
+"""Kinds of number that the forward pass of a training computes with."""
 
 Algorithm = Literal["simclr", "mocov1", "mocov2", "byol", "mocov2-split"]
 ALGORITHMS: tuple[Algorithm, ...] = ("simclr", "mocov1", "mocov2", "byol")
@@ -95,7 +97,7 @@ class PretrainConfig:
     queue: int = 512
     momentum: float = 0.99
     recipe: str = ENCODERMI.id
-    precision: Precision = "float32"
+    precision: TrainingPrecision = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -103,7 +105,7 @@ class PretrainConfig:
             self,
             architecture=ARCHITECTURES,
             algorithm=get_args(Algorithm),
-            precision=PRECISIONS,
+            precision=get_args(TrainingPrecision),
             recipe=tuple(RECIPES),
         )
         if self.temperature is None:

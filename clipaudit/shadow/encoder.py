@@ -48,10 +48,12 @@ class ShadowEncoder:
 
         from clipaudit.encoders.devices import resolve
         from clipaudit.encoders.fingerprint import of_module
+        from clipaudit.encoders.towers import shorten
 
         where = resolve(options.device)
         self._kind = getattr(torch, options.precision)
-        used = (net if output == "embedding" else net.get_submodule("trunk")).to(self._kind)
+        used = net if output == "embedding" else net.get_submodule("trunk")
+        used = shorten(used, options.precision, spec)
         fingerprint = of_module(used, input_spec, output)
         self._net = used.eval().to(where).to(memory_format=torch.channels_last)
         self._mean = torch.tensor(input_spec.mean, device=where).view(1, 3, 1, 1)

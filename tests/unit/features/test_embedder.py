@@ -165,6 +165,35 @@ def test_not_even_one_view_is_an_error_that_says_so(images):
     assert encoder.calls == [25, 10, 5, 2, 1]
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_gpu_takes_what_one_image_lets_expect_to_fit(images, caplog):
+    """All of its memory but a little is taken; a batch that would have failed is split."""
+
+    class Large(Short):
+        """An encoder that needs 256 MiB a view."""
+
+        def embed(self, views):
+            room = torch.empty(len(views) << 28, dtype=torch.uint8, device=views.device)
+            embeddings = super().embed(views)
+            del room
+            return embeddings
+
+    encoder = Large()
+    encoder.device = torch.device("cuda:0")
+    encoder.weights = encoder.weights.to(encoder.device)
+    free, _ = torch.cuda.mem_get_info(encoder.device)
+    taken = torch.empty(free - (4 << 30), dtype=torch.uint8, device=encoder.device)
+    with caplog.at_level(logging.WARNING):
+        made = embed(encoder, images)
+    del taken
+    torch.cuda.empty_cache()
+    assert not caplog.records
+    assert encoder.calls[0] == N_VIEWS + 1
+    assert max(encoder.calls[1:]) < 16
+    np.testing.assert_allclose(made.views, embed(Short(), images).views, atol=1e-4)
+
+
 def test_other_errors_are_not_taken_for_short_memory(images):
     encoder = Short(0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
