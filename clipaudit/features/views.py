@@ -283,9 +283,8 @@ def make_views(images: Tensor, parameters: ViewParameters) -> Tensor:
 
     with torch.no_grad():
         views = _crop_resize_flip(to_unit_range(images), parameters)
-        n_images, n_views = parameters.flip.shape
-        flat = _change_colours(views.flatten(0, 1), parameters)
-        return flat.reshape(n_images, n_views, *flat.shape[1:])
+        _change_colours(views, parameters)
+        return views.unflatten(0, parameters.flip.shape)
 
 
 def to_unit_range(images: Tensor) -> Tensor:
@@ -314,36 +313,35 @@ def _crop_resize_flip(images: Tensor, parameters: ViewParameters) -> Tensor:
     xs = left + (out * width / size - 0.5).clamp(min=0).minimum(width - 1)
     flip = send(parameters.flip, images.device).unsqueeze(-1)
     xs = torch.where(flip, xs.flip(-1), xs)
+    xs, ys = ((2 * pixels + 1) / size - 1 for pixels in (xs, ys))
 
     n_images, n_views = parameters.flip.shape
     shape = (n_images, n_views, size, size)
     grid = torch.stack([xs[:, :, None, :].expand(shape), ys[:, :, :, None].expand(shape)], dim=-1)
-    grid = ((2 * grid + 1) / size - 1).flatten(1, 2)  # the views of an image below each other
-    tall = functional.grid_sample(images, grid, mode="bilinear", align_corners=False)
-    return tall.reshape(n_images, -1, n_views, size, size).transpose(1, 2)
+    copies = images.unsqueeze(1).expand(-1, n_views, -1, -1, -1).flatten(0, 1)
+    return functional.grid_sample(copies, grid.flatten(0, 1), mode="bilinear", align_corners=False)
 
 
-def _change_colours(views: Tensor, parameters: ViewParameters) -> Tensor:
-    """Jitter in each view's own order, then grayscale, then blur; in place on views it owns."""
-    views = views.contiguous()
+def _change_colours(views: Tensor, parameters: ViewParameters) -> None:
+    """Jitter in each view's own order, then grayscale, then blur; in place."""
     changes = (_brightness, _contrast, _saturation, _hue)
-    jitter = parameters.jitter.reshape(-1)
-    order = parameters.order.reshape(-1, 4)
-    factors = send(parameters.factors.reshape(-1, 4), views.device)
+    amounts = send(parameters.factors.reshape(-1, 4, 1, 1, 1), views.device)
+    kinds = np.where(parameters.jitter[..., None], parameters.order, -1).reshape(-1, 4)
     for step in range(4):
         for which, change in enumerate(changes):
-            index = _positions(jitter & (order[:, step] == which), views.device)
+            index = _positions(kinds[:, step] == which, views.device)
             if len(index):
-                amount = factors[index, which, None, None, None]
-                views[index] = change(views[index], amount)
+                part = views.index_select(0, index)
+                change(part, amounts[:, which].index_select(0, index))
+                views.index_copy_(0, index, part)
     index = _positions(parameters.grayscale.reshape(-1), views.device)
     if len(index):
-        views[index] = _luma(views[index]).expand(-1, 3, -1, -1)
+        gray = _luma(views.index_select(0, index))
+        views.index_copy_(0, index, gray.expand(-1, 3, -1, -1))
     index = _positions(parameters.blur.reshape(-1), views.device)
     if len(index):
         sigma = send(parameters.sigma.reshape(-1), views.device)
         views[index] = _blur(views[index], sigma[index])
-    return views
 
 
 def _positions(mask: npt.NDArray[np.bool_], on: device) -> Tensor:
@@ -352,20 +350,21 @@ def _positions(mask: npt.NDArray[np.bool_], on: device) -> Tensor:
 
 def _luma(rgb: Tensor) -> Tensor:
     red, green, blue = rgb.unbind(1)
-    return (_GRAY[0] * red + _GRAY[1] * green + _GRAY[2] * blue).unsqueeze(1)
+    return (red * _GRAY[0]).add_(green * _GRAY[1]).add_(blue * _GRAY[2]).unsqueeze(1)
 
 
-def _brightness(rgb: Tensor, factor: Tensor) -> Tensor:
-    return (rgb * factor).clamp_(0, 1)
+def _brightness(rgb: Tensor, factor: Tensor) -> None:
+    rgb.mul_(factor).clamp_(0, 1)
 
 
-def _contrast(rgb: Tensor, factor: Tensor) -> Tensor:
+def _contrast(rgb: Tensor, factor: Tensor) -> None:
     mean = _luma(rgb).mean(dim=(1, 2, 3), keepdim=True)
-    return (rgb * factor + mean * (1 - factor)).clamp_(0, 1)
+    rgb.mul_(factor).add_(mean * (1 - factor)).clamp_(0, 1)
 
 
-def _saturation(rgb: Tensor, factor: Tensor) -> Tensor:
-    return (rgb * factor + _luma(rgb) * (1 - factor)).clamp_(0, 1)
+def _saturation(rgb: Tensor, factor: Tensor) -> None:
+    gray = _luma(rgb).mul_(1 - factor)
+    rgb.mul_(factor).add_(gray).clamp_(0, 1)
 
 
 def _blur(rgb: Tensor, sigma: Tensor) -> Tensor:
@@ -387,31 +386,32 @@ def _blur(rgb: Tensor, sigma: Tensor) -> Tensor:
     return functional.conv2d(down, weights[:, None, None, :], groups=n_rows).reshape(rgb.shape)
 
 
-def _hue(rgb: Tensor, shift: Tensor) -> Tensor:
+def _hue(rgb: Tensor, shift: Tensor) -> None:
     """Turn the hue by `shift` of a full circle, keeping value and chroma.
 
-    Written for the memory bus: on a CPU this is half of the time that all views take.
+    Masks are numbers, 0 or 1, and `lerp` takes one side or the other, to the bit: on a CPU that is
+    twenty times as fast as `where`, which branches pixel by pixel.
     """
     import torch
 
     red, green, blue = rgb.unbind(1)
-    value = torch.maximum(torch.maximum(red, green), blue)
-    chroma = value - torch.minimum(torch.minimum(red, green), blue)
+    value = torch.maximum(red, green)
+    torch.maximum(value, blue, out=value)
+    chroma = torch.minimum(red, green)
+    torch.sub(value, torch.minimum(chroma, blue, out=chroma), out=chroma)
     per_chroma = chroma.clamp(min=torch.finfo(torch.float32).tiny).reciprocal_()
-    sixths = torch.where(
-        red == value,
-        (green - blue).mul_(per_chroma),
-        torch.where(
-            green == value,
-            (blue - red).mul_(per_chroma).add_(2),
-            (red - green).mul_(per_chroma).add_(4),
-        ),
-    ).add_(6 * shift.squeeze(1))
+    sixths = (red - green).mul_(per_chroma).add_(4)
+    mask = torch.empty_like(value)
+    part = torch.empty_like(value)
+    torch.sub(blue, red, out=part).mul_(per_chroma).add_(2)
+    sixths.lerp_(part, torch.eq(green, value, out=mask))
+    torch.sub(green, blue, out=part).mul_(per_chroma)
+    sixths.lerp_(part, torch.eq(red, value, out=mask)).add_(6 * shift.squeeze(1))
     # HSV → RGB without branches: each channel is value minus a clipped ramp of the hue.
-    turned = torch.empty_like(rgb)
-    for channel, offset in enumerate((5.0, 3.0, 1.0)):
-        ramp = sixths + offset
-        ramp.addcmul_((ramp / 6).floor_(), ramp.new_tensor(-6.0))
-        ramp = torch.minimum(ramp, 4 - ramp).clamp_(0, 1)
-        torch.addcmul(value, chroma, ramp, value=-1, out=turned[:, channel])
-    return turned
+    offsets = rgb.new_tensor([5.0, 3.0, 1.0]).view(3, 1, 1)
+    ramps = torch.add(sixths.unsqueeze(1), offsets, out=rgb)
+    scratch = torch.div(ramps, 6).floor_()
+    ramps.addcmul_(scratch, rgb.new_tensor(-6.0))
+    torch.sub(rgb.new_tensor(4.0), ramps, out=scratch)
+    torch.minimum(ramps, scratch, out=ramps).clamp_(0, 1)
+    torch.addcmul(value.unsqueeze(1), chroma.unsqueeze(1), ramps, value=-1, out=ramps)
