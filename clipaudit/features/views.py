@@ -284,7 +284,7 @@ def make_views(images: Tensor, parameters: ViewParameters) -> Tensor:
     with torch.no_grad():
         views = _crop_resize_flip(to_unit_range(images), parameters)
         _change_colours(views, parameters)
-        return views.unflatten(0, parameters.flip.shape)
+        return views.reshape(*parameters.flip.shape, *views.shape[1:])
 
 
 def to_unit_range(images: Tensor) -> Tensor:
