@@ -72,7 +72,7 @@ def test_float16_needs_a_gpu(tmp_path):
 def test_what_float16_cannot_hold_is_said(what):
     net = conv_net(untouched)
     with torch.no_grad():
-        net[-1].weight[0] = 1e6 if what == "a weight" else 6e4
+        net.get_parameter("4.weight")[0] = 1e6 if what == "a weight" else 6e4
     tower = Tower("toy", net, INPUT, "embedding")
     assert ready(tower, PLAIN).embed(VIEWS).isfinite().all()
     with pytest.raises(EncoderError, match="not finite") as caught:
@@ -98,7 +98,7 @@ def test_convolutions_in_channels_last_give_the_same():
 def test_the_one_convolution_of_a_transformer_stays_as_it_is():
     net = shorten(conv_net(untouched), "bfloat16", "toy")
     of_float32(net, torch.device("cuda"), "bfloat16")
-    assert net[0].weight.is_contiguous()
+    assert net.get_parameter("0.weight").is_contiguous()
 
 
 @pytest.mark.gpu
