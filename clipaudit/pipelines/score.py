@@ -238,7 +238,7 @@ def _plan(paths: Sequence[AnyPath], config: ScoreConfig, store: OptionalStore) -
     references = open_references(config.references, config.options, encoder.info, store)
     inferrers = choice.inferrers(config, encoder.info.output)
     n_views = planned_views(config, inferrers)
-    usual = 4 if encoder.info.device.startswith("cpu") else 64
+    usual = _usual_batch(encoder.info)
     batch_size = config.batch_size or (usual if n_views else 4 * usual)
     return _Plan(
         replace(config, batch_size=batch_size, workers=config.n_workers),
@@ -249,6 +249,16 @@ def _plan(paths: Sequence[AnyPath], config: ScoreConfig, store: OptionalStore) -
         observers((encoder, *references), config.recipe, n_views, config.seed),
         batch_size,
     )
+
+
+def _usual_batch(info: EncoderInfo) -> int:
+    """Pictures a pass: few on a CPU; on a GPU as many pixels as 64 pictures of 224 have.
+
+    A GPU that cannot hold so many takes a part of them at a time.
+    """
+    if info.device.startswith("cpu"):
+        return 4
+    return min(1024, max(1, round(64 * (224 / info.input.size_px) ** 2)))
 
 
 _Scored = tuple[list["ReadFile"], dict[str, "Outcome"], int | None, "EncoderInfo"]
