@@ -1,4 +1,4 @@
-"""`clipaudit score --engine ray`: the rows of one machine, by several, whatever befalls them.
+"""`--engine ray`: the rows of one machine, by several, whatever befalls them.
 
 Each cluster takes some 10 s to start, so most of it is `pytest -m slow`, 2 minutes in all.
 """
@@ -8,9 +8,18 @@ from importlib.util import find_spec
 
 import pytest
 
+from clipaudit.features.views import ENCODERMI
+from clipaudit.inferrers import reads_of
+from clipaudit.inferrers.base import Inferrer
+from clipaudit.inferrers.caption import CaptionLossRule
+from clipaudit.inferrers.library import save
+from clipaudit.inferrers.norm import NormRule
+from clipaudit.inferrers.threshold import MeanRule
 from tests.made.clusters import local_cluster
-from tests.made.score_runs import clean, draw_pictures, refused, wait_for
+from tests.made.inferrers import toy_card
+from tests.made.score_runs import N_VIEWS, clean, draw_pictures, refused, wait_for
 from tests.made.shards import samples, write_parquet, write_shard, write_zip
+from tests.made.text_towers import open_clip_folder
 
 pytestmark = pytest.mark.skipif(
     find_spec("ray") is None, reason="needs ray: pip install '.[ray]' in the checkout"
@@ -144,3 +153,107 @@ def test_without_an_address_a_ray_of_this_machine_runs_for_so_long(run, world, t
 def test_a_cluster_that_is_not_there_is_an_error(run, world):
     error = refused(run(world.pictures, "--engine=ray", "--ray-address=127.0.0.1:9"), 4)
     assert "the Ray cluster 127.0.0.1:9 does not answer" in error
+
+
+# --- captions, references, evaluate and calibrate ------------------------------------------------
+
+SIDES = ("members", "nonmembers")
+N_A_SIDE = 12
+WORDS = ("red", "blue", "green", "small", "large", "round", "flat", "cat", "dog", "tree", "house")
+
+
+@pytest.fixture(scope="module")
+def captioned(tmp_path_factory):
+    """A set with sidecar captions, inferrers, and two encoders of pictures and captions."""
+    folder = tmp_path_factory.mktemp("captioned")
+    for first, side in enumerate(SIDES):
+        for path in draw_pictures(folder / "set" / side, N_A_SIDE, first=500 * (first + 1)):
+            n = int(path.stem)
+            path.with_suffix(".txt").write_text(" ".join(WORDS[n * k % 11] for k in (1, 3, 7)))
+    (folder / "set" / "members" / "0503.txt").write_text("one " * 40)  # more than the context
+    (folder / "set" / "members" / "0504.txt").unlink()
+    for name, kind, rule, has_reference in (
+        ("loss", "caption-loss", CaptionLossRule(), False),
+        ("loss-reference", "caption-loss", CaptionLossRule(), True),
+        ("norm-reference", "norm", NormRule(), True),
+        ("mean", "T", MeanRule(), False),
+    ):
+        reads = reads_of(
+            kind, "cosine", N_VIEWS, ENCODERMI.id, "embedding", has_reference=has_reference
+        )
+        save(Inferrer(toy_card(name, kind, reads, 0.0), rule), folder / name)
+    open_clip_folder(folder / "encoder", lambda _: None)
+    open_clip_folder(folder / "reference", _negate)
+    return folder
+
+
+def _negate(model):
+    """Make another encoder of one, by its last layer."""
+    model.text_projection.data.neg_()
+    model.visual.proj.data[::2].neg_()
+
+
+@pytest.fixture
+def on_both(warm, captioned, cluster, tmp_path):
+    """Run a subcommand on this machine, then on the cluster; with what each wrote in a folder."""
+
+    def call(command, *arguments, inferrers):
+        for where, engine in (
+            ("alone", ()),
+            ("cluster", ("--engine=ray", f"--ray-address={cluster.address}")),
+        ):
+            environment = {
+                "CLIPAUDIT_CACHE_DIR": str(tmp_path / where),
+                "COLUMNS": "100",
+                "HF_HUB_OFFLINE": "1",
+            }
+            running = warm.start(
+                command,
+                *arguments,
+                f"--encoder=local-dir:{captioned / 'encoder'}",
+                f"--reference=local-dir:{captioned / 'reference'}",
+                *(f"--inferrer={captioned / name}" for name in inferrers),
+                f"--views={N_VIEWS}",
+                "--captions=sidecar",
+                "--device=cpu",
+                "--backend=torch",
+                "--workers=0",
+                *engine,
+                env=environment,
+            )
+            yield clean(running.wait(240)), tmp_path / where
+
+    return call
+
+
+EVERY = ("loss", "loss-reference", "norm-reference", "mean")
+
+
+def test_captions_and_a_reference_give_the_rows_of_one_machine(on_both, captioned):
+    ran = on_both("score", captioned / "set", "--format=json", inferrers=EVERY)
+    (alone, _), (done, _) = ran
+    assert len(rows(done)) == len(rows(alone))
+    for row, expected in zip(rows(done), rows(alone), strict=True):
+        # Captions are embedded block by block, so their scores may differ by a rounding.
+        for finding, other in zip(row["findings"], expected["findings"], strict=True):
+            if "loss" in finding["inferrer"]:
+                assert finding.pop("score") == pytest.approx(other.pop("score"), abs=1e-5)
+        assert row == expected
+    assert done.document["summary"] == alone.document["summary"]
+    assert done.document["run"]["references"] == alone.document["run"]["references"]
+    assert facts(done) == facts(alone)
+    assert done.document["run"]["captions"]["n_with"] == len(SIDES) * N_A_SIDE - 1
+    assert done.document["run"]["captions"]["n_cut"] == 1
+
+
+def facts(done):
+    """What a run says of its captions; notes on their source stay in the workers."""
+    return {**done.document["run"]["captions"], "notes": None}
+
+
+@pytest.mark.slow
+def test_an_evaluation_is_that_of_one_machine(on_both, captioned):
+    ran = on_both("evaluate", captioned / "set", "--format=json", inferrers=EVERY)
+    (alone, _), (done, _) = ran
+    assert facts(done) == facts(alone)
+    assert {**done.document, "run": None} == {**alone.document, "run": None}
