@@ -257,3 +257,12 @@ def test_an_evaluation_is_that_of_one_machine(on_both, captioned):
     (alone, _), (done, _) = ran
     assert facts(done) == facts(alone)
     assert {**done.document, "run": None} == {**alone.document, "run": None}
+
+
+@pytest.mark.slow
+def test_a_calibration_is_that_of_one_machine(on_both, captioned):
+    members, nonmembers = (captioned / "set" / side for side in SIDES)
+    sets = (f"--members={members}", f"--nonmembers={nonmembers}")
+    (alone, of_one), (done, of_cluster) = on_both("calibrate", *sets, inferrers=EVERY)
+    assert b"kept in" in alone.out
+    assert done.out.replace(bytes(of_cluster), bytes(of_one)) == alone.out
