@@ -95,7 +95,7 @@ class SidecarCaptions:
                 is_there = True
                 if captions := self._read(sidecar, path):
                     return captions
-        if not is_there:
+        if not is_there and not path.lower().endswith(ENDINGS):  # such a file is no picture
             self._tally.add("none", path)
         return ()
 
