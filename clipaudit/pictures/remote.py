@@ -9,6 +9,7 @@ used and never shown: an object is called by its address without them.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
 import os
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SCHEMES = "s3a?|gs|gcs|https?"
-_ADDRESS = re.compile(rf"(?:{_SCHEMES})://".encode(), re.IGNORECASE)
+_ADDRESS = re.compile(rf"(?:{_SCHEMES})://[^/]".encode(), re.IGNORECASE)
 _COLLAPSED = re.compile(rf"({_SCHEMES}):[/\\](?![/\\])", re.IGNORECASE)
 _USER = re.compile(rf"((?:{_SCHEMES})://)[^/?#]*@", re.IGNORECASE)
 _QUERY = re.compile(r"(https?://[^?#]*)\?[^#]*", re.IGNORECASE)
@@ -268,7 +269,7 @@ class _Copies:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._copies: OrderedDict[bytes, _Copy] = OrderedDict()
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: str | None = None
         self._n_fetched = 0
 
     def path(self, address: bytes, most_bytes: int, anew: bool) -> bytes:
@@ -285,6 +286,13 @@ class _Copies:
                 self._forget(next(iter(self._copies)))
             return copy.path
 
+    def close(self) -> None:
+        """Remove all copies."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._copies.clear()
+        self._folder = None
+
     def _forget(self, address: bytes) -> None:
         if copy := self._copies.pop(address, None):
             with suppress(OSError):
@@ -292,9 +300,10 @@ class _Copies:
 
     def _fetch(self, address: bytes, most_bytes: int) -> _Copy:
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="clipaudit-")
+            self._folder = tempfile.mkdtemp(prefix="clipaudit-")
+            atexit.register(self.close)
         self._n_fetched += 1
-        path = os.fsencode(os.path.join(self._folder.name, str(self._n_fetched)))  # noqa: PTH118
+        path = os.fsencode(os.path.join(self._folder, str(self._n_fetched)))  # noqa: PTH118
         tries = _TRIES if _is_of_web(address) else 1  # the libraries of the stores try again
         for number in range(tries):
             try:
@@ -399,16 +408,23 @@ def _open_store(scheme: str) -> Any:
                 total=None, connect=_CONNECT_S, sock_connect=_CONNECT_S, sock_read=_SILENCE_S
             )
             return fsspec.filesystem(
-                "https", encoded=True, client_kwargs={"timeout": wait, "trust_env": True}
+                "https",
+                encoded=True,
+                skip_instance_cache=True,
+                client_kwargs={"timeout": wait, "trust_env": True},
             )
         if scheme == "s3":
             import s3fs
 
             wait_s3 = {"connect_timeout": _CONNECT_S, "read_timeout": _SILENCE_S}
-            return s3fs.S3FileSystem(use_listings_cache=False, config_kwargs=wait_s3)
+            return s3fs.S3FileSystem(
+                skip_instance_cache=True, use_listings_cache=False, config_kwargs=wait_s3
+            )
         import gcsfs
 
-        return gcsfs.GCSFileSystem(use_listings_cache=False, timeout=_SILENCE_S)
+        return gcsfs.GCSFileSystem(
+            skip_instance_cache=True, use_listings_cache=False, timeout=_SILENCE_S
+        )
 
 
 def _status(error: Exception) -> int:

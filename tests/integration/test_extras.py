@@ -90,7 +90,7 @@ def test_the_demo_runs_without_any_extra(without):
 def test_doctor_notes_what_is_missing_and_how_to_get_it(without):
     done = without(EVERY, "doctor")
     assert "problem" not in done.stdout
-    for extra in ("crawl", "heif", "onnx", "train"):
+    for extra in ("crawl", "heif", "onnx", "remote", "train"):
         assert f"pip install '.[{extra}]' in the checkout" in done.stdout
 
 
@@ -103,6 +103,9 @@ NEEDING = [
         "transformers:pictures",
     ),
     ("ray", ("score", "pictures", "--engine", "ray"), "--engine ray"),
+    ("remote", ("score", "https://127.0.0.1/a.png"), "Reading https://"),
+    ("remote", ("score", "s3://bucket"), "Reading s3://"),
+    ("remote", ("score", "gs://bucket"), "Reading gs://"),
     ("train", ("evaluate", "set", "--figures", "drawn"), "--figures"),
     ("train", ("lab", "show", str(ROOT / "docs" / "lab-cpu")), "Drawing figures"),
 ]
