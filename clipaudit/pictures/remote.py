@@ -41,6 +41,7 @@ _MOST_BYTES = 4 << 30
 _MOST_OBJECT_BYTES = 64 << 30
 _MOST_LISTINGS = 4
 _TRIES = 3
+_PAUSE_S = 0.5
 _CONNECT_S, _SILENCE_S = 10, 30
 _LEAST_BYTES_PER_S = 1000
 _PATIENCE_S = 60.0
@@ -313,7 +314,7 @@ class _Copies:
                     os.unlink(path)  # noqa: PTH108
                 if number + 1 == tries or not _is_transient(error):
                     raise _problem(error) from error
-                time.sleep(0.5 * 2**number)
+                time.sleep(_PAUSE_S * 2**number)
         raise AssertionError
 
 

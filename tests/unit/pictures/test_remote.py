@@ -264,13 +264,13 @@ def cut_off(line):
 
 @pytest.mark.parametrize("accident", [cut_off, reset_at_once, reply(status=503)])
 def test_an_accident_is_tried_again(server, accident, monkeypatch):
-    monkeypatch.setattr(remote.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(remote, "_PAUSE_S", 0.0)
     address = server.on("/a.png", reply(b"otter"), accident, accident, reply(b"otter"))
     assert read_file(address, LIMITS) == b"otter"
 
 
 def test_a_connection_that_breaks_off_again_and_again_is_a_finding(server, monkeypatch):
-    monkeypatch.setattr(remote.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(remote, "_PAUSE_S", 0.0)
     problem = reason_of(server.on("/a.png", cut_off))
     assert problem.reason == "unreadable"
     assert "broke off" in problem.explanation
@@ -291,7 +291,7 @@ def test_a_server_that_is_silent_or_slow_is_left(server, quick, monkeypatch):
 
 
 def test_nobody_listening_is_a_finding(server, monkeypatch):
-    monkeypatch.setattr(remote.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(remote, "_PAUSE_S", 0.0)
     address = server.url("/a.png")
     server.__exit__()
     assert "cannot be reached" in reason_of(address).explanation
