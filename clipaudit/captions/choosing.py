@@ -17,8 +17,8 @@ from clipaudit.captions.sidecars import ENDINGS, SidecarCaptions
 from clipaudit.captions.tables import TableCaptions
 from clipaudit.errors import InputError, UsageError, did_you_mean
 from clipaudit.files import expand_home, is_link
+from clipaudit.pictures.addresses import is_address
 from clipaudit.pictures.finding import find_images
-from clipaudit.pictures.remote import is_address
 from clipaudit.text.escaping import shown
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ import typer
 
 from clipaudit.cli.words import command_line
 from clipaudit.errors import InputError, UsageError
+from clipaudit.pictures.addresses import is_address, with_two_slashes, without_secrets
 from clipaudit.pictures.base import AnyPath, BadImage
 from clipaudit.pictures.finding import find_images, read_path_list
 from clipaudit.pictures.reading import hash_file
-from clipaudit.pictures.remote import is_address, with_two_slashes, without_secrets
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.scoring_options import RUN, Option, described_fields
 from clipaudit.reports.formats import Format, endings, listed

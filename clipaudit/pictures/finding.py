@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import BinaryIO, Literal
 
 from clipaudit.errors import InputError
-from clipaudit.pictures import archives, remote
+from clipaudit.pictures import addresses, archives, remote
 from clipaudit.pictures.base import AnyPath, BadImage
 from clipaudit.pictures.places import Place
 from clipaudit.pictures.reading import archived_place, opened, path_problem
@@ -82,7 +82,7 @@ def find_images(
     that is listed after the pictures before that.
 
     An address counts as a file or a folder, as what it leads to; it is called by its name in
-    `remote`, which holds no secret.
+    `addresses`, which holds no secret.
 
     Memory is that of the names in the largest folder, so millions of files are no problem.
 
@@ -139,8 +139,8 @@ class _Finder:
     def find(self, paths: Iterable[AnyPath]) -> Iterator[FoundFile]:
         for given in paths:
             path = os.fsencode(given)
-            if remote.is_address(path):
-                yield from self._find_remote(remote.name_address(path))
+            if addresses.is_address(path):
+                yield from self._find_remote(addresses.name_address(path))
                 continue
             try:
                 status = os.stat(path)  # noqa: PTH116 - bytes, for names that are not UTF-8

@@ -3,8 +3,7 @@
 An object is fetched whole into a private folder, which holds a few of them and goes with the
 process. So all else reads files as ever, and shards are gone through one after the other.
 
-What an address carries of its owner's, a password before the host or a signature in its query, is
-used and never shown: an object is called by its address without them.
+An object is called by its name of `addresses`, which holds no secret.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import atexit
 import errno
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 import threading
@@ -21,20 +19,11 @@ import time
 from collections import OrderedDict
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-from urllib.parse import quote
+from typing import Any, Literal, NamedTuple
 
-from clipaudit.errors import UsageError, extra_imports
+from clipaudit.errors import extra_imports
+from clipaudit.pictures.addresses import is_address, is_of_web, whole_address
 from clipaudit.pictures.base import AnyPath, BadImage
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-_SCHEMES = "s3a?|gs|gcs|https?"
-_ADDRESS = re.compile(rf"(?:{_SCHEMES})://[^/]".encode(), re.IGNORECASE)
-_COLLAPSED = re.compile(rf"({_SCHEMES}):[/\\](?![/\\])", re.IGNORECASE)
-_USER = re.compile(rf"((?:{_SCHEMES})://)[^/?#]*@", re.IGNORECASE)
-_QUERY = re.compile(r"(https?://[^?#]*)\?[^#]*", re.IGNORECASE)
 
 _MOST_COPIES = 16
 _MOST_BYTES = 4 << 30
@@ -97,89 +86,6 @@ class Entry(NamedTuple):
     is_folder: bool
 
 
-# --- addresses ---
-
-
-def is_address(path: AnyPath) -> bool:
-    """Whether a path is an address of an object store or the web, and not of this machine.
-
-    >>> is_address("s3://bucket/shard.tar"), is_address("s3/bucket/shard.tar")
-    (True, False)
-    """
-    return _ADDRESS.match(os.fsencode(path)) is not None
-
-
-def with_two_slashes(path: AnyPath) -> AnyPath:
-    """An address of which a path object left one slash out; any other path as it is."""
-    text = os.fsdecode(path)
-    if _COLLAPSED.match(text) and not os.path.lexists(text):
-        return _COLLAPSED.sub(r"\1://", text, count=1)
-    return path
-
-
-def without_secrets(text: str) -> str:
-    """A path or a word of a command without what only the owner of an address in it may know.
-
-    >>> without_secrets("--control=https://me:secret@example.org/a.tar?X-Amz-Signature=12ab")
-    '--control=https://example.org/a.tar'
-    """
-    return _QUERY.sub(r"\1", _USER.sub(r"\1", text))
-
-
-def require_online(paths: Iterable[AnyPath], *, offline: bool) -> None:
-    """Refuse addresses where no connection may be opened.
-
-    Raises:
-        UsageError: There is one; the message names it.
-    """
-    for path in paths if offline else ():
-        if is_address(path):
-            raise UsageError(
-                f"{without_secrets(os.fsdecode(path))} is an address, and offline nothing is "
-                "fetched (--offline, or HF_HUB_OFFLINE is set)",
-                "Leave --offline out, or download the pictures and name their files.",
-            )
-
-
-class _Addresses:
-    """Whole addresses, by what they are called."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._whole: dict[bytes, bytes] = {}
-        self._names: dict[bytes, bytes] = {}
-
-    def name(self, address: bytes) -> bytes:
-        """What an address is called; of those that differ in secrets alone the later are numbered.
-
-        The name has the ending of the object's own.
-        """
-        bare = os.fsencode(without_secrets(os.fsdecode(address)))
-        if bare == address:
-            return address
-        with self._lock:
-            if address not in self._names:
-                folder, _, last = bare.rpartition(b"/")
-                name, number = bare, 1
-                while name in self._whole:
-                    number += 1
-                    name = b"%b/?%d/%b" % (folder, number, last)
-                self._whole[name], self._names[address] = address, name
-            return self._names[address]
-
-    def whole(self, name: bytes) -> bytes:
-        """The address with all that it takes to read it."""
-        return self._whole.get(name, name)
-
-
-_addresses = _Addresses()
-
-
-def name_address(address: bytes) -> bytes:
-    """What an object is called in results; the whole address is remembered for reading it."""
-    return _addresses.name(address)
-
-
 # --- what is there ---
 
 
@@ -191,10 +97,10 @@ def kind_of(address: bytes) -> Literal["file", "folder"]:
         MissingExtraError: An extra is not installed.
     """
     store = _store(address)
-    if _is_of_web(address):
+    if is_of_web(address):
         return "file"
     try:
-        info: dict[str, Any] = store.info(_key(address))
+        info: dict[str, Any] = store.info(whole_address(address))
     except Exception as error:  # whatever a library comes up with
         raise _problem(error) from error
     return "folder" if info["type"] == "directory" else "file"
@@ -207,14 +113,14 @@ def list_folder(address: bytes) -> list[Entry]:
         BadImage: `missing`, or `unreadable`.
     """
     try:
-        infos = _store(address).ls(_key(address), detail=True)
+        infos = _store(address).ls(whole_address(address), detail=True)
     except Exception as error:
         raise _problem(error) from error
     entries: set[Entry] = set()
     for info in infos:
         name = os.fsencode(info["name"].rstrip("/").rpartition("/")[2])
         # An empty object with the folder's own name marks that there is such a folder.
-        if info["name"].rstrip("/") != _key(address).partition("://")[2]:
+        if info["name"].rstrip("/") != whole_address(address).partition("://")[2]:
             entries.add(Entry(name, info["type"] == "directory"))
     listing = sorted(entries)
     _listings[address] = frozenset(entry.name for entry in listing if not entry.is_folder)
@@ -234,7 +140,7 @@ def is_beside(path: AnyPath) -> bool:
     Never on the web, which does not list what there is.
     """
     address = os.fsencode(path)
-    if not is_address(address) or _is_of_web(address):
+    if not is_address(address) or is_of_web(address):
         return False
     folder, name = address[: address.rindex(b"/") + 1], address[address.rindex(b"/") + 1 :]
     with suppress(BadImage):
@@ -305,7 +211,7 @@ class _Copies:
             atexit.register(self.close)
         self._n_fetched += 1
         path = os.fsencode(os.path.join(self._folder, str(self._n_fetched)))  # noqa: PTH118
-        tries = _TRIES if _is_of_web(address) else 1  # the libraries of the stores try again
+        tries = _TRIES if is_of_web(address) else 1  # the libraries of the stores try again
         for number in range(tries):
             try:
                 return _fetch(address, path, most_bytes)
@@ -347,10 +253,10 @@ def _fetch(address: bytes, path: bytes, most_bytes: int) -> _Copy:
         if facts.n_bytes > shutil.disk_usage(os.path.dirname(path)).free:  # noqa: PTH120
             raise OSError(errno.ENOSPC, "")
     how: dict[str, Any] = {}
-    if not _is_of_web(address):  # some megabytes at once; usual are hundreds
+    if not is_of_web(address):  # some megabytes at once; usual are hundreds
         is_s3 = address[:2].lower() == b"s3"
         how = {"max_concurrency": 4, "chunksize": 8 << 20} if is_s3 else {"concurrency": 1}
-    _store(address).get_file(_key(address), os.fsdecode(path), callback=Watch(), **how)
+    _store(address).get_file(whole_address(address), os.fsdecode(path), callback=Watch(), **how)
     n_bytes = os.stat(path).st_size  # noqa: PTH116
     if facts.n_bytes not in {None, n_bytes}:
         raise _CHANGED if facts != _facts(address) else _CUT_OFF
@@ -361,9 +267,9 @@ def _fetch(address: bytes, path: bytes, most_bytes: int) -> _Copy:
 def _facts(address: bytes) -> _Facts:
     """What the server says of an object; of one on the web it may not say anything."""
     try:
-        info = _store(address).info(_key(address))
+        info = _store(address).info(whole_address(address))
     except FileNotFoundError:
-        if not _is_of_web(address):
+        if not is_of_web(address):
             raise
         return _Facts(None, "")  # it may give what it does not tell of
     if info["type"] != "file":
@@ -373,19 +279,6 @@ def _facts(address: bytes) -> _Facts:
 
 
 # --- the libraries ---
-
-
-def _is_of_web(address: bytes) -> bool:
-    return address[:4].lower() == b"http"
-
-
-def _key(address: bytes) -> str:
-    """What the library of an address takes."""
-    text = os.fsdecode(_addresses.whole(address))
-    scheme, _, rest = text.partition("://")
-    if _is_of_web(address):
-        rest = quote(rest.partition("#")[0], safe="!#$%&'()*+,/:;=?@[]~")
-    return f"{scheme.lower()}://{rest.rstrip('/') if not _is_of_web(address) else rest}"
 
 
 def _store(address: bytes) -> Any:

@@ -17,8 +17,8 @@ from clipaudit.captions.choosing import open_captions
 from clipaudit.errors import InputError, UsageError
 from clipaudit.features.known_pictures import FirstByHash, KnownPictures
 from clipaudit.features.optional_store import open_store
+from clipaudit.pictures.addresses import require_online, without_secrets
 from clipaudit.pictures.finding import find_images
-from clipaudit.pictures.remote import require_online, without_secrets
 from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
 from clipaudit.pipelines.score import Progress, StoppedError, score
 from clipaudit.verdicts.by_calibration import fits, judge, require_use, unique_scores

@@ -14,7 +14,7 @@ from clipaudit.blind.trial import MOST_OF_EACH, looked_at
 from clipaudit.errors import InputError
 from clipaudit.features.known_pictures import FirstByHash, KnownPictures
 from clipaudit.features.optional_store import open_store
-from clipaudit.pictures.remote import without_secrets
+from clipaudit.pictures.addresses import without_secrets
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.score import Progress, score
 from clipaudit.statistics.calibration import Calibration, KnownScores

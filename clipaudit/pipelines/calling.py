@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
+from clipaudit.pictures.addresses import is_address, without_secrets
 from clipaudit.pictures.base import AnyPath
-from clipaudit.pictures.remote import is_address, without_secrets
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.progress_bar import ProgressBar
 from clipaudit.pipelines.score import Progress

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Self
 
 from clipaudit.errors import InputError
 from clipaudit.features.stored_captions import captions_id
+from clipaudit.pictures.addresses import is_address, require_online
 from clipaudit.pictures.base import BadImage
 from clipaudit.pictures.decoder_pool import DecoderPool
 from clipaudit.pictures.finding import draw_files, find_images
 from clipaudit.pictures.reading import content_id, read_file
-from clipaudit.pictures.remote import is_address, require_online
 from clipaudit.pictures.sharding import Shard
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from clipaudit.errors import EncoderError, InputError
 from clipaudit.features.known_pictures import KnownPictures
 from clipaudit.features.observers import observers, open_references
 from clipaudit.features.optional_store import open_store
-from clipaudit.pictures.remote import name_address
+from clipaudit.pictures.addresses import name_address
 from clipaudit.pipelines import cluster
 from clipaudit.pipelines.blocks import in_blocks
 from clipaudit.pipelines.caption_plan import CaptionPlan

@@ -10,7 +10,7 @@ import trustme
 
 from clipaudit.captions.sidecars import SidecarCaptions
 from clipaudit.errors import UsageError
-from clipaudit.pictures import remote
+from clipaudit.pictures import addresses, remote
 from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.finding import find_images
 from clipaudit.pictures.reading import hash_file, opened, read_file
@@ -236,10 +236,10 @@ def test_a_secret_goes_to_the_server_and_nowhere_else(server):
 
 def test_addresses_that_differ_in_their_query_alone_are_told_apart(fresh, httpserver):
     httpserver.expect_request("/get.tar").respond_with_data(b"otter")
-    addresses = [f"{httpserver.url_for('/get.tar')}?id={number}" for number in (1, 2, 1)]
-    paths = [found.path for found in find_images(addresses)]
+    named = [f"{httpserver.url_for('/get.tar')}?id={number}" for number in (1, 2, 1)]
+    paths = [found.path for found in find_images(named)]
     assert paths == [httpserver.url_for("/get.tar"), httpserver.url_for("/?2/get.tar")]
-    assert paths == [found.path for found in find_images(addresses)]
+    assert paths == [found.path for found in find_images(named)]
     assert fetched(httpserver) == ["/get.tar?id=1", "/get.tar?id=2"]
 
 
@@ -317,16 +317,16 @@ def test_what_is_too_large_is_not_fetched_whole(server):
 
 def test_a_path_object_of_an_address_gets_its_second_slash_back(tmp_path, monkeypatch):
     for address in ("s3://bucket/a.tar", "https://example.org/a.png"):
-        assert remote.with_two_slashes(Path(address)) == address
+        assert addresses.with_two_slashes(Path(address)) == address
     monkeypatch.chdir(tmp_path)
     Path("s3:").mkdir()
     Path("s3:/bucket").write_text("a file")
     for path in (Path("s3:/bucket"), Path("c:/windows"), Path("images")):
-        assert remote.with_two_slashes(path) == path
+        assert addresses.with_two_slashes(path) == path
 
 
 def test_offline_an_address_is_refused_without_its_secrets():
-    remote.require_online(["a", b"b"], offline=True)
+    addresses.require_online(["a", b"b"], offline=True)
     with pytest.raises(UsageError, match=r"^gs://bucket/a is an address, and offline") as caught:
-        remote.require_online(["a", "gs://me:pass@bucket/a"], offline=True)
+        addresses.require_online(["a", "gs://me:pass@bucket/a"], offline=True)
     assert "--offline" in caught.value.hint
