@@ -67,6 +67,7 @@ EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "pandas": ("pandas",),
     "ray": ("ray",),
+    "remote": ("aiohttp", "gcsfs", "s3fs"),
     "train": ("matplotlib",),
     "transformers": ("sentencepiece", "transformers"),
 }

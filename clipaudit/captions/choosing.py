@@ -17,6 +17,7 @@ from clipaudit.captions.sidecars import ENDINGS, SidecarCaptions
 from clipaudit.captions.tables import TableCaptions
 from clipaudit.errors import InputError, UsageError, did_you_mean
 from clipaudit.files import expand_home, is_link
+from clipaudit.pictures.addresses import is_address
 from clipaudit.pictures.finding import find_images
 from clipaudit.text.escaping import shown
 
@@ -141,7 +142,7 @@ def find_beside(
 
 def _metadata_files(paths: Sequence[AnyPath]) -> Iterator[list[Path]]:
     """What may be the caption file of each scored folder, of those in it, and a manifest above."""
-    names = (path for path in map(os.fsdecode, paths) if "\0" not in path)
+    names = (path for path in map(os.fsdecode, paths) if "\0" not in path and not is_address(path))
     folders = [*dict.fromkeys(map(_folder_of, names))]
     seen: set[Path] = set()
     for folder in folders:

@@ -21,6 +21,7 @@ from clipaudit.pictures.base import BadImage, Limits
 from clipaudit.pictures.parquet_rows import row_text
 from clipaudit.pictures.places import ParquetCell
 from clipaudit.pictures.reading import archived_place, read_file
+from clipaudit.pictures.remote import is_beside
 from clipaudit.text.numbers import count
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class SidecarCaptions:
             return captions
         is_there = False
         for sidecar in _candidates(path):
-            if os.path.lexists(sidecar) or archived_place(sidecar):
+            if os.path.lexists(sidecar) or is_beside(sidecar) or archived_place(sidecar):
                 is_there = True
                 if captions := self._read(sidecar, path):
                     return captions

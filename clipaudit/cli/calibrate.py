@@ -51,11 +51,15 @@ def calibrate(
     From then on `clipaudit score` gives p-values and verdicts with a known error rate for this
     encoder, for pictures of this kind. Nothing is trained, and nothing leaves the machine.
     """
-    options.refuse_addresses([*nonmembers, *(members or ())])
     calibration_files.folder()  # where there is none, say so before hours of work
     console = messages.set_up(quiet=quiet, verbosity=verbose)
     with progress(console, quiet=quiet) as advance:
-        calibrated = run(nonmembers, members or (), scoring, on_progress=advance)
+        calibrated = run(
+            options.addresses(nonmembers),
+            options.addresses(members or ()),
+            scoring,
+            on_progress=advance,
+        )
     _print(calibrated, Console())
 
 

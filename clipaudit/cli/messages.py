@@ -12,6 +12,9 @@ from clipaudit.text.escaping import shown
 
 _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
+_TELLING = ("aiobotocore", "botocore", "fsspec", "gcsfs", "s3fs")
+"""Libraries whose details hold whole addresses, with the signatures in them."""
+
 
 def safe_lines(text: str) -> str:
     """The text with all control characters escaped but the ends of its lines."""
@@ -41,6 +44,8 @@ def set_up(*, quiet: bool = False, verbosity: int = 0) -> Console:
     root.setLevel(others)
     for name in ("clipaudit", "clipaudit_crawlers"):
         logging.getLogger(name).setLevel(ours)
+    for name in _TELLING:
+        logging.getLogger(name).setLevel(max(others, logging.INFO))
     return console
 
 

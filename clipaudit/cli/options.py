@@ -16,7 +16,8 @@ import typer
 
 from clipaudit.cli.words import command_line
 from clipaudit.errors import InputError, UsageError
-from clipaudit.pictures.base import BadImage
+from clipaudit.pictures.addresses import is_address, with_two_slashes, without_secrets
+from clipaudit.pictures.base import AnyPath, BadImage
 from clipaudit.pictures.finding import find_images, read_path_list
 from clipaudit.pictures.reading import hash_file
 from clipaudit.pipelines.config import ScoreConfig
@@ -107,7 +108,7 @@ def with_scoring_options(
             values: dict[str, Any] = {}
             for flag in flags:
                 flag.put(given.pop(flag.name), values)
-            scoring = config_type(**values, command=command_line(ctx))
+            scoring = config_type(**values, command=command_line(ctx, without_secrets))
             if scoring.offline:  # also for what open_clip and timm do by themselves
                 os.environ["HF_HUB_OFFLINE"] = "1"
             command(scoring=scoring, **given)
@@ -245,20 +246,24 @@ def hash_all(paths: Iterable[Path]) -> set[str]:
     return hashes
 
 
+def addresses(paths: Iterable[Path]) -> list[AnyPath]:
+    """The paths that were typed, with the addresses among them as they were."""
+    return [with_two_slashes(path) for path in paths]
+
+
 def refuse_addresses(paths: Iterable[Path]) -> None:
-    """Raise where a web address is named in the place of a file.
+    """Raise where an address is named in the place of a file.
 
     Raises:
         UsageError: There is one; the message names it.
     """
-    for path in paths:
-        scheme, _, rest = str(path).partition(":")
-        if scheme.lower() in {"http", "https"} and not path.exists():
-            address = f"{scheme}://{rest.lstrip('/' + os.sep)}"  # a path has no two slashes
+    for address in addresses(paths):
+        if is_address(address):
             raise UsageError(
-                f"{shown(address)} is a web address, and files are scored",
-                "Download the picture and name its file; `clipaudit lookup` looks addresses up in "
-                "published lists.",
+                f"{shown(without_secrets(os.fsdecode(address)))} is an address, and this command "
+                "reads files",
+                "Download the pictures and name their files; `clipaudit score` and `clipaudit "
+                "calibrate` read addresses.",
             )
 
 

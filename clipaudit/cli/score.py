@@ -23,6 +23,7 @@ from clipaudit.text.escaping import shown
 from clipaudit.verdicts.series import By
 
 if TYPE_CHECKING:
+    from clipaudit.pictures.base import AnyPath
     from clipaudit.results.audit import Audit
 
 JUDGING = JudgeConfig()
@@ -39,7 +40,10 @@ _VERDICTS = "Verdicts"
 def score(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Pictures, and folders of them.", show_default=False),
+        typer.Argument(
+            help="Pictures, archives and folders of them, or addresses: s3://, gs://, https://.",
+            show_default=False,
+        ),
     ] = None,
     *,
     from_file: Annotated[
@@ -158,7 +162,7 @@ def score(
         fnr=fnr,
         fdr=fdr,
         calibrations=tuple(calibration or ()) if calibration or no_calibration else None,
-        control=tuple(control or ()),
+        control=tuple(options.addresses(control or ())),
         allow_overlap=allow_overlap,
         alpha=alpha,
         n_seeds=seeds,
@@ -166,7 +170,6 @@ def score(
     )
     if shard is not None:
         scoring = replace(scoring, shard=str(Shard.read(shard)))
-    options.refuse_addresses([*(paths or ()), *(control or ())])
     named = _named(paths or [], from_file)
     console = messages.set_up(quiet=quiet, verbosity=verbose)
     failure: StoppedError | None = None
@@ -192,7 +195,7 @@ def score(
         )
 
 
-def _named(paths: list[Path], from_file: Path | None) -> list[Path | str]:
+def _named(paths: list[Path], from_file: Path | None) -> list[AnyPath]:
     """All paths that were named, in order."""
     if from_file is None:
         if not paths:
@@ -200,8 +203,8 @@ def _named(paths: list[Path], from_file: Path | None) -> list[Path | str]:
                 "no pictures are named",
                 "Name files or folders: clipaudit score ./images; or --from-file LIST.",
             )
-        return list(paths)
-    return [*paths, *options.read_list(from_file, "--from-file", "a path")]
+        return options.addresses(paths)
+    return [*options.addresses(paths), *options.read_list(from_file, "--from-file", "a path")]
 
 
 def _reasons(audit: Audit) -> str:

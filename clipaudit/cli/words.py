@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from clipaudit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import typer
 
@@ -39,6 +39,11 @@ def either(words: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def command_line(ctx: typer.Context) -> str:
-    """The command as it was typed, for cards and results that say how to repeat them."""
-    return shlex.join(ctx.obj or ("clipaudit", *sys.argv[1:]))
+def command_line(ctx: typer.Context, rewrite: Callable[[str], str] = str) -> str:
+    """The command as it was typed, for cards and results that say how to repeat them.
+
+    Args:
+        ctx: Where the command runs.
+        rewrite: What each word becomes.
+    """
+    return shlex.join(map(rewrite, ctx.obj or ("clipaudit", *sys.argv[1:])))

@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import BinaryIO, Literal
 
 from clipaudit.errors import InputError
-from clipaudit.pictures import archives
+from clipaudit.pictures import addresses, archives, remote
 from clipaudit.pictures.base import AnyPath, BadImage
 from clipaudit.pictures.places import Place
 from clipaudit.pictures.reading import archived_place, opened, path_problem
@@ -36,6 +36,8 @@ _JUNK_NAMES = frozenset(
 _OUTSIDE = BadImage(
     "outside", "the link leads out of the folder that was named; --follow-links goes after it"
 )
+
+_NO_FILES = BadImage("empty", "the folder holds no files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,13 @@ def find_images(
     pictures; those are called by their rows, as `part.parquet#17/name.jpg`. Where one is damaged,
     that is listed after the pictures before that.
 
+    An address counts as a file or a folder, as what it leads to; it is called by its name in
+    `addresses`, which holds no secret.
+
     Memory is that of the names in the largest folder, so millions of files are no problem.
 
     Args:
-        paths: Files and folders.
+        paths: Files and folders, or their addresses.
         include_hidden: See above.
         follow_links: Whether links may lead out of the folder.
         within: Further folders that links may lead into.
@@ -134,6 +139,9 @@ class _Finder:
     def find(self, paths: Iterable[AnyPath]) -> Iterator[FoundFile]:
         for given in paths:
             path = os.fsencode(given)
+            if addresses.is_address(path):
+                yield from self._find_remote(addresses.name_address(path))
+                continue
             try:
                 status = os.stat(path)  # noqa: PTH116 - bytes, for names that are not UTF-8
             except (OSError, ValueError) as error:
@@ -149,12 +157,58 @@ class _Finder:
                     is_empty = False
                     yield found
                 if is_empty and n_repeats == self._n_repeats:
-                    problem = BadImage("empty", "the folder holds no files")
-                    yield FoundFile(os.fsdecode(path), problem)
+                    yield FoundFile(os.fsdecode(path), _NO_FILES)
             elif not stat.S_ISREG(status.st_mode):
                 yield _not_a_file(path)
             elif self._is_first(path):
                 yield from self._files(path)
+
+    def _find_remote(self, address: bytes) -> Iterator[FoundFile]:
+        """A remote file, or every one below a remote folder."""
+        folder = address.rstrip(b"/") + b"/"
+        try:
+            if remote.kind_of(address) == "file":
+                if self._is_new(address) and not self._is_walked(address):
+                    yield from self._files(address)
+                return
+            n_repeats = self._n_repeats
+            is_empty = True
+            for found in self._walk_remote(folder):
+                is_empty = False
+                yield found
+            if is_empty and n_repeats == self._n_repeats:
+                raise _NO_FILES
+        except BadImage as problem:
+            place = archived_place(address) if problem.reason == "missing" else None
+            yield FoundFile(os.fsdecode(address), None if place else problem, place)
+
+    def _walk_remote(self, top: bytes) -> Iterator[FoundFile]:
+        """Every file below a remote folder; the names of folders end in a slash."""
+        stack = [top]
+        while stack:
+            path = stack.pop()
+            if not path.endswith(b"/"):
+                if self._listed and _digest(path) in self._listed:
+                    self._n_repeats += 1
+                else:
+                    yield from self._files(path)
+                continue
+            if not self._is_new(path):
+                continue
+            try:
+                entries = remote.list_folder(path)
+            except BadImage as problem:
+                yield FoundFile(os.fsdecode(path), problem)
+                continue
+            for name, is_folder in reversed(entries):
+                if not self._is_passed_over(name):
+                    stack.append(b"%b%b%b" % (path, name, b"/" if is_folder else b""))
+
+    def _is_walked(self, address: bytes) -> bool:
+        """Whether a remote file is in a folder that was walked."""
+        is_walked = _digest(address[: address.rindex(b"/") + 1]) in self._listed
+        self._n_repeats += is_walked
+        return is_walked
 
     def _walk(self, top: bytes) -> Iterator[FoundFile]:
         """Every file below a folder; an explicit stack, so depth is no limit."""
@@ -265,10 +319,6 @@ class _Finder:
         real_path = os.path.join(self._real_folder(folder or b"."), name)  # noqa: PTH118
         if os.path.islink(real_path):  # noqa: PTH114
             real_path = os.path.realpath(real_path)
-        digest = _digest(real_path)
-        if digest in self._listed:
-            self._n_repeats += 1
-            return False
         folder, name = os.path.split(real_path)
         if self._walked and not self._is_passed_over(name):
             with suppress(OSError):
@@ -276,6 +326,14 @@ class _Finder:
                 if (status.st_dev, status.st_ino) in self._walked:
                     self._n_repeats += 1
                     return False
+        return self._is_new(real_path)
+
+    def _is_new(self, path: bytes) -> bool:
+        """Whether a path was not listed yet; remembers that it is."""
+        digest = _digest(path)
+        if digest in self._listed:
+            self._n_repeats += 1
+            return False
         self._listed.add(digest)
         return True
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clipaudit.pictures.base import BadImage
 from clipaudit.pictures.places import ArchivedPicture, ParquetCell, Place
+from clipaudit.pictures.remote import local_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,7 +109,7 @@ def row_place(path: bytes) -> Place | None:
         return None
     archive = path[: match.start(1) - 1]
     with suppress(BadImage):
-        layout = _layout_of(archive) if os.path.isfile(archive) else None  # noqa: PTH113
+        layout = _layout_of(archive) if os.path.isfile(local_path(archive)) else None  # noqa: PTH113
         row = int(match[1])
         if layout is None or row >= layout.starts[-1]:
             return None
@@ -257,7 +258,7 @@ def _values(batch: pa.RecordBatch, column: str) -> Iterator[object]:
 
 def _stamp(archive: bytes) -> tuple[int, int]:
     try:
-        status = os.stat(archive)  # noqa: PTH116
+        status = os.stat(local_path(archive))  # noqa: PTH116
     except OSError as error:
         raise BadImage("missing", "the file is gone") from error
     return status.st_size, status.st_mtime_ns
@@ -267,7 +268,9 @@ def _open(archive: bytes) -> pq.ParquetFile:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(pa.OSFile(archive), buffer_size=_BUFFER_BYTES, pre_buffer=False)
+    return pq.ParquetFile(
+        pa.OSFile(local_path(archive)), buffer_size=_BUFFER_BYTES, pre_buffer=False
+    )
 
 
 def _layout_of(archive: bytes) -> _Layout | None:

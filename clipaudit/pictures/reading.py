@@ -14,6 +14,7 @@ from clipaudit.pictures.archives import archive_kind, places_in
 from clipaudit.pictures.base import AnyPath, BadImage, Limits
 from clipaudit.pictures.parquet_rows import row_bytes, row_place
 from clipaudit.pictures.places import ParquetCell, Place, ZipMember, stamp_of
+from clipaudit.pictures.remote import local_path
 from clipaudit.pictures.zips import unpacked
 
 _OPEN_FLAGS = os.O_RDONLY
@@ -37,7 +38,10 @@ def read_file(path: AnyPath, limits: Limits, place: Place | None = None) -> byte
             `out_of_memory`.
     """
     place = place or archived_place(path)
-    with opened(path if place is None else place.archive) as descriptor:
+    if place is None:
+        with opened(path, limits.most_file_bytes) as descriptor:
+            return _read_all(descriptor, limits, None)
+    with opened(place.archive, anew=False) as descriptor:
         return _read_all(descriptor, limits, place)
 
 
@@ -49,7 +53,7 @@ def hash_file(path: AnyPath) -> tuple[str, str]:
     """
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     place = archived_place(path)
-    with opened(path if place is None else place.archive) as descriptor:
+    with opened(path if place is None else place.archive, anew=place is None) as descriptor:
         for chunk in _chunks(descriptor, place, _MOST_AT_ONCE):
             sha256.update(chunk)
             md5.update(chunk)
@@ -64,8 +68,8 @@ def archived_place(path: AnyPath) -> Place | None:
     name = os.fsencode(path)
     for through in _THROUGH_ARCHIVE.finditer(name):
         archive = name[: through.end() - 1]
-        with suppress(OSError, ValueError):
-            status = os.stat(archive)  # noqa: PTH116
+        with suppress(OSError, ValueError, BadImage):
+            status = os.stat(local_path(archive))  # noqa: PTH116
             if stat.S_ISREG(status.st_mode):
                 places = _places(archive, status.st_size, status.st_mtime_ns)
                 return places.get(os.fsdecode(name[through.end() :]))
@@ -75,16 +79,22 @@ def archived_place(path: AnyPath) -> Place | None:
 @lru_cache(maxsize=4)
 def _places(archive: bytes, n_bytes: int, mtime_ns: int) -> dict[str, Place]:
     """Where the files lie in an archive of that size which was changed at that time."""
-    with suppress(BadImage), opened(archive) as descriptor:
+    with suppress(BadImage), opened(archive, anew=False) as descriptor:
         if kind := archive_kind(os.fsdecode(archive), descriptor):
             return places_in(kind, archive, descriptor)
     return {}
 
 
 @contextmanager
-def opened(path: AnyPath) -> Iterator[int]:
-    """A descriptor of a regular file; what the system says against it is a `BadImage`."""
-    name = os.fsencode(path)
+def opened(path: AnyPath, most_bytes: int | None = None, *, anew: bool = True) -> Iterator[int]:
+    """A descriptor of a regular file; what the system says against it is a `BadImage`.
+
+    Args:
+        path: Path of the file, or an address.
+        most_bytes: How many bytes are fetched from an address at most.
+        anew: Whether a copy of what lies at an address must be the newest.
+    """
+    name = local_path(path, most_bytes, anew=anew)
     try:
         # Before it is opened, because opening alone can do things to a device.
         _require_regular(os.stat(name))  # noqa: PTH116

@@ -17,6 +17,7 @@ from clipaudit.captions.choosing import open_captions
 from clipaudit.errors import InputError, UsageError
 from clipaudit.features.known_pictures import FirstByHash, KnownPictures
 from clipaudit.features.optional_store import open_store
+from clipaudit.pictures.addresses import require_online, without_secrets
 from clipaudit.pictures.finding import find_images
 from clipaudit.pipelines.config import JudgeConfig, ScoreConfig
 from clipaudit.pipelines.score import Progress, StoppedError, score
@@ -223,6 +224,7 @@ def _count_look(suspects: Audit, pair: Pair, how: JudgeConfig) -> int | None:
 
 def _require_files(control: Sequence[AnyPath], config: ScoreConfig) -> None:
     """Say now, and not after hours of work, that a control is not there."""
+    require_online(control, offline=config.offline)
     found = find_images(
         control,
         include_hidden=config.include_hidden,
@@ -254,4 +256,4 @@ def _known_pictures(
 
 
 def _texts(paths: Sequence[AnyPath]) -> list[str]:
-    return [os.fsdecode(path) for path in paths]
+    return [without_secrets(os.fsdecode(path)) for path in paths]

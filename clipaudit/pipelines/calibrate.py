@@ -14,6 +14,7 @@ from clipaudit.blind.trial import MOST_OF_EACH, looked_at
 from clipaudit.errors import InputError
 from clipaudit.features.known_pictures import FirstByHash, KnownPictures
 from clipaudit.features.optional_store import open_store
+from clipaudit.pictures.addresses import without_secrets
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.score import Progress, score
 from clipaudit.statistics.calibration import Calibration, KnownScores
@@ -174,7 +175,7 @@ def _looks_of(looks: dict[str, str], audit: Audit, inferrer: str) -> dict[str, s
 
 
 def _names(paths: Sequence[AnyPath]) -> str:
-    names = [os.fsdecode(path) for path in paths]
+    names = [without_secrets(os.fsdecode(path)) for path in paths]
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
     # Bytes of a name that are no text do not go into JSON as they are, nor to a screen.
     return (", ".join(names[:3]) + more).encode("utf-8", "backslashreplace").decode()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
+from clipaudit.pictures.addresses import is_address, without_secrets
 from clipaudit.pictures.base import AnyPath
 from clipaudit.pipelines.config import ScoreConfig
 from clipaudit.pipelines.progress_bar import ProgressBar
@@ -59,6 +60,12 @@ def several(paths: Paths) -> tuple[AnyPath, ...]:
     return (paths,) if isinstance(paths, str | bytes | os.PathLike) else tuple(paths)
 
 
+def _without_secrets(paths: Paths) -> tuple[AnyPath, ...]:
+    return tuple(
+        without_secrets(os.fsdecode(path)) if is_address(path) else path for path in several(paths)
+    )
+
+
 def _names(names: Names) -> tuple[str, ...]:
     several = [names] if isinstance(names, str | os.PathLike) else names
     return tuple(os.fspath(name) for name in several)
@@ -73,7 +80,7 @@ def _text(function: str, paths: Paths | None, given: dict[str, Any], encoder: st
         given: Parameter → argument, for the others that were given.
         encoder: The encoder, which is named even where it was not given.
     """
-    named = () if paths is None else several(paths)
+    named = () if paths is None else _without_secrets(paths)
     arguments = [] if paths is None else ["[]"]
     if named:
         arguments = [repr(named[0]) if len(named) == 1 else f"[{named[0]!r}, …]"]
@@ -91,9 +98,9 @@ _NAMED = ("references", "methods", "inferrers")
 
 _TUPLES: dict[str, Callable[[Any], tuple[Any, ...]]] = {
     **dict.fromkeys(_NAMED, _names),
-    "control": several,
-    "members": several,
-    "nonmembers": several,
+    "control": _without_secrets,
+    "members": _without_secrets,
+    "nonmembers": _without_secrets,
 }
 
 

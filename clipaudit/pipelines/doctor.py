@@ -40,6 +40,7 @@ _NEEDED = (
 _NEEDED_BY = {
     "crawl": "build-eval needs",
     "ray": "--engine ray needs",
+    "remote": "pictures at s3://, gs:// and https:// need",
     "train": "the figures of lab and evaluate need",
     "transformers": "encoders of that library and SigLIP's captions need",
 }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 from clipaudit.errors import InputError
 from clipaudit.features.stored_captions import captions_id
 from clipaudit.overflow import Overflow
+from clipaudit.pictures.addresses import is_address, require_online
 from clipaudit.pictures.base import BadImage
 from clipaudit.pictures.decoder_pool import DecoderPool
 from clipaudit.pictures.finding import draw_files, find_images
@@ -99,7 +100,7 @@ class ReadAhead:
     """Files on their way to the encoder; a context manager.
 
     Attributes:
-        n_files: Files in all; None while they are still being counted.
+        n_files: Files in all; None while they are still being counted, and where some are remote.
 
     Args:
         paths: Files and folders.
@@ -178,6 +179,8 @@ class ReadAhead:
     # --- in threads of their own ---
 
     def _count(self) -> None:
+        if any(map(is_address, self._paths)):
+            return  # archives would be fetched for it, ahead of the thread that reads them
         n_files = 0
         for _ in self._find():
             if self._stop.is_set():
@@ -313,7 +316,9 @@ def count_ahead(paths: Sequence[AnyPath], config: ScoreConfig) -> int:
     Raises:
         InputError: None of them can be a picture, so an encoder need not be loaded, let alone
             be downloaded.
+        UsageError: One has an address, and `offline` is asked for.
     """
+    require_online(paths, offline=config.offline)
     ahead = list(islice(find_files(paths, config), _ENOUGH_TO_PLAN))
     if not ahead and config.shard:
         raise InputError(

@@ -26,6 +26,7 @@ from clipaudit.features.known_pictures import KnownPictures
 from clipaudit.features.observers import observers, open_references
 from clipaudit.features.optional_store import open_store
 from clipaudit.overflow import Overflow
+from clipaudit.pictures.addresses import name_address
 from clipaudit.pipelines import cluster
 from clipaudit.pipelines.blocks import in_blocks
 from clipaudit.pipelines.caption_plan import CaptionPlan
@@ -62,7 +63,7 @@ class Progress:
 
     Attributes:
         done: Files that ended in a row.
-        total: Files in all; None while they are still being counted.
+        total: Files in all; None while they are still being counted, and where some are remote.
         skipped: Files that could not be scored.
         from_store: Files whose features were known.
     """
@@ -353,6 +354,8 @@ class _BlockScorer:
     ) -> None:
         if config.offline:
             os.environ["HF_HUB_OFFLINE"] = "1"
+        for path in paths:  # the files that come are called without their secrets
+            name_address(os.fsencode(path))
         running = ExitStack()  # until the worker ends
         self._store = running.enter_context(open_store(is_wanted=config.use_store))
         self._paths = paths

@@ -90,7 +90,7 @@ def test_the_demo_runs_without_any_extra(without):
 def test_doctor_notes_what_is_missing_and_how_to_get_it(without):
     done = without(EVERY, "doctor")
     assert "problem" not in done.stdout
-    for extra in ("crawl", "heif", "onnx", "train"):
+    for extra in ("crawl", "heif", "onnx", "remote", "train"):
         assert f"pip install '.[{extra}]' in the checkout" in done.stdout
 
 
@@ -103,13 +103,20 @@ NEEDING = [
         "transformers:pictures",
     ),
     ("ray", ("score", "pictures", "--engine", "ray"), "--engine ray"),
+    ("remote", ("score", "https://127.0.0.1/a.png"), "Reading https://"),
+    ("remote", ("score", "s3://bucket"), "Reading s3://"),
+    ("remote", ("score", "gs://bucket"), "Reading gs://"),
     ("train", ("evaluate", "set", "--figures", "drawn"), "--figures"),
     ("train", ("lab", "show", str(ROOT / "docs" / "lab-cpu")), "Drawing figures"),
 ]
 
 
 @pytest.mark.parametrize(("extra", "words", "purpose"), NEEDING, ids=lambda value: str(value)[:20])
-def test_what_needs_an_extra_says_how_to_get_it(without, tmp_path, extra, words, purpose):
+def test_what_needs_an_extra_says_how_to_get_it(
+    without, tmp_path, monkeypatch, extra, words, purpose
+):
+    if extra == "remote":  # which is not even asked for offline
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     (tmp_path / "a.onnx").write_bytes(b"onnx")
     (tmp_path / "a.json").write_text(
         '{"input_size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], '

@@ -221,13 +221,12 @@ def test_a_store_that_is_broken_does_not_lose_the_run(score, pictures, tmp_path)
     assert score(pictures, "--quiet")[2] == ""
 
 
-@pytest.mark.parametrize("address", ["https://example.org/a.jpg", "HTTP://example.org/a b.jpg"])
+@pytest.mark.parametrize("address", ["https://example.org/a.jpg", "S3://bucket/a b.jpg"])
 @pytest.mark.parametrize("option", [(), ("--control",)])
-def test_an_address_is_refused_with_its_two_slashes_and_lookup_is_named(score, address, option):
-    code, out, err = score("pictures", *option, address)
+def test_offline_an_address_is_refused_with_its_two_slashes(score, pictures, address, option):
+    code, out, err = score(pictures, "--offline", *option, address)
     assert (code, out) == (2, "")
-    assert f"{address} is a web address" in err
-    assert "`clipaudit lookup`" in err
+    assert f"{address} is an address, and offline nothing is fetched" in err
 
 
 @pytest.mark.parametrize("level", ["1e-9", "0.9999999999999999"])
