@@ -229,6 +229,7 @@ def on_both(warm, captioned, cluster, tmp_path):
 EVERY = ("loss", "loss-reference", "norm-reference", "mean")
 
 
+@pytest.mark.slow
 def test_captions_and_a_reference_give_the_rows_of_one_machine(on_both, captioned):
     ran = on_both("score", captioned / "set", "--format=json", inferrers=EVERY)
     (alone, _), (done, _) = ran
