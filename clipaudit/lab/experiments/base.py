@@ -30,8 +30,7 @@ class ExperimentKind(ABC):
         title: What its tables and figures are called.
         setting: Heading of the column of settings, and label of the axis of numeric ones.
         remark: What the paper says of it, in words.
-        reported: Accuracy that the paper reports, by (data set, setting, method), on the output
-            that is published.
+        reported: Accuracy that the paper reports, by (data set, setting, method), on the trunk.
         colours: Colours of its methods that are no inferrers, by method.
         is_numeric: Whether the settings are numbers, so that a line through them means something.
         is_logarithmic: Whether their axis is logarithmic.

@@ -223,7 +223,10 @@ def test_a_store_that_is_broken_does_not_lose_the_run(score, pictures, tmp_path)
 
 @pytest.mark.parametrize("address", ["https://example.org/a.jpg", "S3://bucket/a b.jpg"])
 @pytest.mark.parametrize("option", [(), ("--control",)])
-def test_offline_an_address_is_refused_with_its_two_slashes(score, pictures, address, option):
+def test_offline_an_address_is_refused_with_its_two_slashes(
+    score, pictures, address, option, monkeypatch
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # which the command sets, for the whole process
     code, out, err = score(pictures, "--offline", *option, address)
     assert (code, out) == (2, "")
     assert f"{address} is an address, and offline nothing is fetched" in err
