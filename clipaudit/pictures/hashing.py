@@ -39,6 +39,7 @@ PLAIN_NOTES = (ONE_COLOUR, TOO_PLAIN)
 _MOST_SPREAD = 2
 """Levels by which the pixels of a picture of one colour may differ."""
 _COLOUR_STEP = 8
+_FEW = 8
 _MOST_AT_RISK = ((20.0, 12), (100.0, 28))
 """Distance from the median → how many of 64 sums may lie within, from where on bits are noise.
 
@@ -83,8 +84,9 @@ def likeness(picture: Image.Image) -> Likeness:
     >>> likeness(Image.new("RGB", (64, 64), "red")).note
     'plain: one colour'
     """
-    bands = np.array([band.getextrema() for band in picture.split()], dtype=np.int64)
-    if np.all(bands[:, 1] - bands[:, 0] <= _MOST_SPREAD):
+    # A picture has at least the colours of a few of its pixels, which saves looking at all of them.
+    few = picture.resize((_FEW, _FEW), Image.Resampling.NEAREST)
+    if _has_one_colour(_extrema(few)) and _has_one_colour(bands := _extrema(picture)):
         # Steps whose middles, not edges, are black and white; JPEG moves a colour by a level.
         colour = (bands.sum(axis=1) + _COLOUR_STEP) // (2 * _COLOUR_STEP)
         return Likeness(_digest(colour.astype("<i8").tobytes()), ONE_COLOUR)
@@ -92,6 +94,15 @@ def likeness(picture: Image.Image) -> Likeness:
     if any(np.sum(np.abs(distances) < near) >= n for near, n in _MOST_AT_RISK):
         return Likeness(_digest(repr(picture.size).encode() + picture.tobytes()), TOO_PLAIN)
     return Likeness(_bits(distances))
+
+
+def _extrema(picture: Image.Image) -> npt.NDArray[np.int64]:
+    """Lowest and highest level of each band, shape (3, 2)."""
+    return np.array([band.getextrema() for band in picture.split()], dtype=np.int64)
+
+
+def _has_one_colour(bands: npt.NDArray[np.int64]) -> bool:
+    return bool(np.all(bands[:, 1] - bands[:, 0] <= _MOST_SPREAD))
 
 
 def _above_median(picture: Image.Image) -> npt.NDArray[np.float64]:

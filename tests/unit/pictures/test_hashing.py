@@ -111,6 +111,14 @@ def test_pictures_of_one_colour_are_known_by_the_colour_alone(size):
         assert partners({colour: key}, {k: v for k, v in keys.items() if k != colour}) == {}
 
 
+@pytest.mark.parametrize("place", [(0, 0), (50, 3), (99, 99), (41, 77)])
+@pytest.mark.parametrize(("level", "is_one_colour"), [(2, True), (3, False)])
+def test_one_pixel_that_differs_is_seen_wherever_it_is(place, level, is_one_colour):
+    picture = Image.new("RGB", (100, 100))
+    picture.putpixel(place, (0, level, 0))
+    assert (likeness(picture).note == ONE_COLOUR) is is_one_colour
+
+
 @pytest.mark.parametrize("strength", [0.5, 1, 2, 3])
 def test_what_recompression_would_change_is_too_plain_to_compare(strength):
     pictures = [faint(number, strength) for number in range(30)]
