@@ -7,6 +7,7 @@ are JPEGs of 1600 × 1200 drawn here. What is compared, each round, each for the
 
     forward   the forward passes alone: ready views in memory, n + 1 a picture, as `score` does
     score     `clipaudit score` end to end, without the store: from files to rows
+    norm      the same with `--method norm`, which needs one pass a picture
     naive     torch, and torchvision's transforms on PIL pictures, one view at a time
 """
 
@@ -17,6 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +55,9 @@ def main() -> None:
         options = EncoderOptions(backend=arguments.backend, offline=True)
         encoder = load_encoder(spec, options)
         config = ScoreConfig(encoder=spec, backend=arguments.backend, offline=True, use_store=False)
-
         load_s = 0.0
 
-        def run_score() -> None:
+        def run_score(config: ScoreConfig) -> None:
             nonlocal load_s
             loading = time.perf_counter()
             load_encoder(spec, options)
@@ -66,7 +67,8 @@ def main() -> None:
 
         jobs: dict[str, Callable[[], None]] = {
             "forward": lambda: forward(encoder, len(pictures)),
-            "score": run_score,
+            "score": lambda: run_score(config),
+            "norm": lambda: run_score(replace(config, methods=("norm",))),
         }
         if not arguments.skip_naive:
             slow = load_encoder(spec, EncoderOptions(backend="torch", offline=True))
@@ -142,7 +144,7 @@ def report(
             job()
             took = time.perf_counter() - began
             # `score` loads the encoder by itself, and the job loaded it once more to time that.
-            times[name].append(took - 2 * load_s() if name == "score" else took)
+            times[name].append(took if name in ("forward", "naive") else took - 2 * load_s())
     n_views = arguments.images * (N_VIEWS + 1)
     print(f"{arguments.images} pictures, {n_views} views, {arguments.backend}, ", end="")
     print(f"{torch.get_num_threads()} threads, {arguments.rounds} rounds")
