@@ -314,6 +314,9 @@ def _open_store(scheme: str) -> Any:
             return s3fs.S3FileSystem(
                 skip_instance_cache=True, use_listings_cache=False, config_kwargs=wait_s3
             )
+        # Else gcsfs asks for the kind of every bucket first, by another protocol and for up to a
+        # minute, and prints warnings where it is not told; only zonal buckets need that.
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         import gcsfs
 
         return gcsfs.GCSFileSystem(

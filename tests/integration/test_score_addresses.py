@@ -1,14 +1,20 @@
 """`clipaudit score s3://…`: the rows of the same pictures on this machine, but for their paths."""
 
+import signal
 import ssl
 
 import pytest
 import trustme
 
-from tests.made.score_runs import clean, refused
+from tests.made.score_runs import N_VIEWS, clean, refused, wait_for
 from tests.made.shards import samples, write_parquet, write_shard, write_zip
 from tests.services.hostile import HostileServer, reply
-from tests.services.object_store import object_store, upload
+from tests.services.object_store import (
+    google_store,
+    object_store,
+    upload,
+    upload_to_google,
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +60,33 @@ def test_a_set_in_a_store_has_the_rows_of_its_folder(run, remotely, mixed, bucke
     assert rows(there, address) == rows(here, mixed)
     assert there.document["rows"][0]["path"] == f"{address}/0.tar/000000000.png"
     assert there.document["summary"] == here.document["summary"]
+
+
+def test_a_set_in_a_google_store_has_the_rows_of_its_folder(run, mixed):
+    with google_store("mixed") as (files, environment):
+        address = upload_to_google(files, "mixed", mixed)
+        there = clean(run(address, "--format=json", env={**environment, "HF_HUB_OFFLINE": "0"}))
+    assert there.err == ""
+    here = clean(run(mixed, "--format=json"))
+    assert here.document["run"]["n_from_store"] == 12
+    assert rows(there, address) == rows(here, mixed)
+
+
+def test_a_run_that_is_killed_goes_on_where_it_was(run, remotely, mixed, bucket, calls):
+    address = bucket[0]
+    how = ("--format=json", "--batch-size=1")
+    running = remotely(address, *how, encoder="probe:slow=0.1", start=True)
+    wait_for(lambda: len(calls()) >= 5, running)
+    running.signal(signal.SIGKILL)
+    assert running.wait().code == -signal.SIGKILL
+    before = sum(calls())
+    done = clean(remotely(address, *how, encoder="probe:slow=0.1"))
+    known = done.document["run"]["n_from_store"]
+    assert known >= 4
+    assert sum(calls()) - before == (12 - known) * (N_VIEWS + 1)
+    assert sum(calls()) <= 13 * (N_VIEWS + 1)  # the picture in work was computed twice
+    here = clean(run(mixed, *how, encoder="probe:slow=0.1"))
+    assert rows(done, address) == rows(here, mixed)
 
 
 def test_a_second_run_and_one_that_begins_on_this_machine_embed_nothing(

@@ -20,6 +20,7 @@ from tests.made.inferrers import toy_card
 from tests.made.score_runs import N_VIEWS, clean, draw_pictures, refused, wait_for
 from tests.made.shards import samples, write_parquet, write_shard, write_zip
 from tests.made.text_towers import open_clip_folder
+from tests.services.object_store import object_store, upload
 
 pytestmark = pytest.mark.skipif(
     find_spec("ray") is None, reason="needs ray: pip install '.[ray]' in the checkout"
@@ -93,6 +94,21 @@ def test_archives_and_a_draw_of_files_give_the_rows_of_one_machine(run, on_ray, 
         alone = clean(run(*arguments, "--format=json", "--no-cache", cwd=tmp_path))
         done = clean(on_ray(cluster, *arguments, "--format=json", cwd=tmp_path))
         assert rows(done) == rows(alone)
+
+
+@pytest.mark.slow
+def test_addresses_give_the_rows_of_one_machine(run, on_ray, world, tmp_path):
+    files = [path.read_bytes() for path in draw_pictures(tmp_path / "set" / "loose", 8)]
+    write_shard(tmp_path / "set" / "packed.tar", samples(files[2:], ending="png"))
+    with object_store() as (client, leading_there):
+        address = upload(client, "set", tmp_path / "set")
+        environment = {**leading_there, "HF_HUB_OFFLINE": "0"}
+        alone = clean(run(address, "--format=json", "--no-cache", env=environment))
+        nodes = {**environment_of(world, tmp_path), **environment}
+        with local_cluster(2, tmp_path, nodes) as cluster:
+            done = clean(on_ray(cluster, address, "--format=json", env=environment))
+    assert len(rows(alone)) == 14
+    assert rows(done) == rows(alone)
 
 
 @pytest.mark.slow

@@ -1,7 +1,11 @@
-"""S3 on the loopback, by moto; gives its client, and the environment that leads there."""
+"""S3 by moto and Google's store by its emulator, on the loopback.
+
+Each gives its client, and the environment that leads there.
+"""
 
 from __future__ import annotations
 
+import socket
 from contextlib import contextmanager
 
 
@@ -43,3 +47,32 @@ def upload(client, bucket, folder):
             key = path.relative_to(folder.parent).as_posix()
             client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
     return f"s3://{bucket}/{folder.name}"
+
+
+@contextmanager
+def google_store(bucket):
+    """A file system with this bucket, and the variables that lead to it."""
+    import gcsfs
+    from gcp_storage_emulator.server import create_server
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = create_server("127.0.0.1", port, in_memory=True, default_bucket=bucket)
+    server.start()
+    try:
+        address = f"http://127.0.0.1:{port}"
+        yield (
+            gcsfs.core.GCSFileSystem(endpoint_url=address, token="anon"),
+            {"STORAGE_EMULATOR_HOST": address},
+        )
+    finally:
+        server.stop()
+
+
+def upload_to_google(files, bucket, folder):
+    """Put all files of a folder into a bucket, under the folder's name; gives their address."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            key = path.relative_to(folder.parent).as_posix()
+            files.pipe_file(f"{bucket}/{key}", path.read_bytes())
+    return f"gs://{bucket}/{folder.name}"
