@@ -227,15 +227,14 @@ _PLACE = """
 class _Selected(Sequence[T], Generic[T]):
     """What a query gives, as a sequence that is read as far as it is wanted."""
 
-    def __init__(self, tables: Connection, query: str, make: Callable[..., T]) -> None:
+    def __init__(self, tables: Connection, query: str, make: Callable[..., T], n: int) -> None:
         self._tables = tables
         self._query = query
         self._make = make
+        self._n = n
 
     def __len__(self) -> int:
-        with overflow.on_disk():
-            n: int = self._tables.execute(f"SELECT COUNT(*) FROM ({self._query})").fetchone()[0]  # noqa: S608 - ours
-        return n
+        return self._n
 
     def __iter__(self) -> Iterator[T]:
         with overflow.on_disk():
@@ -274,13 +273,11 @@ class RowsOnDisk(_Selected[Row]):
     """Rows in a temporary database, which is gone when they are; pickled, they are a tuple."""
 
     def __init__(self, tables: Connection, tally: Tally, n_rows: int) -> None:
-        super().__init__(tables, "SELECT row FROM rows ORDER BY number", overflow.unpacked)
+        query = "SELECT row FROM rows ORDER BY number"
+        super().__init__(tables, query, overflow.unpacked, n_rows)
         self.tally = tally
-        self._n_rows = n_rows
         self._ranked_by: tuple[str | None] | None = None
-
-    def __len__(self) -> int:
-        return self._n_rows
+        self._n_places = 0
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RowsInMemory | RowsOnDisk):
@@ -299,28 +296,28 @@ class RowsOnDisk(_Selected[Row]):
     @property
     def scored(self) -> Sequence[Row]:
         """See `RowsInMemory.scored`."""
-        return self._where("is_scored")
+        return self._where("is_scored", self.tally.n_scored)
 
     @property
     def skipped(self) -> Sequence[Row]:
         """See `RowsInMemory.skipped`."""
-        return self._where("NOT is_scored")
+        return self._where("NOT is_scored", len(self) - self.tally.n_scored)
 
     def ranked(self, first: str | None) -> Sequence[Row]:
         """See `RowsInMemory.ranked`."""
         self._rank(first)
         query = "SELECT row FROM ranks JOIN rows USING (number) ORDER BY rank"
-        return _Selected(self._tables, query, overflow.unpacked)
+        return _Selected(self._tables, query, overflow.unpacked, self.tally.n_scored)
 
     def places(self, first: str | None) -> Sequence[Place]:
         """See `RowsInMemory.places`."""
         self._rank(first)
         query = "SELECT rank, row, n_copies FROM places JOIN rows USING (number) ORDER BY rank"
-        return _Selected(self._tables, query, _place)
+        return _Selected(self._tables, query, _place, self._n_places)
 
-    def _where(self, condition: str) -> Sequence[Row]:
+    def _where(self, condition: str, n: int) -> Sequence[Row]:
         query = f"SELECT row FROM rows WHERE {condition} ORDER BY number"  # noqa: S608 - ours
-        return _Selected(self._tables, query, overflow.unpacked)
+        return _Selected(self._tables, query, overflow.unpacked, n)
 
     def _rank(self, first: str | None) -> None:
         """Fill the tables of the ranking, unless it is there."""
@@ -337,7 +334,7 @@ class RowsOnDisk(_Selected[Row]):
             )
             self._tables.executemany("INSERT INTO keys VALUES (?, ?, ?, ?)", keys)
             self._tables.execute(_RANK)
-            self._tables.execute(_PLACE)
+            self._n_places = self._tables.execute(_PLACE).rowcount
         self._ranked_by = (first,)
 
 

@@ -176,11 +176,13 @@ def judge(
     styles = unpack_styles(pack_styles(captions)) if captions else {}
     decisions: dict[tuple[str, str], Decision] = {}
     facts, notes = [], list(fitting.notes)
+    for row in audit.scored:
+        require_numbers(row)
     for inferrer in audit.run.inferrers:
-        scores = unique_scores(audit, inferrer.name)
         file = fitting.by_inferrer.get(inferrer.name)
         if file is None:
             continue
+        scores = unique_scores(audit, inferrer.name)
         strangers = {
             image_id: code for image_id, code in file.hashes.items() if image_id not in scores
         }
