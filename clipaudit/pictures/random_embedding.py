@@ -42,19 +42,20 @@ def random_embedding(pixels: UInt8Array) -> Float32Array:
     patches = grid.reshape(-1, _SIDE_PX * _SIDE_PX * 3)
     patches = patches - patches.mean(axis=1, keepdims=True)
     contrast = np.sqrt(np.square(patches).mean(axis=1, keepdims=True) + 10)  # 10: no noise blown up
-    answers = np.maximum(patches / contrast @ _filters(), 0)
+    # In float64 and rounded at the end, since sums of float32 differ with the number of threads.
+    answers = np.maximum((patches / contrast).astype(np.float64) @ _filters(), 0)
     across = grid.shape[0] // _REGIONS
     regions = answers.reshape(_REGIONS, across, _REGIONS, across, _FILTERS)
-    embedding: Float32Array = regions.mean(axis=(1, 3)).ravel()
+    embedding: Float32Array = regions.mean(axis=(1, 3)).ravel().astype(np.float32)
     return embedding
 
 
 @cache
-def _filters() -> Float32Array:
+def _filters() -> npt.NDArray[np.float64]:
     """Shape (values of a patch, filters), each filter of length 1."""
     numbers = stream(0, "filters", "random embedding")
-    weights = numbers.normal(size=(_SIDE_PX * _SIDE_PX * 3, _FILTERS)).astype(np.float32)
-    unit: Float32Array = weights / np.linalg.norm(weights, axis=0)
+    weights = numbers.normal(size=(_SIDE_PX * _SIDE_PX * 3, _FILTERS))
+    unit: npt.NDArray[np.float64] = weights / np.linalg.norm(weights, axis=0)
     return unit
 
 
