@@ -7,7 +7,7 @@ Small pictures of 16 × 16 pixels, all different, in webdataset's tar shards of 
 as the result. Each number of pictures is scored twice, in processes of their own: when nothing is
 known, and when the store knows all. Time is that of the processor, in this process and those that
 it started; memory is the largest resident set of the main process, and the largest sum over all of
-them. A million needs 6 GB of disk and, on two cores, half an hour.
+them. A million needs 4 GB of disk and, on two cores, half an hour.
 """
 
 from __future__ import annotations
