@@ -2,6 +2,8 @@
 
 import os
 import ssl
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -330,3 +332,15 @@ def test_offline_an_address_is_refused_without_its_secrets():
     with pytest.raises(UsageError, match=r"^gs://bucket/a is an address, and offline") as caught:
         addresses.require_online(["a", "gs://me:pass@bucket/a"], offline=True)
     assert "--offline" in caught.value.hint
+
+
+def test_a_google_bucket_is_not_asked_for_its_kind_by_another_protocol():
+    script = (
+        "from clipaudit.pictures import remote; print(type(remote._open_store('gs')).__module__)"
+    )
+    environment = {**os.environ, "STORAGE_EMULATOR_HOST": "http://127.0.0.1:9"}
+    environment.pop("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", None)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "gcsfs.core"

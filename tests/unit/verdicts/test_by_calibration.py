@@ -165,6 +165,12 @@ def test_a_score_that_is_no_number_is_an_error_with_the_picture_and_the_inferrer
     assert "--inferrer" in caught.value.hint
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_nor_does_one_pass_where_there_is_no_calibration(score):
+    with pytest.raises(InferrerError, match=f"gives '1.png' the score {score}"):
+        judged(audit(0.5, score))
+
+
 def appearances_of(image_ids, shift=0.0, seed=0):
     """Made-up looks of pictures; a shift of all statistics makes another kind."""
     rng = np.random.default_rng(seed)
