@@ -37,6 +37,7 @@ _PATIENCE_S = 60.0
 """How long a server may take before it is asked for `_LEAST_BYTES_PER_S`."""
 
 _CUT_OFF = BadImage("unreadable", "the connection broke off before its end")
+_GARBLED = BadImage("unreadable", "what the server sends does not keep to HTTP")
 _UNTRUSTED = BadImage("unreadable", "the certificate of the server is not trusted")
 _SILENT = BadImage("unreadable", "the server does not answer, or is too slow")
 _CHANGED = BadImage("changed", "it was written to while it was read")
@@ -324,8 +325,15 @@ def _open_store(scheme: str) -> Any:
         )
 
 
+def _is_garbled(error: Exception) -> bool:
+    """Whether the answer could not be read; the library makes that an answer with number 400."""
+    return "HttpProcessing" in type(error.__cause__).__name__
+
+
 def _status(error: Exception) -> int:
     """The number of the answer; 0 where there was none."""
+    if _is_garbled(error):
+        return 0
     with suppress(TypeError, ValueError):
         return int(getattr(error, "status", None) or getattr(error, "code", None) or 0)
     return 0
@@ -361,6 +369,8 @@ def _problem(error: Exception) -> BadImage:
         )
     if _is_timeout(error):
         return _SILENT
+    if _is_garbled(error):
+        return _GARBLED
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return BadImage("unreadable", "there is no room on this machine for a copy of it")
     if "Certificate" in name:

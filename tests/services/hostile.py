@@ -54,6 +54,7 @@ class Line:
 
     connection: socket.socket
     closing: threading.Event
+    method: str = ""
 
     def send(self, data: bytes) -> None:
         """Raises `OSError` once the client is gone."""
@@ -84,8 +85,9 @@ def head(status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> bytes:
 
 
 def reply(body: bytes = b"", status: int = 200, *headers: tuple[str, str]) -> Answer:
-    """A polite answer; the connection stays open."""
-    return said(head(status, [*headers, ("Content-Length", str(len(body)))]) + body)
+    """A polite answer, to HEAD without the body; the connection stays open."""
+    first = head(status, [*headers, ("Content-Length", str(len(body)))])
+    return lambda line: line.send(first if line.method == "HEAD" else first + body)
 
 
 def sent_on(location: str, status: int = 302, *headers: tuple[str, str]) -> Answer:
@@ -251,6 +253,7 @@ class HostileServer:
         with connection.makefile("rb") as incoming:
             while first := incoming.readline():
                 method, target, _ = first.decode("latin-1").split(" ", 2)
+                line.method = method
                 headers = {}
                 while (row := incoming.readline()) not in {b"\r\n", b""}:
                     name, _, value = row.decode("latin-1").partition(":")

@@ -19,7 +19,7 @@ from clipaudit.pictures.reading import hash_file, opened, read_file
 from tests.made.present import present
 from tests.made.score_runs import draw_pictures
 from tests.made.shards import samples, write_parquet, write_shard, write_zip
-from tests.services.hostile import HostileServer, head, reply, reset_at_once, said, silent
+from tests.services.hostile import HostileServer, head, reply, reset_at_once, said, said_and_gone, silent
 from tests.services.object_store import object_store, upload
 
 LIMITS = Limits()
@@ -260,11 +260,16 @@ def test_a_refusal_is_a_finding(server, status, reason, explanation):
 
 
 def cut_off(line):
-    line.send(head(200, [("Content-Length", "1000")]) + b"half")
+    line.send(head(200, [("Content-Length", "5")]))
+    if line.method == "GET":
+        line.send(b"ott")
     line.hang_up()
 
 
-@pytest.mark.parametrize("accident", [cut_off, reset_at_once, reply(status=503)])
+garbled = said_and_gone(b"an otter")
+
+
+@pytest.mark.parametrize("accident", [cut_off, garbled, reset_at_once, reply(status=503)])
 def test_an_accident_is_tried_again(server, accident, monkeypatch):
     monkeypatch.setattr(remote, "_PAUSE_S", 0.0)
     address = server.on("/a.png", reply(b"otter"), accident, accident, reply(b"otter"))
@@ -279,12 +284,31 @@ def test_a_connection_that_breaks_off_again_and_again_is_a_finding(server, monke
     assert [asked.method for asked in server.asked].count("GET") <= 2 * remote._TRIES
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"an otter",
+        b"HTTP/1.1 otter\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\notter\r\n",
+    ],
+)
+def test_an_answer_that_is_not_http_is_not_said_to_be_an_error_of_the_server(
+    server, answer, monkeypatch
+):
+    monkeypatch.setattr(remote, "_TRIES", 1)
+    problem = reason_of(server.on("/a.png", reply(b"otter"), said_and_gone(answer)))
+    assert problem.reason == "unreadable"
+    assert "does not keep to HTTP" in problem.explanation
+    assert "400" not in problem.explanation
+
+
 def test_a_server_that_is_silent_or_slow_is_left(server, quick, monkeypatch):
     monkeypatch.setattr(remote, "_TRIES", 1)
 
     def drip(line):
         line.send(head(200, [("Content-Length", "100000")]))
-        for _ in range(20):
+        while line.method == "GET":
             line.send(b"x")
             line.wait(0.1)
 
