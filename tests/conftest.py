@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +35,17 @@ versions of all."""
 
 
 def pytest_configure():
-    """No example has a deadline, which a busy machine would miss; and Ctrl-C works in every command
-    that is started, though a shell's background ignores it."""
+    """The same for all tests, however they are started.
+
+    No example has a deadline, which a busy machine would miss; tables are as wide as without a
+    terminal; Ctrl-C works in every command that is started, though a shell's background ignores it;
+    and the processes of `pytest -n` share the cores.
+    """
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+    if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // int(processes))))
     hypothesis.settings.register_profile("clipaudit", deadline=None)
     hypothesis.settings.load_profile("clipaudit")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -60,7 +60,7 @@ def complete(tmp_path):
     return ask
 
 
-@pytest.mark.parametrize(("words", "proposed"), LINES, ids=" ".join)
+@pytest.mark.parametrize(("words", "proposed"), LINES, ids=[" ".join(words) for words, _ in LINES])
 @pytest.mark.parametrize(("shell", "script"), [("bash", bash), ("fish", fish)])
 def test_words_are_completed(complete, shell, script, words, proposed):
     assert complete(shell, script(words)) == proposed

@@ -450,7 +450,7 @@ PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452")
         ("x.csv", ",,\n,,\n", "no column of 'x.csv'"),
         ("x.csv", PNG, "is no text, but a binary file"),
         ("x.txt", PNG, "is no text, but a binary file"),
-        ("x.tsv", gzip.compress(b"url\n" * 99), "is no text, but a binary file"),
+        ("x.tsv", gzip.compress(b"url\n" * 99, mtime=0), "is no text, but a binary file"),
         ("x.txt", f"{A}\n".encode("utf-16"), "is UTF-16 text"),
         ("x.parquet", "url\nnone\n", "is no Parquet file"),
         ("x.parquet", b"PAR1" + b"\0" * 99 + b"PAR1", "cannot be read"),

@@ -19,7 +19,15 @@ from clipaudit.pictures.reading import hash_file, opened, read_file
 from tests.made.present import present
 from tests.made.score_runs import draw_pictures
 from tests.made.shards import samples, write_parquet, write_shard, write_zip
-from tests.services.hostile import HostileServer, head, reply, reset_at_once, said, said_and_gone, silent
+from tests.services.hostile import (
+    HostileServer,
+    head,
+    reply,
+    reset_at_once,
+    said,
+    said_and_gone,
+    silent,
+)
 from tests.services.object_store import object_store, upload
 
 LIMITS = Limits()
