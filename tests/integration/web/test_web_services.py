@@ -205,7 +205,7 @@ def test_what_is_no_answer_ends_with_a_reason(web, server, archive, answer, said
 def test_without_a_network_it_ends_at_once(make_web, names):
     started = time.monotonic()
     error = failure(
-        make_web(ports=(443,), backoff_s=1.0).get_json,
+        make_web(ports=(443,), backoff_s=30.0, total_timeout_s=60.0).get_json,
         "Openverse",
         "https://api.openverse.org/v1/images/",
         {"q": "otter"},
@@ -214,7 +214,7 @@ def test_without_a_network_it_ends_at_once(make_web, names):
     assert str(error) == "no network: cannot reach api.openverse.org"
     assert "again" in error.hint
     assert names.asked == ["api.openverse.org"]
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 10
 
 
 def test_offline_says_what_was_not_kept(make_web, server):
